@@ -1,0 +1,121 @@
+"""What the parts of MVCC hand to each other and what they need from outside.
+
+A revision is (main, sub): one main revision a transaction, sub-revisions count the writes inside it from 0.
+In memory it is one int, `main << 32 | sub`, so that comparing and hashing cost nothing; on disk it is 12 bytes,
+big-endian, so that LMDB's order is revision order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+PUT = 0
+DELETE = 1
+
+
+def pack(main: int, sub: int = 0) -> int:
+    """The int for revision (main, sub)."""
+    return main << 32 | sub
+
+
+def main_of(revision: int) -> int:
+    """The main revision of a packed one."""
+    return revision >> 32
+
+
+def to_bytes(revision: int) -> bytes:
+    """12 bytes, big-endian: 8 of main, 4 of sub."""
+    return revision.to_bytes(12, "big")
+
+
+def from_bytes(data: bytes) -> int:
+    """The packed revision in 12 bytes."""
+    return int.from_bytes(data, "big")
+
+
+class Table(Protocol):
+    """One ordered table of bytes → bytes. Writes are visible to the reads that follow them."""
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value, or None."""
+
+    def put(self, key: bytes, value: bytes) -> None:
+        """Write or overwrite."""
+
+    def append(self, key: bytes, value: bytes) -> None:
+        """Write a key that is greater than every key of the table (cheaper than put)."""
+
+    def delete(self, key: bytes) -> bool:
+        """Remove; False if it was not there."""
+
+    def scan(self, start: bytes = b"", end: bytes | None = None, *, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
+        """Pairs with start <= key < end (None: to the last), in order or, with reverse, from the end down.
+
+        The table must not be written while an iterator of it is in use.
+        """
+
+
+class Tables(Protocol):
+    """All tables of one member; the same Table object is good for the life of the Tables."""
+
+    def table(self, name: str) -> Table:
+        """The table of that name, made if need be."""
+
+
+class LeaseBook(Protocol):
+    """What the store asks of the lessor."""
+
+    def exists(self, lease: int) -> bool:
+        """Whether the lease has been granted and not revoked."""
+
+    def attach(self, lease: int, key: bytes) -> None:
+        """The key now belongs to the lease."""
+
+    def detach(self, lease: int, key: bytes) -> None:
+        """The key no longer belongs to the lease."""
+
+
+class StoredEvent:
+    """One change of one key.
+
+    kv: the encoded KeyValue (of a DELETE: key and mod_revision only).
+    previous: packed revision that this one superseded, 0 if the key was not alive before.
+    """
+
+    __slots__ = ("encoded", "encoded_prev", "key", "kv", "previous", "revision", "type")
+
+    def __init__(self, type: int, key: bytes, revision: int, kv: bytes, previous: int) -> None:
+        self.type = type
+        self.key = key
+        self.revision = revision
+        self.kv = kv
+        self.previous = previous
+        # The encoded mvccpb.Event without and with prev_kv, made once by the first watcher that wants it.
+        self.encoded: bytes | None = None
+        self.encoded_prev: bytes | None = None
+
+
+class EventSink(Protocol):
+    """Gets every revision's events, once, in order, right after they were applied."""
+
+    def publish(self, main: int, events: list[StoredEvent]) -> None:
+        """events is not empty and all of them are of revision `main`."""
+
+
+class EventSource(Protocol):
+    """The store as a watcher that must catch up sees it."""
+
+    @property
+    def revision(self) -> int:
+        """Current main revision."""
+
+    @property
+    def compacted_revision(self) -> int:
+        """Reads below it fail; 0 or -1 when nothing was ever compacted."""
+
+    def events(self, start: int, end: int) -> Iterator[StoredEvent]:
+        """Every change with start <= main revision <= end, in order, from history."""
+
+    def previous_kv(self, event: StoredEvent) -> bytes | None:
+        """The encoded KeyValue that the event superseded; None if there was none or it is compacted."""
