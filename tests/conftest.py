@@ -1,0 +1,61 @@
+"""Fixtures for real clusters, and what a failed test shows of them."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable, Generator, Iterator
+from typing import Any
+
+import pytest
+from harness.binaries import Kind, subject
+from harness.cluster import Cluster, open_clusters
+from harness.process import kill_all
+from harness.require import require
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> int:
+    """A seed for this test: FLUYT_SEED if set, else a new one; a failed test prints it."""
+    value = int(os.environ.get("FLUYT_SEED") or random.SystemRandom().randrange(1 << 32))
+    request.node.user_properties.append(("seed", value))
+    print(f"seed: FLUYT_SEED={value}")
+    return value
+
+
+ClusterFactory = Callable[..., Cluster]
+
+
+@pytest.fixture
+def new_cluster() -> Iterator[ClusterFactory]:
+    """Starts clusters that end with the test: new_cluster(kind=None, members=3, flags=(), start=True)."""
+    made: list[Cluster] = []
+
+    def make(kind: Kind | None = None, members: int = 3, start: bool = True, **options: Any) -> Cluster:
+        kind = kind or subject()
+        require(kind)
+        cluster = Cluster(kind, members, **options)
+        made.append(cluster)
+        return cluster.start() if start else cluster
+
+    yield make
+    for cluster in made:
+        cluster.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
+    """Put the end of every live member's log into the report of a failed test, and keep the files."""
+    report = yield
+    if report.failed:
+        for cluster in open_clusters:
+            cluster.keep_files = True
+            report.sections.append((f"files of {cluster.kind}", str(cluster.directory)))
+            for index, member in enumerate(cluster.members):
+                report.sections.append((f"log of {cluster.kind} {member.name}", cluster.log_tail(index, 25)))
+    return report
+
+
+def pytest_sessionfinish() -> None:
+    """No child outlives the run, whatever failed."""
+    kill_all()

