@@ -1,0 +1,249 @@
+"""The lessor: grants, renews and revokes leases, and says on the leader which have expired.
+
+What is stored (id, TTL, checkpointed rest, attached keys) changes only through applied log entries and is the same on
+every member. When a lease expires is known to the leader alone, by the clock it passes in: nothing here reads one.
+
+Invariants:
+* A lease expires only by a revoke that went through the log; `expired` merely names those to propose. The member asks
+  it only after it confirmed its leadership, so that a leader that was stalled revokes nothing (etcd issue 15247).
+* A new leader gives every lease its full TTL again, or what the last checkpoint left of it, never less.
+* An expired lease is not renewed: its revoke may already be in the log.
+
+Faults assumed: leader changes at any moment, lost proposals (a revoke that does not arrive is proposed again after
+RETRY), a process that stood still while its clock ran on.
+Follows etcd's lease API; keys are deleted in sorted order, in one revision, by the caller.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from kvstore.errors import error
+from kvstore.invariant import invariant
+from kvstore.mvcc.lease_keys import LeaseKeys, lease_bytes
+from kvstore.mvcc.lease_queue import LeaseQueue
+from kvstore.mvcc.types import Table, Tables
+from kvstore.pb import etcd_pb2 as pb
+
+MAX_TTL = 9_000_000_000
+CHECKPOINT_INTERVAL = 300.0
+# Seconds after which a revoke that was proposed but not applied is proposed again.
+RETRY = 3.0
+
+_RECORD = struct.Struct(">qq")
+
+
+def minimum_ttl(election_timeout: float) -> int:
+    """The shortest TTL in seconds: 1.5 election timeouts, so that a lease outlives an election."""
+    return -int(-1.5 * election_timeout // 1)
+
+
+class Lease:
+    """One granted lease.
+
+    ttl: granted, in seconds. remaining: seconds left at the last checkpoint, 0 for none.
+    expiry: moment on the leader's clock, None on every other member.
+    """
+
+    __slots__ = ("expiry", "id", "remaining", "ttl")
+
+    def __init__(self, id: int, ttl: int, remaining: int = 0) -> None:
+        self.id = id
+        self.ttl = ttl
+        self.remaining = remaining
+        self.expiry: float | None = None
+
+    def left(self) -> int:
+        """Seconds that a new leader gives it."""
+        return self.remaining or self.ttl
+
+
+class Lessor:
+    """All leases of one member; the LeaseBook of its store. Times are seconds of one monotonic clock."""
+
+    def __init__(self, tables: Tables, min_ttl: int = 1, checkpoint_interval: float = CHECKPOINT_INTERVAL) -> None:
+        """min_ttl: shorter TTLs are raised to it (see minimum_ttl).
+
+        checkpoint_interval: seconds between two checkpoints of a long lease.
+        """
+        self._table: Table = tables.table("leases")
+        self._keys = LeaseKeys(tables)
+        self._min_ttl = min_ttl
+        self._checkpoint_interval = checkpoint_interval
+        self.recover()
+
+    def recover(self) -> None:
+        """Read everything anew from the tables, after a start or an installed snapshot; ends being primary."""
+        self._leases: dict[int, Lease] = {}
+        for row, record in self._table.scan():
+            id = int.from_bytes(row, "big", signed=True)
+            self._leases[id] = Lease(id, *_RECORD.unpack(record))
+        self.demote()
+
+    # ---- the LeaseBook of the store
+
+    def exists(self, lease: int) -> bool:
+        """Whether the lease has been granted and not revoked."""
+        return lease in self._leases
+
+    def attach(self, lease: int, key: bytes) -> None:
+        """The key belongs to the lease from now on."""
+        invariant(lease in self._leases, "a key is attached to a lease that does not exist")
+        self._keys.attach(lease, key)
+
+    def detach(self, lease: int, key: bytes) -> None:
+        """The key no longer belongs to the lease. A lease that was just revoked has no attachments left."""
+        if lease in self._leases:
+            self._keys.detach(lease, key)
+
+    # ---- applied entries: the same on every member
+
+    def grant(self, id: int, ttl: int, now: float) -> int:
+        """Grant a lease; returns its TTL in seconds.
+
+        Raises LEASE_NOT_FOUND (id 0), LEASE_TTL_TOO_LARGE, LEASE_EXISTS.
+        """
+        if id == 0:
+            raise error("LEASE_NOT_FOUND")
+        if ttl > MAX_TTL:
+            raise error("LEASE_TTL_TOO_LARGE")
+        if id in self._leases:
+            raise error("LEASE_EXISTS")
+        lease = self._leases[id] = Lease(id, max(ttl, self._min_ttl))
+        self._save(lease)
+        if self._primary:
+            self._start(lease, now)
+        return lease.ttl
+
+    def revoke(self, id: int) -> list[bytes]:
+        """End a lease; returns its keys, sorted, which the caller deletes in one revision. Raises LEASE_NOT_FOUND."""
+        if self._leases.pop(id, None) is None:
+            raise error("LEASE_NOT_FOUND")
+        keys = self._keys.keys(id)
+        self._keys.drop(id)
+        self._table.delete(lease_bytes(id))
+        self._expiries.forget(id)
+        self._checkpoints.forget(id)
+        self._cleared.pop(id, None)
+        return keys
+
+    def checkpoint(self, request: pb.LeaseCheckpointRequest) -> None:
+        """Note what is left of leases; those revoked meanwhile are passed over."""
+        for mark in request.checkpoints:
+            lease = self._leases.get(mark.ID)
+            if lease is not None:
+                lease.remaining = max(mark.remaining_TTL, 0)
+                self._save(lease)
+                self._plan_checkpoint(lease, self._now)
+
+    # ---- the leader's clock
+
+    @property
+    def primary(self) -> bool:
+        """Whether this member times the leases, i.e. is the leader."""
+        return self._primary
+
+    def promote(self, now: float, extend: float = 0.0) -> None:
+        """This member became the leader: every lease runs from now, for its rest and `extend` seconds more."""
+        self.demote()
+        self._primary = True
+        self._now = now
+        for lease in self._leases.values():
+            self._start(lease, now + extend)
+
+    def demote(self) -> None:
+        """This member is not the leader: nothing expires here."""
+        self._primary = False
+        self._now = 0.0
+        self._expiries = LeaseQueue()
+        self._checkpoints = LeaseQueue()
+        # Leases renewed since their checkpoint, which must not stand in the log any longer (in order of renewal).
+        self._cleared: dict[int, None] = {}
+        for lease in self._leases.values():
+            lease.expiry = None
+
+    def renew(self, id: int, now: float) -> int:
+        """Let the lease run anew; returns its TTL.
+
+        Raises NOT_LEADER and LEASE_NOT_FOUND, this also when it has expired but is not revoked yet.
+        """
+        if not self._primary:
+            raise error("NOT_LEADER")
+        lease = self._leases.get(id)
+        if lease is None or lease.expiry is None or lease.expiry <= now:
+            raise error("LEASE_NOT_FOUND")
+        lease.expiry = now + lease.ttl
+        if lease.remaining:
+            self._cleared[id] = None
+        return lease.ttl
+
+    def expired(self, now: float, limit: int = 1000) -> list[int]:
+        """At most `limit` leases to propose a revoke for; each comes again after RETRY if it was not revoked by then.
+
+        Call it often with a limit that one log entry holds: thousands that expire together leave in batches.
+        """
+        self._now = now
+        found = self._expiries.due(now, limit, self._expiry)
+        for id in found:
+            self._expiries.schedule(id, now + RETRY)
+        return found
+
+    def checkpoints(self, now: float, limit: int = 1000) -> pb.LeaseCheckpointRequest | None:
+        """What to propose so that long leases do not start over under the next leader; None if nothing is due."""
+        self._now = now
+        request = pb.LeaseCheckpointRequest()
+        for id in list(self._cleared)[:limit]:
+            del self._cleared[id]
+            request.checkpoints.add(ID=id, remaining_TTL=0)
+        due = self._checkpoints.due(now, limit - len(request.checkpoints), self._checkpoint_moment)
+        for id in due:
+            self._note_remaining(request, self._leases[id], now)
+        return request if request.checkpoints else None
+
+    # ---- questions
+
+    def time_to_live(self, id: int, now: float) -> tuple[int, int] | None:
+        """(whole seconds left, granted TTL), None for an unknown lease. Raises NOT_LEADER."""
+        if not self._primary:
+            raise error("NOT_LEADER")
+        lease = self._leases.get(id)
+        if lease is None or lease.expiry is None:
+            return None
+        return max(int(lease.expiry - now), 0), lease.ttl
+
+    def keys(self, id: int) -> list[bytes]:
+        """The keys attached to a lease, sorted; none for an unknown lease."""
+        return self._keys.keys(id)
+
+    def leases(self) -> list[int]:
+        """Every lease, the first to expire first; by id where that is not known."""
+        return [lease.id for lease in sorted(self._leases.values(), key=lambda lease: (lease.expiry or 0.0, lease.id))]
+
+    # ---- inside
+
+    def _save(self, lease: Lease) -> None:
+        self._table.put(lease_bytes(lease.id), _RECORD.pack(lease.ttl, lease.remaining))
+
+    def _start(self, lease: Lease, now: float) -> None:
+        lease.expiry = now + lease.left()
+        self._expiries.schedule(lease.id, lease.expiry)
+        self._plan_checkpoint(lease, now)
+
+    def _expiry(self, id: int) -> float | None:
+        return self._leases[id].expiry
+
+    def _plan_checkpoint(self, lease: Lease, now: float) -> None:
+        if self._primary and lease.left() > self._checkpoint_interval:
+            self._checkpoints.schedule(lease.id, now + self._checkpoint_interval)
+
+    def _checkpoint_moment(self, id: int) -> float | None:
+        return 0.0 if id in self._leases else None
+
+    def _note_remaining(self, request: pb.LeaseCheckpointRequest, lease: Lease, now: float) -> None:
+        if lease.expiry is None or lease.expiry <= now:
+            return
+        # Rounded up: a lease must not lose time by being checkpointed.
+        remaining = -int(-(lease.expiry - now) // 1)
+        if remaining < lease.ttl:
+            request.checkpoints.add(ID=lease.id, remaining_TTL=remaining)
+        self._plan_checkpoint(lease, now)
