@@ -9,8 +9,10 @@ Invariants:
 * A new leader gives every lease its full TTL again, or what the last checkpoint left of it, never less.
 * An expired lease is not renewed: its revoke may already be in the log.
 
-Faults assumed: leader changes at any moment, lost proposals (a revoke that does not arrive is proposed again after
-RETRY), a process that stood still while its clock ran on.
+Which keys belong to a lease is not stored here: every live key says it, and the store attaches them all when it loads.
+
+Faults assumed: leader changes at any moment, lost proposals (an expired lease is named until it is revoked), a process
+that stood still while its clock ran on.
 Follows etcd's lease API; keys are deleted in sorted order, in one revision, by the caller.
 """
 
@@ -20,15 +22,12 @@ import struct
 
 from kvstore.errors import error
 from kvstore.invariant import invariant
-from kvstore.mvcc.lease_keys import LeaseKeys, lease_bytes
 from kvstore.mvcc.lease_queue import LeaseQueue
 from kvstore.mvcc.types import Table, Tables
 from kvstore.pb import etcd_pb2 as pb
 
 MAX_TTL = 9_000_000_000
 CHECKPOINT_INTERVAL = 300.0
-# Seconds after which a revoke that was proposed but not applied is proposed again.
-RETRY = 3.0
 
 _RECORD = struct.Struct(">qq")
 
@@ -42,16 +41,17 @@ class Lease:
     """One granted lease.
 
     ttl: granted, in seconds. remaining: seconds left at the last checkpoint, 0 for none.
-    expiry: moment on the leader's clock, None on every other member.
+    expiry: moment on the leader's clock, None on every other member. keys: attached to it.
     """
 
-    __slots__ = ("expiry", "id", "remaining", "ttl")
+    __slots__ = ("expiry", "id", "keys", "remaining", "ttl")
 
     def __init__(self, id: int, ttl: int, remaining: int = 0) -> None:
         self.id = id
         self.ttl = ttl
         self.remaining = remaining
         self.expiry: float | None = None
+        self.keys: set[bytes] = set()
 
     def left(self) -> int:
         """Seconds that a new leader gives it."""
@@ -67,13 +67,15 @@ class Lessor:
         checkpoint_interval: seconds between two checkpoints of a long lease.
         """
         self._table: Table = tables.table("leases")
-        self._keys = LeaseKeys(tables)
         self._min_ttl = min_ttl
         self._checkpoint_interval = checkpoint_interval
         self.recover()
 
     def recover(self) -> None:
-        """Read everything anew from the tables, after a start or an installed snapshot; ends being primary."""
+        """Read the leases anew from the tables, after a start or an installed snapshot; ends being primary.
+
+        They have no keys until the store has loaded and attached them.
+        """
         self._leases: dict[int, Lease] = {}
         for row, record in self._table.scan():
             id = int.from_bytes(row, "big", signed=True)
@@ -88,13 +90,16 @@ class Lessor:
 
     def attach(self, lease: int, key: bytes) -> None:
         """The key belongs to the lease from now on."""
-        invariant(lease in self._leases, "a key is attached to a lease that does not exist")
-        self._keys.attach(lease, key)
+        found = self._leases.get(lease)
+        invariant(found is not None, "a key is attached to a lease that does not exist")
+        assert found is not None
+        found.keys.add(key)
 
     def detach(self, lease: int, key: bytes) -> None:
         """The key no longer belongs to the lease. A lease that was just revoked has no attachments left."""
-        if lease in self._leases:
-            self._keys.detach(lease, key)
+        found = self._leases.get(lease)
+        if found is not None:
+            found.keys.discard(key)
 
     # ---- applied entries: the same on every member
 
@@ -117,15 +122,14 @@ class Lessor:
 
     def revoke(self, id: int) -> list[bytes]:
         """End a lease; returns its keys, sorted, which the caller deletes in one revision. Raises LEASE_NOT_FOUND."""
-        if self._leases.pop(id, None) is None:
+        lease = self._leases.pop(id, None)
+        if lease is None:
             raise error("LEASE_NOT_FOUND")
-        keys = self._keys.keys(id)
-        self._keys.drop(id)
-        self._table.delete(lease_bytes(id))
+        self._table.delete(_row(id))
         self._expiries.forget(id)
         self._checkpoints.forget(id)
         self._cleared.pop(id, None)
-        return keys
+        return sorted(lease.keys)
 
     def checkpoint(self, request: pb.LeaseCheckpointRequest) -> None:
         """Note what is left of leases; those revoked meanwhile are passed over."""
@@ -178,17 +182,17 @@ class Lessor:
         return lease.ttl
 
     def expired(self, now: float, limit: int = 1000) -> list[int]:
-        """At most `limit` leases to propose a revoke for; each comes again after RETRY if it was not revoked by then.
+        """At most `limit` leases to propose a revoke for, the first to expire first; the same until they are revoked.
 
         Call it often with a limit that one log entry holds: thousands that expire together leave in batches.
         """
         self._now = now
         found = self._expiries.due(now, limit, self._expiry)
         for id in found:
-            self._expiries.schedule(id, now + RETRY)
+            self._expiries.schedule(id, self._leases[id].expiry or now)
         return found
 
-    def checkpoints(self, now: float, limit: int = 1000) -> pb.LeaseCheckpointRequest | None:
+    def checkpoints_due(self, now: float, limit: int = 1000) -> pb.LeaseCheckpointRequest | None:
         """What to propose so that long leases do not start over under the next leader; None if nothing is due."""
         self._now = now
         request = pb.LeaseCheckpointRequest()
@@ -213,7 +217,8 @@ class Lessor:
 
     def keys(self, id: int) -> list[bytes]:
         """The keys attached to a lease, sorted; none for an unknown lease."""
-        return self._keys.keys(id)
+        lease = self._leases.get(id)
+        return sorted(lease.keys) if lease is not None else []
 
     def leases(self) -> list[int]:
         """Every lease, the first to expire first; by id where that is not known."""
@@ -222,7 +227,7 @@ class Lessor:
     # ---- inside
 
     def _save(self, lease: Lease) -> None:
-        self._table.put(lease_bytes(lease.id), _RECORD.pack(lease.ttl, lease.remaining))
+        self._table.put(_row(lease.id), _RECORD.pack(lease.ttl, lease.remaining))
 
     def _start(self, lease: Lease, now: float) -> None:
         lease.expiry = now + lease.left()
@@ -247,3 +252,7 @@ class Lessor:
         if remaining < lease.ttl:
             request.checkpoints.add(ID=lease.id, remaining_TTL=remaining)
         self._plan_checkpoint(lease, now)
+
+
+def _row(id: int) -> bytes:
+    return id.to_bytes(8, "big", signed=True)

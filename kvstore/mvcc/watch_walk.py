@@ -1,0 +1,64 @@
+"""One walk through history for all the watchers that need about the same part of it.
+
+A walk starts at the oldest revision that one of its watchers needs and reads up to the present, slice by slice. It ends
+a slice only between two revisions. A watcher whose sink is full leaves it at the first revision that it did not get.
+
+Invariant: whoever is still in the walk has had all it wanted below `position`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from kvstore.invariant import invariant
+from kvstore.mvcc.types import EventSource, StoredEvent
+from kvstore.mvcc.watch_group import GroupSet, Watcher
+
+
+class Walk:
+    """A set of watchers on their way through history."""
+
+    def __init__(self, source: EventSource, watchers: list[Watcher]) -> None:
+        """watchers: sorted by `next`."""
+        self._source = source
+        self.set = GroupSet()
+        self.position = watchers[0].next
+        for watcher in watchers:
+            self.set.add(watcher)
+
+    def leave(self, watcher: Watcher) -> None:
+        """The watcher goes on elsewhere, from what it still needs."""
+        self.set.discard(watcher)
+        watcher.next = max(watcher.next, self.position)
+
+    def step(self, events: int, size: int, bound: int, slow: Callable[[Watcher, int], None]) -> bool:
+        """Read and deliver one slice of at most about so many events and bytes. Returns whether the present is reached.
+
+        bound, slow: as in GroupSet.deliver; slow must take the watcher out of the walk.
+        """
+        source = self._source
+        current = source.revision
+        found, end = self._read(current, events, size)
+        if found:
+            self.set.collect(found)
+            self.set.deliver(current, bound, source.previous_kv, slow)
+        self.position = end + 1
+        return end == current
+
+    def _read(self, current: int, count: int, size: int) -> tuple[list[StoredEvent], int]:
+        # The events of the slice, and the last revision that it holds or that had none.
+        found: list[StoredEvent] = []
+        last = self.position - 1
+        read = 0
+        if last >= current:
+            return found, current
+        for event in self._source.events(self.position, current):
+            main = event.revision >> 32
+            if main != last:
+                invariant(main > last, "history is not in order")
+                if len(found) >= count or read >= size:
+                    return found, last
+                last = main
+            found.append(event)
+            read += len(event.kv)
+        return found, current
