@@ -1,0 +1,206 @@
+"""etcdserverpb.Lease: grant, revoke, keep alive, time to live, list.
+
+Grants and revokes go through the log. Renewals and the time left are the leader's alone to say, and the member passes
+them on to it. Follows etcd's Lease RPCs.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from random import SystemRandom
+from typing import TYPE_CHECKING, Any
+
+from kvstore.errors import EtcdError, error
+from kvstore.member.requests import RequestKind
+from kvstore.mvcc.lease import MAX_TTL
+from kvstore.pb import etcd_pb2 as pb
+from kvstore.services.guard import check_leader, parse, refuse_learner
+from kvstore.services.leader_guard import LeaderGuard
+
+if TYPE_CHECKING:
+    from kvstore.member.member import Member
+    from kvstore.wire.grpc.call import Call
+    from kvstore.wire.server import GrpcServer
+
+# Renewals of one stream that wait for the leader, and bytes unread by its client, at which it is refused more.
+MAX_RENEWALS = 65_536
+BUFFER_BOUND = 1 << 20
+
+
+def random_id() -> int:
+    """A positive int64 that no other member draws."""
+    return SystemRandom().randrange(1, 1 << 63)
+
+
+class LeaseService:
+    """The handlers of one member."""
+
+    def __init__(self, member: Member, draw_id: Callable[[], int] = random_id) -> None:
+        """draw_id: gives the id of a lease whose client asked for none in particular."""
+        self.member = member
+        self.guard = LeaderGuard(member)
+        self._draw_id = draw_id
+
+    def register(self, server: GrpcServer) -> None:
+        """Serve the methods of etcdserverpb.Lease."""
+        for name, handler in {
+            "LeaseGrant": self.grant,
+            "LeaseRevoke": self.revoke,
+            "LeaseTimeToLive": self.time_to_live,
+            "LeaseLeases": self.leases,
+        }.items():
+            server.unary(f"/etcdserverpb.Lease/{name}", handler)
+        server.stream("/etcdserverpb.Lease/LeaseKeepAlive", self.keep_alive)
+
+    # ---- through the log
+
+    def grant(self, call: Call, message: bytes) -> None:
+        """LeaseGrant; the id is chosen here, so that the log says which."""
+        request = parse(pb.LeaseGrantRequest, message)
+        self._check(call)
+        if request.TTL > MAX_TTL:
+            raise error("LEASE_TTL_TOO_LARGE")
+        if not request.ID:
+            request.ID = self._draw_id()
+            message = request.SerializeToString()
+        self.member.check_space(len(message))
+
+        def done(ttl: Any, problem: EtcdError | None) -> None:
+            if problem is not None:
+                call.fail(problem.code, problem.message)
+            else:
+                self._reply(call, pb.LeaseGrantResponse(ID=request.ID, TTL=ttl))
+
+        self.member.propose(RequestKind.LEASE_GRANT, message, request, done)
+
+    def revoke(self, call: Call, message: bytes) -> None:
+        """LeaseRevoke; the lease's keys go with it."""
+        request = parse(pb.LeaseRevokeRequest, message)
+        self._check(call)
+
+        def done(revision: Any, problem: EtcdError | None) -> None:
+            if problem is not None:
+                call.fail(problem.code, problem.message)
+            else:
+                call.reply(self.member.header_field(revision))
+
+        self.member.propose(RequestKind.LEASE_REVOKE, message, request, done)
+
+    # ---- questions
+
+    def time_to_live(self, call: Call, message: bytes) -> None:
+        """LeaseTimeToLive: the leader says how long; the keys are read here, after everything applied so far."""
+        request = parse(pb.LeaseTimeToLiveRequest, message)
+        self._check(call)
+        if request.keys:
+            self.member.linearizable(partial(self._ask_leader, call, request))
+        else:
+            self._ask_leader(call, request, None)
+
+    def _ask_leader(self, call: Call, request: pb.LeaseTimeToLiveRequest, problem: EtcdError | None) -> None:
+        if problem is not None:
+            call.fail(problem.code, problem.message)
+        else:
+            self.member.lease_time_to_live(request.ID, partial(self._answer_time_to_live, call, request))
+
+    def _answer_time_to_live(
+        self, call: Call, request: pb.LeaseTimeToLiveRequest, times: Any, problem: EtcdError | None
+    ) -> None:
+        if problem is not None:
+            call.fail(problem.code, problem.message)
+            return
+        if times is None:
+            self._reply(call, pb.LeaseTimeToLiveResponse(ID=request.ID, TTL=-1))
+            return
+        left, granted = times
+        keys = self.member.lessor.keys(request.ID) if request.keys else []
+        self._reply(call, pb.LeaseTimeToLiveResponse(ID=request.ID, TTL=left, grantedTTL=granted, keys=keys))
+
+    def leases(self, call: Call, message: bytes) -> None:
+        """LeaseLeases: every lease that was granted before the request."""
+        parse(pb.LeaseLeasesRequest, message)
+        self._check(call)
+
+        def done(problem: EtcdError | None) -> None:
+            if problem is not None:
+                call.fail(problem.code, problem.message)
+                return
+            found = [pb.LeaseStatus(ID=id) for id in self.member.lessor.leases()]
+            self._reply(call, pb.LeaseLeasesResponse(leases=found))
+
+        self.member.linearizable(done)
+
+    def keep_alive(self, call: Call) -> KeepAliveStream:
+        """LeaseKeepAlive. Raises NO_LEADER, NOT_SUPPORTED_FOR_LEARNER."""
+        self.guard.admit(call)
+        return KeepAliveStream(self, call)
+
+    def _check(self, call: Call) -> None:
+        check_leader(self.member, call)
+        refuse_learner(self.member)
+
+    def _reply(self, call: Call, rest: Any) -> None:
+        # Two encodings of one message may be joined: the header is field 1 of every response.
+        call.reply(self.member.header_field(self.member.store.revision) + rest.SerializeToString())
+
+
+class KeepAliveStream:
+    """One client's renewals: sent to the leader side by side, answered in the order they came."""
+
+    def __init__(self, service: LeaseService, call: Call) -> None:
+        self._service = service
+        self._member = service.member
+        self._call = call
+        self._waiting: deque[_Renewal] = deque()
+        self._half_closed = False
+
+    def message(self, data: bytes) -> None:
+        """One LeaseKeepAliveRequest. Raises, and so ends the stream, for bytes that are none, and TOO_MANY_REQUESTS."""
+        request = parse(pb.LeaseKeepAliveRequest, data)
+        if len(self._waiting) >= MAX_RENEWALS or self._call.buffered > BUFFER_BOUND:
+            raise error("TOO_MANY_REQUESTS")
+        # The header's revision is one at which the lease was alive for sure: that before the renewal.
+        renewal = _Renewal(request.ID, self._member.header_field(self._member.store.revision))
+        self._waiting.append(renewal)
+        self._member.renew_lease(request.ID, partial(self._renewed, renewal))
+
+    def half_close(self) -> None:
+        """The client has asked all it will."""
+        self._half_closed = True
+        self._send_ready()
+
+    def closed(self) -> None:
+        """The stream is over, whoever ended it."""
+        self._waiting.clear()
+        self._service.guard.release(self._call)
+
+    def _renewed(self, renewal: _Renewal, ttl: int | None, problem: EtcdError | None) -> None:
+        if self._call.closed:
+            return
+        if problem is not None:
+            self._call.fail(problem.code, problem.message)
+            return
+        renewal.ttl = ttl or 0
+        self._send_ready()
+
+    def _send_ready(self) -> None:
+        waiting = self._waiting
+        while waiting and waiting[0].ttl is not None:
+            first = waiting.popleft()
+            rest = pb.LeaseKeepAliveResponse(ID=first.id, TTL=first.ttl)
+            self._call.send(first.header + rest.SerializeToString())
+        if self._half_closed and not waiting:
+            self._call.finish()
+
+
+class _Renewal:
+    """A renewal under way; ttl: None until the leader has answered."""
+
+    __slots__ = ("header", "id", "ttl")
+
+    def __init__(self, id: int, header: bytes) -> None:
+        self.id = id
+        self.header = header
+        self.ttl: int | None = None
