@@ -1,0 +1,1 @@
+"""Consensus (Raft, as in Ongaro's dissertation): messages and ticks in, Readys out. No clock, no chance, no I/O."""

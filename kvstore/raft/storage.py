@@ -1,7 +1,8 @@
 """How Raft reads the log that its owner keeps.
 
-Raft never writes: it hands out in Readys what has to be written. It reads only what it has handed out and what was there at
-the start, and it reads an entry from here only after saved() covered it, so the owner may write as late as it likes.
+Raft never writes: it hands out in Readys what has to be written. It reads only what it has handed out and what was
+there at the start, and it reads an entry from here only after saved() covered it, so the owner may write as late as
+it likes.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ class LogStorage(Protocol):
         """The term of an entry, first_index() - 1 <= index <= last_index(). Raises Compacted, Unavailable."""
 
     def entries(self, lo: int, hi: int, max_bytes: int) -> list[Entry]:
-        """Entries lo <= index < hi, as many as max_bytes of data hold but at least one. Raises Compacted, Unavailable."""
+        """Entries lo <= index < hi, as many as max_bytes of data hold but at least one. Raises Compacted,
+        Unavailable.
+        """
 
     def snapshot_meta(self) -> SnapshotMeta:
         """The point of a snapshot that could be sent to a follower now; index >= first_index() - 1."""

@@ -1,7 +1,7 @@
 """What goes into Raft and what comes out of it, with the field names of proto/raft.proto.
 
-Plain values: nothing here has behaviour beyond saying what it is. Entries, messages and Readys are made on the hot path and
-are therefore ordinary slotted classes, but nobody changes one after it was handed over; the rest are frozen.
+Plain values: nothing here has behaviour beyond saying what it is. Entries, messages and Readys are made on the hot
+path and are therefore ordinary slotted classes, but nobody changes one after it was handed over; the rest are frozen.
 A member id, a term and an index are never negative; 0 stands for "none".
 """
 
@@ -130,8 +130,8 @@ class ConfChange:
 class Message:
     """What one member says to another.
 
-    log_term, index: of the entry that precedes `entries` (APPEND), of the sender's last entry (VOTE, PRE_VOTE), of the entry
-    a follower refused or stored (APPEND_REPLY).
+    log_term, index: of the entry that precedes `entries` (APPEND), of the sender's last entry (VOTE, PRE_VOTE), of
+    the entry a follower refused or stored (APPEND_REPLY).
     reject_hint: where the leader should try next (APPEND_REPLY that rejects); log_term is then that entry's term.
     context: READ_INDEX's, or why a campaign was started.
     """

@@ -1,0 +1,154 @@
+"""Elections (Raft paper, 5.2 and 5.4.1), with pre-vote and leader stickiness (dissertation, 9.6 and 4.2.3).
+
+Two things go beyond the paper, both only about pre-votes, which promise nothing, so neither can harm safety:
+
+* A follower whose connection to its leader broke asks for pre-votes at once (peer_lost). Who still hears the leader
+  ignores them, so one broken link disturbs nobody; when the leader died, everybody lost it and a new one is there
+  within two round trips.
+* Everybody notices such a death at the same moment. Members that campaign at the same moment would split the vote
+  and lose a whole timeout, so one that has just begun refuses the pre-vote of one with a worse log or, between equal
+  logs, a lower id, and repeats its own request to it. The order is total, so the best of them gets everybody's. The
+  tie between equal logs is only broken so for a heartbeat's time: whoever then is still no leader lets others try.
+"""
+
+from __future__ import annotations
+
+from kvstore.raft import membership, replication
+from kvstore.raft.quorum import Vote
+from kvstore.raft.state import Raft
+from kvstore.raft.types import EntryKind, Message, MessageKind, Role
+
+# Context of a campaign that the leader itself asked for: it is not refused for the leader's sake.
+TRANSFER = b"transfer"
+
+
+def campaign(r: Raft, *, transfer: bool = False) -> bool:
+    """Start a campaign. False if this member must not."""
+    if r.role is Role.LEADER or not r.promotable or membership.unapplied_change(r):
+        return False
+    if r.config.pre_vote and not transfer:
+        _pre_campaign(r)
+    else:
+        _real_campaign(r, TRANSFER if transfer else b"")
+    return True
+
+
+def _pre_campaign(r: Raft) -> None:
+    r.become_pre_candidate()
+    for peer in _other_voters(r):
+        _ask_pre_vote(r, peer)
+    # A pre-vote promises nothing, so one's own counts without waiting for the disk.
+    _poll(r, r.id, True)
+
+
+def _ask_pre_vote(r: Raft, peer: int) -> None:
+    log = r.log
+    r.send(Message(MessageKind.PRE_VOTE, to=peer, term=r.term + 1, log_term=log.last_term, index=log.last_index))
+
+
+def _real_campaign(r: Raft, context: bytes) -> None:
+    r.become_candidate()
+    log = r.log
+    for peer in _other_voters(r):
+        r.send(Message(MessageKind.VOTE, to=peer, log_term=log.last_term, index=log.last_index, context=context))
+
+
+def _other_voters(r: Raft) -> list[int]:
+    return [voter for voter in sorted(r.tracker.membership.all_voters) if voter != r.id]
+
+
+def own_vote_saved(r: Raft, term: int, vote: int) -> None:
+    """term and vote are on disk: a candidate's vote for itself counts from now on."""
+    if r.role is Role.CANDIDATE and term == r.term and vote == r.id and r.id not in r.tracker.votes:
+        _poll(r, r.id, True)
+
+
+def on_vote_request(r: Raft, m: Message) -> None:
+    """VOTE or PRE_VOTE in our term, or a PRE_VOTE for a later one."""
+    pre = m.kind is MessageKind.PRE_VOTE
+    free = r.vote == m.from_ or (r.vote == 0 and r.leader == 0) or (pre and m.term > r.term)
+    if pre and r.role is Role.PRE_CANDIDATE and m.term == r.term + 1 and _better_candidate(r, m):
+        _refuse(r, m)
+        _ask_pre_vote(r, m.from_)
+    elif free and r.log.up_to_date(m.index, m.log_term):
+        _grant(r, m)
+    else:
+        _refuse(r, m)
+
+
+def _better_candidate(r: Raft, m: Message) -> bool:
+    """Whether this pre-candidate should win over the one that asks."""
+    if m.from_ not in r.tracker.membership.all_voters:
+        return False
+    ours, theirs = (r.log.last_term, r.log.last_index), (m.log_term, m.index)
+    fresh = r.election_elapsed < r.config.heartbeat_ticks
+    return theirs < ours or (fresh and theirs == ours and m.from_ < r.id)
+
+
+def _reply_kind(m: Message) -> MessageKind:
+    return MessageKind.PRE_VOTE_REPLY if m.kind is MessageKind.PRE_VOTE else MessageKind.VOTE_REPLY
+
+
+def _grant(r: Raft, m: Message) -> None:
+    # A pre-vote is granted in the term it asks for, which may be ahead of ours.
+    r.send(Message(_reply_kind(m), to=m.from_, term=m.term))
+    if m.kind is MessageKind.VOTE:
+        r.election_elapsed = 0
+        r.vote = m.from_
+
+
+def _refuse(r: Raft, m: Message) -> None:
+    r.send(Message(_reply_kind(m), to=m.from_, term=r.term, reject=True))
+
+
+def on_vote_reply(r: Raft, m: Message) -> None:
+    """An answer to the campaign under way; answers to another are ignored."""
+    expected = MessageKind.PRE_VOTE_REPLY if r.role is Role.PRE_CANDIDATE else MessageKind.VOTE_REPLY
+    if m.kind is expected:
+        _poll(r, m.from_, not m.reject)
+
+
+def _poll(r: Raft, voter: int, granted: bool) -> None:
+    r.tracker.votes.setdefault(voter, granted)
+    result = r.tracker.vote_result()
+    if result is Vote.LOST:
+        r.become_follower(r.term, 0)
+    elif result is Vote.WON and r.role is Role.PRE_CANDIDATE:
+        _real_campaign(r, b"")
+    elif result is Vote.WON:
+        become_leader(r)
+
+
+def become_leader(r: Raft) -> None:
+    """Lead the term this member was elected for, and begin with an empty entry: it commits what earlier terms left
+    (5.4.2).
+    """
+    r.reset(r.term)
+    r.role = Role.LEADER
+    r.leader = r.id
+    own = r.tracker.progress[r.id]
+    own.become_replicate()
+    own.recent_active = True
+    own.accepted(r.log.saved)
+    # There may be a change of membership in the part of the log that is not applied yet; wait for all of it.
+    r.pending_conf_index = r.log.last_index
+    replication.append(r, EntryKind.NORMAL, b"")
+
+
+def on_timeout_now(r: Raft) -> None:
+    """The leader wants this member to take over: campaign at once, or as soon as the changes of membership it knows
+    are applied.
+    """
+    if not campaign(r, transfer=True):
+        r.campaign_postponed = r.promotable and r.role is not Role.LEADER
+
+
+def on_peer_lost(r: Raft, peer: int) -> None:
+    """The connection to a peer broke. If it was our leader, nobody is heard until it is back, and a voter asks for
+    pre-votes.
+    """
+    if r.role is Role.LEADER:
+        replication.on_unreachable(r, peer)
+    elif r.config.pre_vote and peer == r.leader:
+        r.leader = 0
+        campaign(r)

@@ -1,0 +1,306 @@
+"""One Raft member for its owner: messages, ticks and requests in, Readys out. Same input, same output.
+
+The owner takes each Ready and, in this order: appends `entries` and `hard_state` to its log; sends `messages`; applies
+`committed` and calls `applied`; and, once what it appended is behind fdatasync, calls `saved` and sends
+`messages_after_save`. It need not wait for one before it takes the next: ready() hands out only what is new.
+saved(n) also stands for every Ready before n.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from kvstore.invariant import invariant
+from kvstore.raft import codec, election, membership, reads, replication, transfer
+from kvstore.raft import step as stepping
+from kvstore.raft import ticks as ticking
+from kvstore.raft.config import Config
+from kvstore.raft.state import Raft
+from kvstore.raft.storage import LogStorage
+from kvstore.raft.types import (
+    ConfChange,
+    ConfState,
+    Entry,
+    EntryKind,
+    HardState,
+    Message,
+    MessageKind,
+    PeerStatus,
+    Ready,
+    Role,
+    SoftState,
+    Status,
+)
+
+
+class RawNode:
+    """A member of a Raft group. Not thread-safe; nothing in it blocks."""
+
+    def __init__(self, config: Config, log: LogStorage, applied: int = 0) -> None:
+        """applied: what the state machine has applied already; log.initial_state()'s membership is the one as of there.
+
+        Raises InvariantViolation if the log contradicts itself.
+        """
+        self._raft = Raft(config, log, applied)
+        self._hard = log.initial_state()[0]
+        self._soft = SoftState(0, Role.FOLLOWER)
+        self._number = 0
+        self._saved = 0
+        # Terms and votes on their way to the disk: (Ready's number, term, vote).
+        self._hard_writes: deque[tuple[int, int, int]] = deque()
+
+    # ---- in ----
+
+    def step(self, message: Message) -> None:
+        """A message from another member."""
+        stepping.step(self._raft, message)
+
+    def tick(self) -> None:
+        """A tick of the clock has passed."""
+        ticking.tick(self._raft)
+
+    def propose(self, data: bytes) -> bool:
+        """Propose an entry; a follower passes it on. False if it was dropped: no leader, one that hands over, or too
+        much uncommitted.
+
+        True promises nothing yet: the entry is accepted when it comes back in Ready.committed.
+        """
+        r = self._raft
+        if r.role is not Role.LEADER:
+            return self._forward(EntryKind.NORMAL, data)
+        if r.transferee or not replication.take_on(r, len(data)):
+            return False
+        replication.append(r, EntryKind.NORMAL, data)
+        return True
+
+    def propose_conf_change(self, change: ConfChange) -> bool:
+        """Propose a change of membership. False if it was dropped: as in `propose`, or another is under way, or it
+        does not fit.
+
+        A follower passes it on; if the leader drops it then, nobody is told.
+        """
+        r = self._raft
+        data = codec.encode_conf_change(change)
+        if r.role is Role.LEADER:
+            return membership.propose(r, change, data)
+        return self._forward(EntryKind.CONF_CHANGE, data)
+
+    def _forward(self, kind: EntryKind, data: bytes) -> bool:
+        r = self._raft
+        if not r.leader:
+            return False
+        r.send(Message(MessageKind.PROPOSE, to=r.leader, entries=[Entry(0, 0, kind, data)]))
+        return True
+
+    def apply_conf_change(self, change: ConfChange) -> ConfState:
+        """A committed change takes effect: to be called when its entry is applied. The membership after it.
+
+        An owner that rejects a change does not call it. One that does not fit the membership is without effect.
+        """
+        return membership.apply(self._raft, change)
+
+    def read_index(self, context: bytes) -> bool:
+        """Ask for an index that a linearizable read has to wait for; it comes as a ReadState with the same context.
+
+        False if there is no leader to ask. The answer may be lost with a message or a leader: ask again then.
+        """
+        r = self._raft
+        if r.role is Role.LEADER:
+            reads.request(r, r.id, context)
+        elif r.leader:
+            r.send(Message(MessageKind.READ_INDEX, to=r.leader, context=context))
+        else:
+            return False
+        return True
+
+    def transfer_leader(self, transferee: int) -> None:
+        """Ask the leader, wherever it is, to hand over to a voter. Watch soft_state for the outcome."""
+        r = self._raft
+        if r.role is Role.LEADER:
+            transfer.request(r, transferee)
+        elif r.leader:
+            r.send(Message(MessageKind.TRANSFER_LEADER, to=r.leader, index=transferee))
+
+    def campaign(self) -> bool:
+        """Campaign now. False if this member leads already or must not."""
+        return election.campaign(self._raft)
+
+    def peer_lost(self, peer: int) -> None:
+        """The connection to a peer broke, in either direction. A voter that lost its leader asks for pre-votes at
+        once.
+        """
+        election.on_peer_lost(self._raft, peer)
+
+    def report_unreachable(self, peer: int) -> None:
+        """A message to a peer could not be delivered."""
+        replication.on_unreachable(self._raft, peer)
+
+    def report_snapshot(self, peer: int, ok: bool) -> None:
+        """Sending a snapshot to a peer ended."""
+        replication.on_snapshot_report(self._raft, peer, ok)
+
+    # ---- out ----
+
+    def has_ready(self) -> bool:
+        """Whether ready() has something to hand out."""
+        r = self._raft
+        self._flush()
+        return bool(
+            r.messages
+            or r.messages_after_save
+            or r.read_states
+            or r.log.has_unwritten
+            or r.log.applicable > r.log.applying
+            or self._hard_changed()
+            or self._soft_changed()
+        )
+
+    def ready(self) -> Ready:
+        """What the owner has to do now, each thing once."""
+        r = self._raft
+        self._flush()
+        self._number += 1
+        voted = r.term != self._hard.term or r.vote != self._hard.vote
+        entries, snapshot = r.log.hand_out(self._number)
+        committed = r.log.take_committed(r.config.max_committed_bytes)
+        replication.on_committed(r, committed)
+        ready = Ready(
+            number=self._number,
+            soft_state=self._take_soft(),
+            hard_state=self._take_hard(voted),
+            must_sync=voted or bool(entries) or snapshot is not None,
+            entries=entries,
+            snapshot=snapshot,
+            snapshot_message=r.log.snapshot_message if snapshot is not None else None,
+            messages=r.messages,
+            messages_after_save=r.messages_after_save,
+            committed=committed,
+            read_states=r.read_states,
+        )
+        r.messages, r.messages_after_save, r.read_states = [], [], []
+        return ready
+
+    def _flush(self) -> None:
+        r = self._raft
+        if r.role is Role.LEADER:
+            if r.appends_due:
+                replication.flush(r)
+            if reads.round_due(r):
+                replication.heartbeat(r)
+
+    def _hard_changed(self) -> bool:
+        r, hard = self._raft, self._hard
+        return r.log.committed != hard.commit or r.term != hard.term or r.vote != hard.vote
+
+    def _take_hard(self, voted: bool) -> HardState | None:
+        if not self._hard_changed():
+            return None
+        self._hard = self._raft.hard_state
+        if voted:
+            self._hard_writes.append((self._number, self._hard.term, self._hard.vote))
+        return self._hard
+
+    def _soft_changed(self) -> bool:
+        return self._soft.leader != self._raft.leader or self._soft.role is not self._raft.role
+
+    def _take_soft(self) -> SoftState | None:
+        if not self._soft_changed():
+            return None
+        self._soft = SoftState(self._raft.leader, self._raft.role)
+        return self._soft
+
+    def saved(self, ready: Ready) -> None:
+        """What was handed out in this Ready, and in those before it, is on disk (a snapshot: installed). Once each,
+        in order.
+        """
+        r = self._raft
+        invariant(self._saved < ready.number <= self._number, "Readys are saved in the order they were handed out")
+        self._saved = ready.number
+        if r.log.saved_to(ready.number):
+            replication.on_saved(r)
+        while self._hard_writes and self._hard_writes[0][0] <= ready.number:
+            _, term, vote = self._hard_writes.popleft()
+            election.own_vote_saved(r, term, vote)
+
+    def applied(self, index: int) -> None:
+        """The state machine has applied everything up to index."""
+        r = self._raft
+        r.log.applied_to(index)
+        membership.leave_when_due(r)
+        if r.campaign_postponed:
+            r.campaign_postponed = False
+            election.on_timeout_now(r)
+
+    # ---- to look at ----
+
+    @property
+    def id(self) -> int:
+        """This member's id."""
+        return self._raft.id
+
+    @property
+    def term(self) -> int:
+        """The current term."""
+        return self._raft.term
+
+    @property
+    def leader(self) -> int:
+        """Who leads the current term, 0 if unknown."""
+        return self._raft.leader
+
+    @property
+    def role(self) -> Role:
+        """What this member is."""
+        return self._raft.role
+
+    @property
+    def commit(self) -> int:
+        """The last index known to be committed."""
+        return self._raft.log.committed
+
+    @property
+    def last_index(self) -> int:
+        """The last index of the log, saved or not."""
+        return self._raft.log.last_index
+
+    @property
+    def applied_index(self) -> int:
+        """What `applied` was last told."""
+        return self._raft.log.applied
+
+    @property
+    def conf_state(self) -> ConfState:
+        """The membership in force."""
+        return self._raft.tracker.membership.conf_state
+
+    def status(self) -> Status:
+        """A picture of this member; a leader's shows its followers."""
+        r = self._raft
+        return Status(
+            id=r.id,
+            term=r.term,
+            vote=r.vote,
+            leader=r.leader,
+            role=r.role,
+            commit=r.log.committed,
+            applied=r.log.applied,
+            last_index=r.log.last_index,
+            transferee=r.transferee,
+            conf_state=self.conf_state,
+            progress=_progress(r) if r.role is Role.LEADER else {},
+        )
+
+
+def _progress(r: Raft) -> dict[int, PeerStatus]:
+    return {
+        member: PeerStatus(
+            match=p.match,
+            next=p.next,
+            state=p.state.value,
+            recent_active=p.recent_active or member == r.id,
+            learner=p.learner,
+            paused=p.paused and member != r.id,
+            pending_snapshot=p.pending_snapshot,
+        )
+        for member, p in r.tracker.progress.items()
+    }

@@ -1,0 +1,77 @@
+"""Linearizable reads without the log: ReadIndex (Raft dissertation, 6.4).
+
+A leader notes its commit index, then makes sure with a round of heartbeats that it was still the leader after the
+read arrived. Rounds are numbered; who answered round n confirmed every round up to n, so the confirmed round is
+found like a commit index, and reads that arrive between two Readys share a round. A leader that has committed
+nothing in its own term yet does not know what is committed, and holds its reads until it has.
+"""
+
+from __future__ import annotations
+
+from kvstore.raft.quorum import joint_index
+from kvstore.raft.state import HeldRead, Raft
+from kvstore.raft.types import Message, MessageKind, ReadState
+
+
+def request(r: Raft, from_: int, context: bytes) -> None:
+    """A leader takes on a read, its own or one that a follower passed on."""
+    r.held_reads.append(HeldRead(from_, context, 0, 0))
+    if r.committed_in_term:
+        release(r)
+
+
+def release(r: Raft) -> None:
+    """The leader has committed in its term: reads that have no index yet get one, and join the next round."""
+    if not r.held_reads or r.held_reads[-1].round:
+        return
+    if r.read_round == r.read_round_sent:
+        r.read_round += 1
+    for read in reversed(r.held_reads):
+        if read.round:
+            break
+        read.index, read.round = r.log.committed, r.read_round
+    if r.tracker.single:
+        confirm(r)
+
+
+def round_due(r: Raft) -> bool:
+    """Whether heartbeats have to go out for a round that has begun."""
+    return r.read_round > r.read_round_sent
+
+
+def round_context(r: Raft) -> bytes:
+    """What a heartbeat carries now: the latest round, if anybody still waits for one."""
+    r.read_round_sent = r.read_round
+    return r.read_round.to_bytes(8, "big") if r.held_reads else b""
+
+
+def on_round_ack(r: Raft, from_: int, context: bytes) -> None:
+    """A member answered a round's heartbeat in this term."""
+    number = int.from_bytes(context, "big")
+    if number > r.read_acks.get(from_, 0):
+        r.read_acks[from_] = number
+        confirm(r)
+
+
+def confirm(r: Raft) -> None:
+    """Answer the reads of every round that a quorum has confirmed."""
+    membership = r.tracker.membership
+    confirmed = joint_index(membership.voters, membership.outgoing, lambda voter: _acked(r, voter))
+    count = 0
+    for read in r.held_reads:
+        if not 0 < read.round <= confirmed:
+            break
+        _answer(r, read)
+        count += 1
+    del r.held_reads[:count]
+
+
+def _acked(r: Raft, voter: int) -> int:
+    return r.read_round if voter == r.id else r.read_acks.get(voter, 0)
+
+
+def _answer(r: Raft, read: HeldRead) -> None:
+    if read.from_ in (0, r.id):
+        r.read_states.append(ReadState(read.context, read.index))
+    else:
+        r.send(Message(MessageKind.READ_INDEX_REPLY, to=read.from_, index=read.index, context=read.context))

@@ -1,0 +1,152 @@
+"""The state of one Raft member, and the few things every part of the algorithm does with it.
+
+What each kind of message does is in the modules named after the subject (election, replication, following, reads,
+transfer, membership); step.py chooses among them. All of them change this one object and nothing else.
+
+Faults assumed: messages may be lost, repeated, delayed and reordered; members stop and come back with what they had
+saved. Not assumed: members that lie, and disks that lose what they had confirmed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kvstore.invariant import invariant
+from kvstore.raft.config import Config
+from kvstore.raft.log import RaftLog
+from kvstore.raft.storage import LogStorage
+from kvstore.raft.tracker import Membership, Tracker
+from kvstore.raft.types import HardState, Message, MessageKind, ReadState, Role
+
+# Promises about what is on this member's disk, and requests for votes: a member that forgot in a crash which term it
+# campaigned in, or with which log, could count old answers to itself for a log it no longer has.
+AFTER_SAVE = frozenset((MessageKind.APPEND_REPLY, MessageKind.VOTE, MessageKind.VOTE_REPLY))
+# Passed on for clients: good in whatever term they arrive.
+WITHOUT_TERM = frozenset((MessageKind.PROPOSE, MessageKind.READ_INDEX))
+
+
+@dataclass(slots=True)
+class HeldRead:
+    """A read that waits for its round: who asked (0: this member), with what, and the commit index it has to see."""
+
+    from_: int
+    context: bytes
+    index: int
+    round: int
+
+
+class Raft:
+    """Invariants: term and commit never fall; vote changes only from 0 within a term; only a leader has a
+    transferee.
+    """
+
+    def __init__(self, config: Config, storage: LogStorage, applied: int) -> None:
+        hard, conf_state = storage.initial_state()
+        self.config = config
+        self.id = config.id
+        self.term = hard.term
+        self.vote = hard.vote
+        self.log = RaftLog(storage, hard.commit, applied)
+        self.tracker = Tracker(config)
+        self.tracker.switch(Membership.of(conf_state), self.log.last_index)
+
+        self.role = Role.FOLLOWER
+        self.leader = 0
+        self.transferee = 0
+        # Ticks since: a follower heard its leader or a candidate campaigned; a leader last checked its quorum.
+        self.election_elapsed = 0
+        self.heartbeat_elapsed = 0
+        self.election_timeout = 0
+        # The leader asked this member to take over, and it has changes of membership to apply first.
+        self.campaign_postponed = False
+
+        # Leader only.
+        self.uncommitted_bytes = 0
+        self.pending_conf_index = 0  # no further change of membership before this index is applied
+        self.appends_due = False  # something may have to be sent to followers
+        self.read_round = 0
+        self.read_round_sent = 0
+        self.read_acks: dict[int, int] = {}
+        self.held_reads: list[HeldRead] = []
+
+        # Out, collected by the next Ready.
+        self.messages: list[Message] = []
+        self.messages_after_save: list[Message] = []
+        self.read_states: list[ReadState] = []
+
+        invariant(self.log.last_term <= self.term, "the log holds an entry of a term that was never saved as ours")
+        self.reset(self.term)
+
+    @property
+    def hard_state(self) -> HardState:
+        """What has to be on disk by now."""
+        return HardState(self.term, self.vote, self.log.committed)
+
+    @property
+    def promotable(self) -> bool:
+        """Whether this member may campaign: it votes, and it is not about to replace its log by a snapshot."""
+        return self.id in self.tracker.membership.all_voters and self.log.snapshot is None
+
+    @property
+    def hears_leader(self) -> bool:
+        """Whether votes are to be refused because the leader was heard within an election timeout (dissertation,
+        4.2.3).
+        """
+        return self.config.check_quorum and self.leader != 0 and self.election_elapsed < self.config.election_ticks
+
+    @property
+    def committed_in_term(self) -> bool:
+        """Whether a leader's commit index is known to cover everything committed before its term (Raft paper, 8)."""
+        return self.log.matches(self.log.committed, self.term)
+
+    def send(self, message: Message) -> None:
+        """Put a message into the next Ready, with sender and, unless it has one, term."""
+        message.from_ = self.id
+        if message.term == 0 and message.kind not in WITHOUT_TERM:
+            message.term = self.term
+        if message.kind in AFTER_SAVE:
+            self.messages_after_save.append(message)
+        else:
+            self.messages.append(message)
+
+    def reset(self, term: int) -> None:
+        """Forget everything that belongs to a role; with a new term also the vote."""
+        if term != self.term:
+            invariant(term > self.term, "a term never falls")
+            self.term = term
+            self.vote = 0
+        self.leader = 0
+        self.transferee = 0
+        self.campaign_postponed = False
+        self.election_elapsed = 0
+        self.heartbeat_elapsed = 0
+        self.election_timeout = self.config.election_ticks + self.config.randrange(self.config.election_ticks)
+        self.tracker.reset(self.log.last_index)
+        self.uncommitted_bytes = 0
+        self.pending_conf_index = 0
+        self.appends_due = False
+        self.read_round = self.read_round_sent = 0
+        self.read_acks = {}
+        self.held_reads = []
+
+    def become_follower(self, term: int, leader: int) -> None:
+        """Follow `leader`, 0 if it is not known yet."""
+        self.reset(term)
+        self.role = Role.FOLLOWER
+        self.leader = leader
+
+    def become_pre_candidate(self) -> None:
+        """Ask whether a campaign could be won. Neither term nor vote change."""
+        invariant(self.role is not Role.LEADER, "a leader does not campaign")
+        self.role = Role.PRE_CANDIDATE
+        self.leader = 0
+        self.tracker.votes = {}
+        self.election_elapsed = 0
+        self.election_timeout = self.config.election_ticks + self.config.randrange(self.config.election_ticks)
+
+    def become_candidate(self) -> None:
+        """Campaign in a new term, with a vote for oneself that counts once it is saved."""
+        invariant(self.role is not Role.LEADER, "a leader does not campaign")
+        self.reset(self.term + 1)
+        self.role = Role.CANDIDATE
+        self.vote = self.id
