@@ -1,0 +1,273 @@
+"""The applied state: LMDB tables that the apply loop reads and writes in one open transaction.
+
+The log makes writes durable; the backend follows in batches. `commit` ends a batch without waiting for the disk, `sync`
+waits in a worker thread and then names the batch in the sync mark.
+Invariants: no commit before the one before it is synced; after any stop that was not a close(), the state that is
+opened is the one that the mark names (see meta_pages.py), so the log must be kept from that state's applied index on;
+a file gets the name data.mdb only when all of it is on the disk.
+Faults assumed: process and machine stop anywhere; fsync fails (then nothing more is committed, and the next start goes
+back to the mark); the disk is full. LMDB has no checksums: rot in its file is not seen here.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import lmdb
+
+from kvstore.invariant import invariant
+from kvstore.storage import meta_pages
+from kvstore.storage.copying import copy_environment, open_view
+from kvstore.storage.durable import rename, sync_directory
+from kvstore.storage.environment import Environment
+from kvstore.storage.errors import NoSpace, StorageFailed, from_os, is_full
+from kvstore.storage.sync_mark import ANY, SyncMark
+from kvstore.storage.table import ReadView, Table
+
+__all__ = ["Backend", "ReadView", "open_view"]
+
+MAP_BYTES = 64 << 30
+HEADROOM_BYTES = 128 << 20
+
+
+class Backend:
+    """Named tables in one LMDB file. All methods are the loop's, but for sync, read and copy_to."""
+
+    def __init__(
+        self, directory: Path, environment: Environment, mark: SyncMark, *, fsync: bool, headroom: int, map_bytes: int
+    ) -> None:
+        """Use open()."""
+        self.space_short = False
+        self._path = directory / "data.mdb"
+        self._environment = environment
+        self._mark = mark
+        self._fsync = fsync
+        self._headroom = headroom
+        self._map_bytes = map_bytes
+        self._tables: dict[str, Table] = {}
+        self._failed: str | None = None
+        self._syncing = threading.Lock()
+        self._committed = environment.transaction()
+        self._begin()
+
+    @classmethod
+    def open(
+        cls,
+        directory: str | os.PathLike[str],
+        *,
+        map_bytes: int = MAP_BYTES,
+        headroom_bytes: int = HEADROOM_BYTES,
+        fsync: bool = True,
+    ) -> Backend:
+        """Open the backend, or make an empty one; what it holds then is durable.
+
+        map_bytes: address space, not disk; doubled when three quarters are full. headroom_bytes: disk blocks taken
+        ahead of the file's end. fsync=False: sync() waits for nothing (unsafe).
+        BackendDamaged: the file is missing a state that was synced. NoSpace, StorageFailed.
+        """
+        folder = Path(directory)
+        try:
+            mark = _open_mark(folder, map_bytes)
+            meta_pages.settle(folder / "data.mdb", mark.transaction)
+            environment = Environment(folder / "data.mdb", map_bytes)
+            mark.write(environment.transaction() if fsync else ANY)
+        except OSError as error:
+            raise from_os(error, f"backend: can't open {folder}") from error
+        return cls(folder, environment, mark, fsync=fsync, headroom=headroom_bytes, map_bytes=map_bytes)
+
+    def _begin(self) -> None:
+        """Open the next write transaction and bind the tables to it."""
+        environment = self._environment
+        environment.grow()
+        self._transaction: Any = environment.env.begin(write=True)
+        if not environment.handles:
+            self._open_handles()
+        for name, table in self._tables.items():
+            table.bind(self._transaction, self._handle(name))
+
+    def _open_handles(self) -> None:
+        """All tables that exist get their handles now: a reader can use only such as were there when it began."""
+        with self._transaction.cursor() as cursor:
+            names = [key.decode() for key in cursor.iternext(True, False)]
+        for name in names:
+            self._handle(name)
+
+    def _handle(self, name: str) -> Any:
+        handles = self._environment.handles
+        if name not in handles:
+            handles[name] = self._environment.env.open_db(name.encode(), txn=self._transaction)
+        return handles[name]
+
+    def table(self, name: str) -> Table:
+        """The table of that name, made if need be; the object stays good through commits and replacements."""
+        table = self._tables.get(name)
+        if table is None:
+            table = Table(name, self._fail)
+            table.bind(self._transaction, self._handle(name))
+            # Making one is a write, too.
+            table.dirty = True
+            self._tables[name] = table
+        return table
+
+    @property
+    def dirty(self) -> bool:
+        """Whether anything was written since the last commit."""
+        return any(table.dirty for table in self._tables.values())
+
+    @property
+    def needs_sync(self) -> bool:
+        """Whether a commit waits for its sync(); the next one must not come before it."""
+        return self._committed != self._synced()
+
+    def _synced(self) -> int:
+        return self._committed if self._mark.transaction == ANY else self._mark.transaction
+
+    def commit(self) -> None:
+        """End the batch without waiting for the disk and begin the next; nothing if nothing was written.
+
+        NoSpace, StorageFailed: the batch is lost, as in a crash; the process must stop and start again from the log.
+        """
+        self._check()
+        invariant(not self.needs_sync, "a commit before the one before it is synced")
+        if not self.dirty:
+            return
+        try:
+            self._transaction.commit()
+        except lmdb.Error as error:
+            raise self._fail(error, "can't commit") from error
+        self._committed = self._environment.transaction()
+        self._begin()
+
+    def sync(self) -> None:
+        """Wait until the last commit is on the disk. For a worker thread. StorageFailed, for good."""
+        with self._syncing:
+            self._check()
+            committed = self._committed
+            if not self._fsync or committed == self._mark.transaction:
+                return
+            try:
+                self._environment.env.sync(True)
+                self._mark.write(committed)
+            except (lmdb.Error, OSError) as error:
+                raise self._stop(f"backend: fsync of {self._path} failed: {error}") from error
+            self._reserve()
+
+    def _reserve(self) -> None:
+        try:
+            self._environment.reserve(self._headroom)
+            self.space_short = False
+        except OSError as error:
+            if not is_full(error):
+                raise self._stop(f"backend: can't reserve space for {self._path}: {error}") from error
+            self.space_short = True
+
+    def read(self) -> AbstractContextManager[ReadView]:
+        """All tables as of the last commit, for the thread that asks; it sees no later one."""
+        self._check()
+        return self._environment.read()
+
+    def copy_to(self, path: str | os.PathLike[str]) -> int:
+        """Write the state of the last commit, compacted, to a new file, durably; its size in bytes.
+
+        For a worker thread. The file is there whole or not at all. NoSpace, StorageFailed.
+        """
+        self._check()
+        environment = self._environment
+        with environment.hold():
+            return copy_environment(environment.env, Path(path))
+
+    def replace_with(self, path: str | os.PathLike[str]) -> None:
+        """The file, made by copy_to and synced, becomes the backend; what was not committed is forgotten.
+
+        It must be on the same file system and is moved. Tables stay valid; views that are open keep the old state.
+        BackendDamaged if it is no backend; then nothing has changed. NoSpace, StorageFailed.
+        """
+        with self._syncing:
+            self._check()
+            with open_view(path):
+                pass
+            self._transaction.abort()
+            try:
+                self._take_over(Path(path))
+            except (lmdb.Error, OSError) as error:
+                raise self._stop(f"backend: can't replace {self._path}: {error}") from error
+            self._committed = self._environment.transaction()
+            self._begin()
+
+    def _take_over(self, path: Path) -> None:
+        old = self._environment
+        # From here to the last mark, both files are such that any state in them is on the disk: a crash may fall
+        # on either side of the rename.
+        old.env.sync(True)
+        self._mark.write(ANY)
+        old.retire()
+        os.rename(path, self._path)
+        sync_directory(self._path.parent)
+        sync_directory(path.parent)
+        # The lock file belongs to the old file: its readers, if there are any left, keep it without its name.
+        _lock_path(self._path).unlink(missing_ok=True)
+        self._environment = Environment(self._path, self._map_bytes)
+        if self._fsync:
+            self._mark.write(self._environment.transaction())
+
+    def size(self) -> int:
+        """Bytes of the file, headroom aside."""
+        return self._environment.size()
+
+    def size_in_use(self) -> int:
+        """Bytes of the pages that hold tables; the rest of size() is free for new ones."""
+        stats = [self._transaction.stat(db) for db in self._environment.handles.values()]
+        stats.append(self._environment.env.stat())
+        pages: int = sum(stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"] for stat in stats)
+        return (pages + 2) * self._environment.page_bytes()
+
+    def close(self) -> None:
+        """Forget what was not committed, sync what was, and let go of the file. StorageFailed if the disk refuses."""
+        try:
+            if self._failed is None:
+                self._transaction.abort()
+                self.sync()
+        finally:
+            self._environment.retire()
+            self._mark.close()
+
+    def _fail(self, error: lmdb.Error, what: str) -> Exception:
+        """The error to raise for a refused write. LMDB has given up the transaction, so there is no going on."""
+        full = isinstance(error, lmdb.MapFullError | lmdb.TxnFullError) or "No space left" in str(error)
+        failure = self._stop(f"backend: {what} of {self._path}: {error}")
+        return NoSpace(f"{failure}; free space on this file system first") if full else failure
+
+    def _stop(self, message: str) -> StorageFailed:
+        self._failed = f"{message}; this member must be started again, it then goes back to its last synced state"
+        return StorageFailed(self._failed)
+
+    def _check(self) -> None:
+        if self._failed is not None:
+            raise StorageFailed(self._failed)
+
+
+def _lock_path(path: Path) -> Path:
+    return path.with_name(path.name + "-lock")
+
+
+def _open_mark(folder: Path, map_bytes: int) -> SyncMark:
+    """The mark of a backend that is there, or of a new one, which is made under another name first."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    sync_directory(folder.parent)
+    data = folder / "data.mdb"
+    if data.exists():
+        return SyncMark.open(folder / "synced")
+    new = folder / "new.mdb"
+    for leftover in (new, _lock_path(new)):
+        leftover.unlink(missing_ok=True)
+    environment = Environment(new, map_bytes)
+    environment.env.sync(True)
+    environment.retire()
+    _lock_path(new).unlink(missing_ok=True)
+    mark = SyncMark.create(folder / "synced")
+    rename(new, data)
+    return mark

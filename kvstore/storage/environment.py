@@ -1,0 +1,122 @@
+"""One open LMDB file: its handles, its readers, its room to grow.
+
+A backend that is replaced goes on serving the readers it has; the last of them closes it.
+Invariant: the map is never resized, and the file never closed, while a read transaction is open.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lmdb
+
+from kvstore.storage.durable import reserve
+from kvstore.storage.errors import BackendDamaged
+from kvstore.storage.sync_mark import CURE
+from kvstore.storage.table import ReadView
+
+MAX_TABLES = 32
+
+
+class Environment:
+    """An LMDB environment on one file, without LMDB's own fsyncs."""
+
+    def __init__(self, path: Path, map_bytes: int) -> None:
+        """Open or make the file. BackendDamaged if LMDB can't use it."""
+        self.path = path
+        self.env = _open(path, map_bytes)
+        self.handles: dict[str, Any] = {}
+        self._fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        self._page_bytes: int = self.env.stat()["psize"]
+        self._map_bytes: int = self.env.info()["map_size"]
+        self._reserved = 0
+        self._lock = threading.Lock()  # guards the three below
+        self._readers = 0
+        self._retired = False
+
+    def transaction(self) -> int:
+        """Id of the last committed transaction."""
+        identity: int = self.env.info()["last_txnid"]
+        return identity
+
+    def size(self) -> int:
+        """Bytes of the file that LMDB has used so far."""
+        pages: int = self.env.info()["last_pgno"] + 1
+        return pages * self._page_bytes
+
+    def page_bytes(self) -> int:
+        """Bytes of a page."""
+        return self._page_bytes
+
+    @contextmanager
+    def read(self) -> Iterator[ReadView]:
+        """A read transaction for the calling thread."""
+        with self.hold():
+            transaction = self.env.begin()
+            try:
+                yield ReadView(transaction, self.handles)
+            finally:
+                transaction.abort()
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Keep the file open and its map in place."""
+        with self._lock:
+            self._readers += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._readers -= 1
+                if self._retired and self._readers == 0:
+                    self._close()
+
+    def retire(self) -> None:
+        """Close as soon as nobody reads. No write transaction may be open."""
+        with self._lock:
+            self._retired = True
+            if self._readers == 0:
+                self._close()
+
+    def grow(self) -> None:
+        """Double the map once three quarters of it are used. Between write transactions; waits for the next time if
+        somebody reads."""
+        if self.size() * 4 < self._map_bytes * 3:
+            return
+        with self._lock:
+            if self._readers == 0:
+                self.env.set_mapsize(2 * self._map_bytes)
+                self._map_bytes *= 2
+
+    def reserve(self, headroom: int) -> None:
+        """Take disk blocks for what the next commits will add, so that a full disk shows before them. OSError."""
+        size = self.size()
+        if size + headroom // 2 > self._reserved:
+            reserve(self._fd, size, headroom)
+            self._reserved = size + headroom
+
+    def _close(self) -> None:
+        self.env.close()
+        os.close(self._fd)
+
+
+def _open(path: Path, map_bytes: int) -> Any:
+    try:
+        return lmdb.open(
+            str(path),
+            subdir=False,
+            map_size=map_bytes,
+            max_dbs=MAX_TABLES,
+            sync=False,
+            metasync=False,
+            readahead=False,
+            meminit=False,
+            mode=0o600,
+        )
+    except lmdb.Error as error:
+        raise BackendDamaged(f"{path}: LMDB can't open it ({error}); restore the backend, {CURE}") from error

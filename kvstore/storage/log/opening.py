@@ -1,0 +1,116 @@
+"""Making a log and reading one back.
+
+Faults assumed: a crash at any point of the log's life, and of an earlier opening; rot; a segment that someone removed.
+Nothing is changed before all of it was read and found good.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from kvstore.raft.types import HardState, SnapshotMeta
+from kvstore.storage.durable import sync_directory
+from kvstore.storage.errors import LogDamaged, StorageError, from_os
+from kvstore.storage.log.format import Header
+from kvstore.storage.log.index import place_of
+from kvstore.storage.log.replay import check_sealed, cut, records, torn, write_again
+from kvstore.storage.log.segment import CURE, Segment, allocate
+from kvstore.storage.log.segments import SUSPECT, Segments, names
+from kvstore.storage.log.state import LogState
+
+
+def new_salt() -> int:
+    """32 random bits that open every record of a segment; never beginning with a zero byte, as free space does."""
+    return int.from_bytes(os.urandom(4), "little") | 1
+
+
+def create(directory: Path, metadata: bytes, *, segment_bytes: int, fsync: bool) -> tuple[Segments, LogState]:
+    """A new log with its first segment, durable. StorageError if there is one already; NoSpace, StorageFailed."""
+    try:
+        directory.mkdir(mode=0o700, exist_ok=True)
+        sync_directory(directory.parent)
+    except OSError as error:
+        raise from_os(error, f"log: can't make {directory}") from error
+    if names(directory):
+        raise StorageError(f"{directory}: there is a log already; open it, or choose an empty data directory")
+    header = Header(new_salt(), 1, 1, 0, 0, HardState(), 0, 0, SnapshotMeta(), metadata)
+    path = directory / "first.tmp"
+    segment = Segment.begin(path, allocate(path, segment_bytes), header, segment_bytes)
+    segments = Segments(directory, [segment], segment_bytes=segment_bytes, fsync=fsync)
+    segments.sync()
+    return segments, LogState(header)
+
+
+def load(directory: Path, *, segment_bytes: int, fsync: bool) -> tuple[Segments, LogState, Path | None]:
+    """Replay a log; also the copy of what was cut from its end, if anything was. LogDamaged, NoSpace, StorageFailed."""
+    paths = names(directory)
+    if not paths:
+        raise LogDamaged(f"{directory}: no log segment is there; restore the directory, or start with an empty one")
+    loaded: list[Segment] = []
+    try:
+        state, data = _replay(paths, loaded)
+        state.finish(directory)
+        copy = _settle(loaded[-1], data)
+    except BaseException:
+        for segment in loaded:
+            segment.close()
+        raise
+    _remove_leftovers(directory)
+    segments = Segments(directory, loaded, segment_bytes=segment_bytes, fsync=fsync)
+    _drop_superfluous(segments, state)
+    segments.sync()
+    return segments, state, copy
+
+
+def _replay(paths: list[Path], loaded: list[Segment]) -> tuple[LogState, bytes]:
+    """Reads every segment, one after the other in memory; the state and the last one's content."""
+    state: LogState | None = None
+    data = b""
+    for path in paths:
+        segment, data = Segment.load(path)
+        loaded.append(segment)
+        if state is None:
+            state = LogState(segment.header)
+        else:
+            _check_join(loaded[-2], segment)
+        for record in records(segment, data):
+            state.replay(record, place_of(segment.header.sequence, record.offset))
+    assert state is not None  # load() has seen that paths is not empty
+    return state, data
+
+
+def _check_join(before: Segment, segment: Segment) -> None:
+    expected = before.header.sequence + 1
+    if segment.header.sequence != expected:
+        raise LogDamaged(f"{before.path.parent}: segment {expected} is missing before {segment.path.name}; {CURE}")
+    check_sealed(before, segment.header)
+
+
+def _settle(last: Segment, data: bytes) -> Path | None:
+    """Cut a torn tail, and after a failed fsync write the last segment again; the copy of what was cut."""
+    tail = torn(last, data)
+    copy = cut(last, tail) if tail else None
+    suspect = last.path.parent / SUSPECT
+    if suspect.exists():
+        try:
+            write_again(last, data[: last.end])
+            suspect.unlink()
+        except OSError as error:
+            raise from_os(error, f"log: can't write {last.path} again") from error
+    return copy
+
+
+def _remove_leftovers(directory: Path) -> None:
+    """Segments that were prepared, or begun and not yet durable: nobody was told of what is in them."""
+    for path in directory.glob("*.tmp"):
+        path.unlink()
+
+
+def _drop_superfluous(segments: Segments, state: LogState) -> None:
+    """A crash came between a compaction and the removal of its segments."""
+    index = state.index
+    for segment in segments.sealed():
+        if index.last_in(segment.header.sequence) > index.base:
+            break
+        segments.drop_through(segment.header.sequence)

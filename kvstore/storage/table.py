@@ -1,0 +1,157 @@
+"""Named tables in an LMDB transaction: what mvcc's Tables and Table ask for.
+
+Two views of the same thing: Table goes through the backend's one open write transaction, on the loop's thread;
+ReadTable through a read transaction of another thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import lmdb
+
+from kvstore.invariant import invariant
+
+MAX_KEY_BYTES = 511
+
+
+class Table:
+    """One ordered table of bytes → bytes, written and read in the open write transaction.
+
+    Hot: put and get are one call into C; the transaction's bound methods are kept until the next commit binds anew.
+    Keys are 1 … 511 bytes: longer ones are the caller's to shorten. NoSpace and StorageFailed on every write.
+    """
+
+    __slots__ = ("_cursor", "_db", "_delete", "_fail", "_get", "_put", "dirty", "name")
+
+    def __init__(self, name: str, fail: Callable[[lmdb.Error, str], Exception]) -> None:
+        self.name = name
+        self.dirty = False  # written since the transaction began
+        self._fail = fail
+
+    def bind(self, transaction: Any, db: Any) -> None:
+        """Go through that transaction from now on."""
+        self.dirty = False
+        self._db = db
+        self._get = transaction.get
+        self._put = transaction.put
+        self._delete = transaction.delete
+        self._cursor = transaction.cursor
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value, or None."""
+        value: bytes | None = self._get(key, None, self._db)
+        return value
+
+    def put(self, key: bytes, value: bytes) -> None:
+        """Write or overwrite."""
+        self.dirty = True
+        try:
+            self._put(key, value, True, True, False, self._db)
+        except lmdb.Error as error:
+            raise self._refused(key, error) from error
+
+    def append(self, key: bytes, value: bytes) -> None:
+        """Write a key that is greater than every key of the table."""
+        self.dirty = True
+        try:
+            # LMDB answers False, or an error, for a key that is not.
+            written = self._put(key, value, True, True, True, self._db)
+        except lmdb.KeyExistsError:
+            written = False
+        except lmdb.Error as error:
+            raise self._refused(key, error) from error
+        invariant(written, f"key {key!r} is not the greatest of table {self.name}")
+
+    def delete(self, key: bytes) -> bool:
+        """Remove; False if it was not there."""
+        self.dirty = True
+        try:
+            removed: bool = self._delete(key, b"", self._db)
+        except lmdb.Error as error:
+            raise self._refused(key, error) from error
+        return removed
+
+    def scan(
+        self, start: bytes = b"", end: bytes | None = None, *, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Pairs with start <= key < end in order, or from the end down; the table is not written meanwhile."""
+        return scan(self._cursor(self._db), start, end, reverse)
+
+    def _refused(self, key: bytes, error: lmdb.Error) -> Exception:
+        invariant(0 < len(key) <= MAX_KEY_BYTES, f"a key of {len(key)} bytes in table {self.name}; LMDB takes 1 to 511")
+        return self._fail(error, f"can't write table {self.name}")
+
+
+class ReadTable:
+    """One table in a read transaction. A table that did not exist when the transaction began is empty."""
+
+    __slots__ = ("_db", "_transaction")
+
+    def __init__(self, transaction: Any, db: Any) -> None:
+        self._transaction = transaction
+        self._db = db
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value, or None."""
+        if self._db is None:
+            return None
+        value: bytes | None = self._transaction.get(key, None, self._db)
+        return value
+
+    def scan(
+        self, start: bytes = b"", end: bytes | None = None, *, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Pairs with start <= key < end in order, or from the end down."""
+        if self._db is None:
+            return iter(())
+        return scan(self._transaction.cursor(self._db), start, end, reverse)
+
+
+class ReadView:
+    """All tables as they were at one moment. For one thread, and to be left soon: it keeps old pages from reuse."""
+
+    __slots__ = ("_handles", "_transaction")
+
+    def __init__(self, transaction: Any, handles: dict[str, Any]) -> None:
+        self._transaction = transaction
+        self._handles = handles
+
+    def table(self, name: str) -> ReadTable:
+        """The table of that name; an empty one if there is none."""
+        db = self._handles.get(name)
+        if db is not None:
+            try:
+                self._transaction.stat(db)
+            except lmdb.Error:
+                db = None  # its handle was made after this transaction began
+        return ReadTable(self._transaction, db)
+
+
+def scan(cursor: Any, start: bytes, end: bytes | None, reverse: bool) -> Iterator[tuple[bytes, bytes]]:
+    """Pairs with start <= key < end through a cursor, in either order."""
+    if reverse:
+        return _scan_down(cursor, start, end)
+    if not cursor.set_range(start):
+        return iter(())
+    pairs: Iterator[tuple[bytes, bytes]] = cursor.iternext(True, True)
+    return pairs if end is None else _until(pairs, end)
+
+
+def _until(pairs: Iterator[tuple[bytes, bytes]], end: bytes) -> Iterator[tuple[bytes, bytes]]:
+    for pair in pairs:
+        if pair[0] >= end:
+            return
+        yield pair
+
+
+def _scan_down(cursor: Any, start: bytes, end: bytes | None) -> Iterator[tuple[bytes, bytes]]:
+    # The first key not below the end, then one step back; with no such key, the last one of all.
+    there = cursor.prev() if end is not None and cursor.set_range(end) else cursor.last()
+    if not there:
+        return
+    for pair in cursor.iterprev(True, True):
+        if pair[0] < start:
+            return
+        yield pair
