@@ -43,8 +43,8 @@ def read_range(keyspace: Keyspace, req: RangeRequest, current: int) -> RangeResu
 def read_slices(keyspace: Keyspace, req: RangeRequest, current: int, budget: int) -> Iterator[RangeResult]:
     """The answer in parts, none of which looks at more than `budget` keys or changes.
 
-    The last one carries `more` and `count`. The store may be written between two parts. Raises COMPACTED (also later, when a compaction passes the revision
-    that is read) and FUTURE_REVISION.
+    The last one carries `more` and `count`. The store may be written between two parts. Raises COMPACTED (also later,
+    when a compaction passes the revision that is read) and FUTURE_REVISION.
     """
     view = PinnedView(keyspace, _resolve(keyspace, req.revision, current))
     while not view.refresh(budget):

@@ -68,6 +68,8 @@ class Model:
     # ---- requests; each returns plain tuples
 
     def put(self, req: pb.PutRequest) -> tuple:
+        if req.lease and req.lease not in self.leases:
+            raise Refused("LEASE_NOT_FOUND")  # a plain put looks at its lease first, one in a transaction last
         self.check_put(req, [])
         self.begin()
         result = self._put(req)
@@ -77,10 +79,9 @@ class Model:
     def check_put(self, req: pb.PutRequest, deleted: list[bytes]) -> None:
         ignores = req.ignore_value or req.ignore_lease
         missing = req.key not in self.states[self.revision] or any(req.key >= begin for begin in deleted)
-        plain_lease = req.lease and req.lease not in self.leases
         if ignores and missing:
             raise Refused("KEY_NOT_FOUND")
-        if plain_lease:
+        if req.lease and req.lease not in self.leases:
             raise Refused("LEASE_NOT_FOUND")
 
     def _put(self, req: pb.PutRequest) -> tuple:

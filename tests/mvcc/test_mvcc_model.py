@@ -13,7 +13,7 @@ from mvcc_model import Model, Refused
 from kvstore.errors import EtcdError, error
 from kvstore.mvcc.results import DeleteResult, OpResult, PutResult, RangeResult
 from kvstore.mvcc.store import Store
-from kvstore.mvcc.types import DELETE
+from kvstore.mvcc.types import DELETE, PUT
 from kvstore.pb import etcd_pb2 as pb
 
 LEASES = (7, -9)
@@ -225,7 +225,9 @@ class Pair:
         assert (kv.key, kv.mod_revision) == (seen.key, main)
         if seen.type == DELETE:
             assert seen.kv == pb.KeyValue(key=seen.key, mod_revision=main).SerializeToString()
-        before = self.model.states[main - 1].get(seen.key) if main - 1 >= self.model.compacted else None
+        created = seen.type == PUT and kv.create_revision == main  # also behind a delete in the same transaction
+        readable = main - 1 >= self.model.compacted and not created
+        before = self.model.states[main - 1].get(seen.key) if readable else None
         previous = self.store.previous_kv(seen)
         assert (previous is None) == (before is None)
         if before is not None:
