@@ -1,0 +1,292 @@
+"""One call as its handler sees it.
+
+Invariants: a call ends once: by reply, finish or fail here, or by the peer, its deadline or the loss of the connection; then `closed`
+is True and everything done to it is silently dropped, because a handler that answers late cannot know.
+`Method.handled` counts each call once.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from struct import Struct
+from typing import TYPE_CHECKING
+
+from kvstore.errors import Code, EtcdError
+from kvstore.wire.grpc import status
+from kvstore.wire.grpc.messages import PREFIX, PREFIX_SIZE, MessageReader
+from kvstore.wire.h2 import frames
+from kvstore.wire.h2.errors import ErrorCode
+from kvstore.wire.h2.frames import END_HEADERS, END_STREAM, FrameType
+from kvstore.wire.h2.stream import Buffer, Stream
+
+if TYPE_CHECKING:
+    from kvstore.wire.grpc.methods import ServerStream
+    from kvstore.wire.grpc.request import RequestHead
+    from kvstore.wire.grpc.server_connection import ServerConnection
+
+log = logging.getLogger(__name__)
+
+# A whole unary answer is three frames; what stands before the message and behind it is one pack each.
+_ANSWER = Struct(f">IBI{len(status.RESPONSE)}sIBIBI").pack
+_ANSWER_HEADERS = len(status.RESPONSE) << 8 | FrameType.HEADERS
+_OK = Struct(f">IBI{len(status.TRAILERS_OK)}s").pack
+_OK_HEADERS = len(status.TRAILERS_OK) << 8 | FrameType.HEADERS
+_LAST = END_HEADERS | END_STREAM
+
+
+class Call(Stream):
+    """One request. Handlers use the public names; those with an underscore belong to the connection."""
+
+    connection: ServerConnection
+
+    closed = False
+    # A unary call of which no DATA came yet.
+    fresh = True
+    on_closed: Callable[[], None] | None = None
+    deadline_bucket: dict[Call, None] | None = None
+    _headers_sent = False
+    _stream: ServerStream | None = None
+    _reader: MessageReader | None = None
+    _message: bytes | None = None
+
+    def __init__(self, connection: ServerConnection, stream_id: int, head: RequestHead, timeout: float | None) -> None:
+        self.connection = connection
+        self.stream_id = stream_id
+        self.head = head
+        self.timeout = timeout
+
+    @property
+    def path(self) -> str:
+        """The method's path, such as /etcdserverpb.KV/Put."""
+        return self.head.path
+
+    @property
+    def peer(self) -> str:
+        """The client's address, host:port."""
+        return self.connection.peer
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """The client's metadata; `-bin` values as base64 (see metadata_bin)."""
+        return self.head.metadata
+
+    @property
+    def metadata_bin(self) -> Mapping[str, bytes]:
+        """The client's `-bin` metadata, decoded."""
+        return self.head.metadata_bin
+
+    # Answering.
+
+    def reply(self, message: bytes) -> None:
+        """Send the only (or last) message and end the call with OK."""
+        if self.closed:
+            return
+        connection = self.connection
+        size = len(message) + PREFIX_SIZE
+        # The hot path: everything fits, nothing waits, and the client has said all it will. Three frames, two packs.
+        if (
+            self.remote_closed
+            and not self._headers_sent
+            and size <= connection.send_window
+            and size <= connection.peer_window + self.window_delta
+            and size <= connection.peer_max_frame
+            and not connection.held
+        ):
+            connection.send_window -= size
+            stream_id = self.stream_id
+            connection.write(
+                _ANSWER(
+                    _ANSWER_HEADERS, END_HEADERS, stream_id, status.RESPONSE,
+                    size << 8, 0, stream_id, 0, size - PREFIX_SIZE,
+                )
+                + message
+                + _OK(_OK_HEADERS, _LAST, stream_id, status.TRAILERS_OK)
+            )  # fmt: skip
+            self.ended = self.local_closed = True
+            del connection.streams[stream_id]
+            self._close(0)
+            return
+        self.send(message)
+        self.finish()
+
+    def reply_parts(self, parts: list[bytes]) -> None:
+        """reply() with the message in pieces, which are not joined."""
+        if not self.closed:
+            self.send_parts(parts)
+            self.finish()
+
+    def send(self, message: bytes) -> None:
+        """Send one message; it waits in `buffered` if the client may not be sent it yet."""
+        if self.closed:
+            return
+        if not self._headers_sent:
+            self._send_headers()
+        size = len(message)
+        if size < 4096:
+            self.put_data([PREFIX.pack(0, size) + message], size + PREFIX_SIZE)
+        else:
+            self.put_data([PREFIX.pack(0, size), message], size + PREFIX_SIZE)
+
+    def send_parts(self, parts: list[bytes]) -> None:
+        """send() with the message in pieces, which are not joined."""
+        if self.closed:
+            return
+        if not self._headers_sent:
+            self._send_headers()
+        size = sum(map(len, parts))
+        buffers: list[Buffer] = [PREFIX.pack(0, size), *parts]
+        self.put_data(buffers, size + PREFIX_SIZE)
+
+    def finish(self) -> None:
+        """End the call with OK, behind all that was sent."""
+        if not self.closed:
+            self._end(Code.OK, status.TRAILERS_OK)
+
+    def fail(self, code: int, message: str) -> None:
+        """End the call with a status other than OK; `message` is the text that clients match."""
+        if not self.closed:
+            self._end(code, status.trailers(int(code), message))
+
+    def refuse_http(self, code: bytes) -> None:
+        """This is no gRPC request: an HTTP status and nothing else."""
+        self._headers_sent = True
+        block = status.literal_block([(b":status", code)])
+        self.put_tail(frames.frame(FrameType.HEADERS, _LAST, self.stream_id, block))
+        self._close(Code.UNIMPLEMENTED)
+
+    def _send_headers(self) -> None:
+        self._headers_sent = True
+        head = frames.frame(FrameType.HEADERS, END_HEADERS, self.stream_id, status.RESPONSE)
+        self.connection.write(head)
+
+    def _end(self, code: int, block: bytes) -> None:
+        if not self._headers_sent:
+            self._headers_sent = True
+            block = status.RESPONSE + block
+        self.put_tail(frames.headers(self.stream_id, block, self.connection.peer_max_frame, end_stream=True))
+        self._close(code)
+
+    def on_sent(self) -> None:
+        """Our side is closed. A client that is still sending is told to stop (RFC 9113 section 8.1)."""
+        if not self.remote_closed and not self.ended:
+            self.connection.reset(self.stream_id, ErrorCode.NO_ERROR)
+
+    def _close(self, code: int) -> None:
+        self.closed = True
+        method = self.head.method
+        if method is not None:
+            method.handled[code if code < 17 else Code.UNKNOWN] += 1
+        if self.deadline_bucket is not None:
+            self.deadline_bucket.pop(self, None)
+            self.deadline_bucket = None
+        if self._reader is not None:
+            self.connection.partial -= self._reader.held
+            self._reader = None
+        if self._stream is not None:
+            self._guard(self._stream.closed)
+            self._stream = None
+
+    # Hearing.
+
+    def start(self) -> None:
+        """The headers have come: refuse what cannot be read, make the stream's object."""
+        if self.head.encoding != b"identity":
+            text = f'grpc: Decompressor is not installed for grpc-encoding "{self.head.encoding.decode("latin-1")}"'
+            self.fail(Code.UNIMPLEMENTED, text)
+            return
+        method = self.head.method
+        if method is not None and method.factory is not None:
+            factory = method.factory
+            self.fresh = False
+            self._guard(lambda: self._adopt(factory(self)))
+
+    def _adopt(self, stream: ServerStream) -> None:
+        if self.closed:
+            stream.closed()
+        else:
+            self._stream = stream
+
+    def on_data(self, data: bytes) -> None:
+        """DATA: complete messages go to the stream; a unary call waits for the end."""
+        if self.closed:
+            return
+        reader = self._reader
+        if reader is None:
+            reader = self._reader = MessageReader(self.connection.max_message)
+            self.fresh = False
+        before = reader.held
+        try:
+            messages = reader.feed(data)
+        except EtcdError as fault:
+            reader.held = before
+            self.fail(fault.code, fault.message)
+            return
+        self.connection.partial += reader.held - before
+        self.connection.check_partial(self)
+        for message in messages:
+            self._heard(message)
+
+    def _heard(self, message: bytes) -> None:
+        if self._stream is not None:
+            stream = self._stream
+            self._guard(lambda: stream.message(message))
+        elif self._message is None:
+            self._message = message
+        else:
+            self.fail(Code.INTERNAL, "grpc: received multiple messages for a unary method")
+
+    def on_remote_end(self) -> None:
+        """END_STREAM: the unary handler runs now, a stream hears half_close."""
+        if self.closed:
+            return
+        if self._reader is not None and self._reader.held:
+            self.fail(Code.INTERNAL, "unexpected EOF")
+        elif self._stream is not None:
+            self._guard(self._stream.half_close)
+        elif self._message is None:
+            self.fail(Code.INTERNAL, "grpc: received no message for a unary method")
+        else:
+            self.run(self._message)
+
+    def run(self, message: bytes) -> None:
+        """Give the message to the unary handler."""
+        method = self.head.method
+        try:
+            method.unary(self, message)  # type: ignore[union-attr,misc]  # _start asked
+        except Exception as fault:
+            self.fail_with(fault)
+
+    def _guard(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except Exception as fault:
+            self.fail_with(fault)
+
+    def fail_with(self, fault: Exception) -> None:
+        """A handler raised: an EtcdError is meant for the client, anything else is a bug of ours."""
+        if isinstance(fault, EtcdError):
+            self.fail(fault.code, fault.message)
+            return
+        log.error("handler of %s failed", self.path, exc_info=fault)
+        self.fail(Code.UNKNOWN, f"{type(fault).__name__}: {fault}")
+
+    def on_abort(self, code: ErrorCode, reason: str) -> None:
+        """The stream ended from outside."""
+        if not self.closed:
+            self._drop(Code.CANCELED)
+
+    def expire(self) -> None:
+        """The deadline has passed."""
+        self.deadline_bucket = None
+        if not self.closed:
+            on_closed, self.on_closed = self.on_closed, None
+            self.fail(Code.DEADLINE_EXCEEDED, "context deadline exceeded")
+            if on_closed is not None:
+                self._guard(on_closed)
+
+    def _drop(self, code: Code) -> None:
+        on_closed, self.on_closed = self.on_closed, None
+        self._close(code)
+        if on_closed is not None:
+            self._guard(on_closed)

@@ -1,0 +1,269 @@
+"""The server's half: requests become calls.
+
+The hot path is `_burst`: a known header block, then one DATA frame that holds the whole message and ends the stream, which is
+what every unary call of every client looks like. Everything else goes the general way through Connection, with the same result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast
+
+from kvstore.errors import Code
+from kvstore.wire.grpc import metadata
+from kvstore.wire.grpc.call import Call
+from kvstore.wire.grpc.deadlines import Deadlines
+from kvstore.wire.grpc.messages import PREFIX, PREFIX_SIZE
+from kvstore.wire.grpc.methods import Methods
+from kvstore.wire.grpc.request import RequestHead
+from kvstore.wire.h2 import frames, settings
+from kvstore.wire.h2.connection import Connection
+from kvstore.wire.h2.errors import ConnectionFault, ErrorCode, StreamFault
+from kvstore.wire.h2.fields import trailer_fault
+from kvstore.wire.h2.frames import DEFAULT_MAX_FRAME, END_HEADERS, END_STREAM, MAX_STREAM_ID, FrameType
+from kvstore.wire.h2.header_cache import HeaderDecoder
+from kvstore.wire.h2.settings import Setting
+from kvstore.wire.limits import Limits
+
+_unpack_head = frames.HEAD.unpack_from
+_unpack_prefix = PREFIX.unpack_from
+_SKIPPED_RANGES = 64
+
+
+class ServerConnection(Connection):
+    """One client's connection.
+
+    peer: the client's address; methods: what may be called; deadlines: shared by the server's connections.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        wake: Callable[[], None],
+        now: float,
+        *,
+        methods: Methods,
+        deadlines: Deadlines,
+        peer: str = "",
+        max_message: int = 2 * 1024 * 1024,
+    ) -> None:
+        super().__init__(limits, wake, now)
+        self.peer = peer
+        self.methods = methods
+        self.deadlines = deadlines
+        self.max_message = max_message
+        # Octets of unfinished messages, over all calls.
+        self.partial = 0
+        self.last_stream = 0
+        self.headers = HeaderDecoder(self._make_head, max_list=limits.max_header_list, volatile=b"grpc-timeout")
+        self._preface_done = False
+        # Calls of this burst that came with a grpc-timeout.
+        self._timed: list[Call] = []
+        # Streams above this are refused: the last one before our GOAWAY.
+        self._accept_until = MAX_STREAM_ID
+        # Stream numbers the client jumped over, as (first, last): they were never opened.
+        self._skipped: list[tuple[int, int]] = []
+        self._send_settings()
+
+    def _make_head(self, fields: list[tuple[bytes, bytes]]) -> RequestHead:
+        return RequestHead(fields, self.methods)
+
+    def _send_settings(self) -> None:
+        limits = self.limits
+        values: dict[int, int] = {
+            # No table on the client's side: see header_cache.
+            Setting.HEADER_TABLE_SIZE: 0,
+            Setting.MAX_CONCURRENT_STREAMS: limits.max_concurrent_streams,
+            Setting.INITIAL_WINDOW_SIZE: limits.stream_window,
+            Setting.MAX_FRAME_SIZE: limits.max_frame,
+            Setting.MAX_HEADER_LIST_SIZE: limits.max_header_list,
+        }
+        self.write(frames.frame(FrameType.SETTINGS, 0, 0, settings.encode(values)))
+        self.write(frames.window_update(0, limits.connection_window - frames.DEFAULT_WINDOW))
+
+    def _settings_acknowledged(self) -> None:
+        self.headers.allow_table(0)
+
+    @property
+    def last_peer_stream(self) -> int:
+        """The highest stream the client opened."""
+        return self.last_stream
+
+    def is_idle(self, stream_id: int) -> bool:
+        """We open none; the client opens odd ones, upwards."""
+        return stream_id > self.last_stream or not stream_id & 1
+
+    def _skip_preface(self, data: bytes) -> int:
+        if self._preface_done:
+            return 0
+        if len(data) < len(frames.PREFACE):
+            if not frames.PREFACE.startswith(data):
+                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "not an HTTP/2 preface")
+            return 0
+        if not data.startswith(frames.PREFACE):
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "not an HTTP/2 preface")
+        self._preface_done = True
+        return len(frames.PREFACE)
+
+    def _frames(self, data: bytes, at: int) -> int:
+        return super()._frames(data, at) if self._preface_done else at
+
+    def _burst(self, data: bytes, at: int, end: int) -> int:
+        # Hot: locals for everything, and one frame at a time, because clients send the HEADERS of several calls
+        # before their DATA. Whatever is not the plain shape is left to the general way, nothing of it done yet.
+        known = self.headers.known
+        by_shape = self.headers.by_shape
+        streams = cast("dict[int, Call]", self.streams)
+        most = self.limits.max_concurrent_streams
+        last = end - frames.HEAD_SIZE
+        while at <= last:
+            word, flags, stream_id = _unpack_head(data, at)
+            start = at + 9
+            stop = start + (word >> 8)
+            if stop > end:
+                break
+            if flags == END_STREAM and not word & 0xFF:
+                # DATA that ends a unary call; its length is checked against the prefix of the message in it.
+                call = streams.get(stream_id)
+                size = word >> 8
+                if (
+                    call is None
+                    or call.fresh is not True
+                    or size < PREFIX_SIZE
+                    or size > DEFAULT_MAX_FRAME
+                    or _unpack_prefix(data, start) != (0, size - PREFIX_SIZE)
+                    or call.length_left not in (None, size)
+                ):
+                    break
+                self.took(size)
+                at = stop
+                call.remote_closed = True
+                call.run(data[start + PREFIX_SIZE : stop])
+            elif flags == END_HEADERS and word & 0xFF == 1 and stream_id & 1:
+                if not self.last_stream < stream_id <= self._accept_until or len(streams) >= most:
+                    break
+                block = data[start:stop]
+                found = known.get(block) or by_shape(block)
+                if found is None:
+                    break
+                head, late = found
+                method = head.plain
+                if method is None:
+                    break
+                if stream_id != self.last_stream + 2:
+                    self._skip_to(stream_id)
+                self.last_stream = stream_id
+                at = stop
+                streams[stream_id] = fresh = Call(self, stream_id, head, None)
+                if head.length >= 0:
+                    fresh.length_left = head.length
+                if late is not None:
+                    self._time(fresh, late)
+                method.started += 1
+            else:
+                break
+        return at
+
+    def receive(self, data: bytes, now: float) -> None:
+        """Bytes from the client, at time `now` (seconds, monotonic)."""
+        super().receive(data, now)
+        if self._timed:
+            self._watch_deadlines()
+
+    def _time(self, call: Call, value: bytes) -> None:
+        try:
+            call.timeout = metadata.parse_timeout(value)
+        except ValueError:
+            call.timeout = -1.0
+        self._timed.append(call)
+
+    def _watch_deadlines(self) -> None:
+        # After the burst, because most calls that came in it have been answered by now.
+        timed, self._timed = self._timed, []
+        for call in timed:
+            timeout = call.timeout
+            if call.closed or timeout is None:
+                continue
+            if timeout < 0:
+                call.fail(Code.INTERNAL, "malformed grpc-timeout")
+            else:
+                self.deadlines.add(call, self.now + timeout)
+
+    def _skip_to(self, stream_id: int) -> None:
+        first = self.last_stream + 2 if self.last_stream else 1
+        if first < stream_id and len(self._skipped) < _SKIPPED_RANGES:
+            self._skipped.append((first, stream_id - 2))
+
+    def _fields(self, stream_id: int, block: bytes, ends: bool, fault: str) -> None:
+        head, late = self.headers.decode(block)
+        if not stream_id & 1:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"client opened stream {stream_id}")
+        if stream_id <= self.last_stream:
+            self._trailers(stream_id, head, ends)
+            return
+        self._skip_to(stream_id)
+        self.last_stream = stream_id
+        if stream_id > self._accept_until:
+            self._resets[stream_id] = None
+            return
+        if fault or head.fault:
+            raise StreamFault(stream_id, ErrorCode.PROTOCOL_ERROR, fault or head.fault)
+        if len(self.streams) >= self.limits.max_concurrent_streams:
+            raise StreamFault(stream_id, ErrorCode.REFUSED_STREAM, "too many concurrent streams")
+        self._open(stream_id, head, late, ends)
+
+    def _trailers(self, stream_id: int, head: RequestHead, ends: bool) -> None:
+        stream = self.streams.get(stream_id)
+        if stream is None or stream.remote_closed:
+            if stream_id in self._resets:
+                return
+            if any(first <= stream_id <= last for first, last in self._skipped):
+                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "HEADERS on a stream that was jumped over")
+            raise ConnectionFault(ErrorCode.STREAM_CLOSED, "HEADERS on a closed stream")
+        if not ends or trailer_fault(head.fields):
+            raise StreamFault(stream_id, ErrorCode.PROTOCOL_ERROR, "malformed trailers")
+        stream.take(b"", 0, True)
+
+    def _open(self, stream_id: int, head: RequestHead, late: bytes | None, ends: bool) -> None:
+        call = Call(self, stream_id, head, None)
+        if late is not None:
+            self._time(call, late)
+        self.streams[stream_id] = call
+        if head.length >= 0:
+            call.length_left = head.length
+        if head.method is None:
+            self._refuse(call)
+        else:
+            head.method.started += 1
+            call.start()
+        if ends and not call.ended:
+            call.take(b"", 0, True)
+
+    def _refuse(self, call: Call) -> None:
+        head = call.head
+        if head.http_method != b"POST":
+            call.refuse_http(b"405")
+        elif not head.is_grpc:
+            call.refuse_http(b"415")
+        else:
+            call.fail(Code.UNIMPLEMENTED, self.methods.refusal(head.path))
+
+    def check_partial(self, call: Call) -> None:
+        """A call holds an unfinished message: refuse it if all of them together are too much."""
+        if self.partial > self.limits.max_partial:
+            call.fail(Code.RESOURCE_EXHAUSTED, "grpc: too many unfinished messages on this connection")
+
+    # Leaving.
+
+    def leave(self) -> None:
+        """Take no new calls; those that run may finish. The client hears of it twice, a round trip apart (RFC 9113 section 6.8)."""
+        if not self._leaving and self.failed is None:
+            self._leaving = True
+            self.write(frames.goaway(MAX_STREAM_ID, ErrorCode.NO_ERROR))
+            self.write(frames.ping(b"fluyt-go"))
+
+    def _pong(self, payload: bytes) -> None:
+        if payload == b"fluyt-go" and self._leaving:
+            self._told = True
+            self._accept_until = self.last_stream
+            self.write(frames.goaway(self.last_stream, ErrorCode.NO_ERROR))

@@ -1,0 +1,279 @@
+"""HTTP/1.1 on the gRPC port: requests to one function, responses at once, later, or in pieces (RFC 9112).
+
+Invariant: at most one request of a connection is being answered; what the client pipelines behind it waits unread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from urllib.parse import unquote
+
+from kvstore.wire.http1_parser import BadRequest, Head, Http1Parser
+from kvstore.wire.limits import Limits
+from kvstore.wire.link import Traffic
+
+log = logging.getLogger(__name__)
+
+_TEXT = "text/plain; charset=utf-8"
+_LINGER = 5.0
+# A connection on which nothing was asked for this many seconds is closed, whatever idle_timeout says.
+_IDLE = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class HttpResponse:
+    """A whole response. Content-Length and Connection are added."""
+
+    status: int = 200
+    body: bytes = b""
+    content_type: str = _TEXT
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class HttpRequest:
+    """One request. Answer it with respond(), or with start(), write() … end(); what is done after `closed` is dropped."""
+
+    def __init__(self, link: Http1Link, head: Head, body: bytes, peer: str) -> None:
+        self._link = link
+        self._head = head
+        self._started = False
+        self._chunked = False
+        self.method = head.method
+        self.target = head.target
+        path, _, self.query = head.target.partition("?")
+        self.path = unquote(path)
+        self.headers = head.headers
+        self.body = body
+        self.peer = peer
+        self.closed = False
+        self.on_closed: Callable[[], None] | None = None
+        self.on_drain: Callable[[], None] | None = None
+
+    @property
+    def buffered(self) -> int:
+        """Octets that the client has not taken yet."""
+        return self._link.unsent
+
+    def respond(self, response: HttpResponse) -> None:
+        """The whole response."""
+        if self.closed or self._started:
+            return
+        fields = [("Content-Type", response.content_type), *response.headers]
+        if response.status >= 200 and response.status not in (204, 304):
+            fields.append(("Content-Length", str(len(response.body))))
+        self._write_head(response.status, fields)
+        self._link.write(response.body if self.method != "HEAD" else b"")
+        self._close()
+
+    def start(self, status: int = 200, content_type: str = _TEXT, headers: tuple[tuple[str, str], ...] = ()) -> None:
+        """Begin a response of unknown length."""
+        if self.closed or self._started:
+            return
+        fields = [("Content-Type", content_type), *headers]
+        self._chunked = self._head.http11
+        if self._chunked:
+            fields.append(("Transfer-Encoding", "chunked"))
+        else:
+            self._link.keep_alive = False
+        self._write_head(status, fields)
+
+    def write(self, data: bytes) -> None:
+        """A piece of it."""
+        if self.closed or not data or self.method == "HEAD":
+            return
+        self._link.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+
+    def end(self) -> None:
+        """The end of it."""
+        if not self.closed:
+            if self._chunked and self.method != "HEAD":
+                self._link.write(b"0\r\n\r\n")
+            self._close()
+
+    def _write_head(self, status: int, fields: list[tuple[str, str]]) -> None:
+        self._started = True
+        fields.append(("Connection", "keep-alive" if self._link.keep_alive else "close"))
+        self._link.write(_response_head(status, fields))
+
+    def _close(self) -> None:
+        self.closed = True
+        self._link.answered()
+
+    def drop(self) -> None:
+        """The client has gone."""
+        self.closed = True
+        if self.on_closed is not None:
+            self.on_closed()
+
+
+def _response_head(status: int, fields: list[tuple[str, str]]) -> bytes:
+    phrase = HTTPStatus(status).phrase if status in HTTPStatus._value2member_map_ else "Status"
+    lines = [f"HTTP/1.1 {status} {phrase}", *(f"{name}: {_one_line(value)}" for name, value in fields)]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
+
+
+def _one_line(value: str) -> str:
+    return value.replace("\r", " ").replace("\n", " ")
+
+
+class Http1Link:
+    """One HTTP/1.1 connection."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        transport: asyncio.Transport,
+        traffic: Traffic,
+        limits: Limits,
+        serve: Callable[[HttpRequest], HttpResponse | None] | None,
+        peer: str,
+    ) -> None:
+        self._loop = loop
+        self._transport = transport
+        self._traffic = traffic
+        self._limits = limits
+        self._serve = serve
+        self._peer = peer
+        self._parser = Http1Parser(limits)
+        self._request: HttpRequest | None = None
+        self._running = False
+        self._last_used = self._last_progress = loop.time()
+        self._held = False
+        self._reading = True
+        self._closing_since: float | None = None
+        self._leaving = False
+        self.keep_alive = True
+
+    @property
+    def unsent(self) -> int:
+        """Octets in the transport's buffer."""
+        return int(self._transport.get_write_buffer_size())
+
+    def write(self, data: bytes) -> None:
+        """Bytes of a response."""
+        self._traffic.sent += len(data)
+        self._transport.write(data)
+        if self.unsent > self._limits.max_unsent:
+            self._transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the client."""
+        self._traffic.received += len(data)
+        if self._closing_since is not None:
+            return
+        if self._parser.between:
+            self._last_used = self._loop.time()
+        self._parser.feed(data)
+        self._read_or_wait()
+        self._run()
+
+    def _read_or_wait(self) -> None:
+        # What is pipelined behind a request in progress waits in the kernel, not in our memory.
+        full = self._request is not None and self._parser.waiting > self._limits.max_http_head
+        if full == self._reading:
+            self._reading = not full
+            if full:
+                self._transport.pause_reading()
+            else:
+                self._transport.resume_reading()
+
+    def _run(self) -> None:
+        # answered() comes back here; the loop below does its work instead, so pipelining does not recurse.
+        if self._running:
+            return
+        self._running = True
+        try:
+            while self._request is None and self._closing_since is None and self._one():
+                pass
+        except BadRequest as fault:
+            self._refuse(fault)
+        finally:
+            self._running = False
+
+    def _one(self) -> bool:
+        parsed = self._parser.next()
+        if parsed is None:
+            if self._parser.wants_continue():
+                self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            return False
+        head, body = parsed
+        self.keep_alive = head.keep_alive and not self._leaving
+        self._request = HttpRequest(self, head, body, self._peer)
+        self._answer(self._request)
+        return True
+
+    def _answer(self, request: HttpRequest) -> None:
+        try:
+            response = self._serve(request) if self._serve else HttpResponse(404, b"404 page not found\n")
+        except Exception:
+            log.exception("HTTP request for %s failed", request.path)
+            response = HttpResponse(500, b"Internal Server Error\n")
+        if response is not None:
+            request.respond(response)
+
+    def _refuse(self, fault: BadRequest) -> None:
+        self.keep_alive = False
+        body = fault.reason.encode() + b"\n"
+        fields = [("Content-Type", _TEXT), ("Content-Length", str(len(body))), ("Connection", "close")]
+        self.write(_response_head(fault.status, fields) + body)
+        self.close()
+
+    def answered(self) -> None:
+        """The request in progress has its whole response."""
+        self._request = None
+        self._last_used = self._loop.time()
+        if not self.keep_alive or self._leaving:
+            self.close()
+            return
+        self._read_or_wait()
+        self._run()
+
+    def pause_writing(self) -> None:
+        """The client does not read."""
+        self._held = True
+        self._last_progress = self._loop.time()
+
+    def resume_writing(self) -> None:
+        """The client reads again."""
+        self._held = False
+        if self._request is not None and self._request.on_drain is not None:
+            self._request.on_drain()
+
+    def lost(self, fault: Exception | None) -> None:
+        """The transport has closed."""
+        self._closing_since = self._closing_since or 0.0
+        request, self._request = self._request, None
+        if request is not None:
+            request.drop()
+
+    def close(self) -> None:
+        """Close once what was written has left."""
+        if self._closing_since is None:
+            self._closing_since = self._loop.time()
+            self._transport.close()
+
+    def leave(self) -> None:
+        """The server stops: close now, or behind the response in progress."""
+        self._leaving = True
+        if self._request is None:
+            self.close()
+
+    def tick(self, now: float) -> None:
+        """Once a second: clients that send, read or ask too slowly."""
+        limits = self._limits
+        if self._closing_since is not None:
+            late = now - self._closing_since > _LINGER
+        elif self._held:
+            late = bool(limits.stall_timeout) and now - self._last_progress > limits.stall_timeout
+        elif self._request is not None:
+            late = False
+        elif self._parser.between:
+            late = now - self._last_used > (limits.idle_timeout or _IDLE)
+        else:
+            late = bool(limits.handshake_timeout) and now - self._last_used > limits.handshake_timeout
+        if late:
+            self._transport.abort()
