@@ -1,0 +1,1 @@
+"""One store member: configuration, start-up, the apply loop, and the links to its peers."""

@@ -107,13 +107,13 @@ def decode_header(data: bytes) -> tuple[Header, int, int]:
     if len(data) < HEADER_PREFIX_BYTES or data[:8] != MAGIC:
         raise BadHeader("not a log segment")
     _, version, length = _PREFIX.unpack_from(data)
-    if version > VERSION:
-        raise BadHeader(f"written by a newer release (format {version}, this one knows {VERSION})")
     end = HEADER_PREFIX_BYTES + length
     (crc,) = _CRC.unpack_from(data, _PREFIX.size)
     body = data[HEADER_PREFIX_BYTES:end]
     if _crc32c(data[: _PREFIX.size] + body) != crc:
         raise BadHeader("checksum mismatch in the segment header")
+    if version > VERSION:
+        raise BadHeader(f"written by a newer release (format {version}, this one knows {VERSION})")
     return _decode_body(body), end, crc
 
 

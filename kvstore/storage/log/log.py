@@ -93,6 +93,11 @@ class Log:
         return self._state.metadata
 
     @property
+    def size(self) -> int:
+        """Bytes of all segments, preallocated ones in full."""
+        return (len(self._segments.sealed()) + 1) * self._segments.segment_bytes
+
+    @property
     def needs_sync(self) -> bool:
         """Whether something was written that no sync() has covered."""
         return self._segments.writes != self._segments.synced_writes

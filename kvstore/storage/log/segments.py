@@ -34,7 +34,7 @@ class Segments:
         self.synced_writes = 0  # of them durable; the worker's
         self.space_short = False
         self.failed: str | None = None
-        self._segment_bytes = segment_bytes
+        self.segment_bytes = segment_bytes
         self._fsync = fsync
         self._lock = threading.Lock()  # guards the two lists
         self._syncing = threading.Lock()
@@ -57,7 +57,7 @@ class Segments:
         """Start a new live segment. NoSpace, StorageFailed; then the old one stays."""
         spare, self._spare = self._spare, None
         path, fd = spare or self._allocate()
-        segment = Segment.begin(path, fd, header, self._segment_bytes)
+        segment = Segment.begin(path, fd, header, self.segment_bytes)
         with self._lock:
             self._segments.append(segment)
         self.live = segment
@@ -121,7 +121,7 @@ class Segments:
 
     def _allocate(self) -> tuple[Path, int]:
         path = self.directory / f"next-{next(self._numbers)}.tmp"
-        return path, allocate(path, self._segment_bytes)
+        return path, allocate(path, self.segment_bytes)
 
     def fail(self, message: str) -> StorageFailed:
         """From now on every write and sync is refused with that message.
@@ -140,13 +140,17 @@ class Segments:
             raise StorageFailed(self.failed)
 
     def close(self) -> None:
-        """Let go of all files, and of the spare one."""
-        spare, self._spare = self._spare, None
-        if spare is not None:
-            spare[0].unlink(missing_ok=True)
-            os.close(spare[1])
-        for segment in (*self._doomed, *self._segments):
-            segment.close()
+        """Let go of all files, and of the spare one. A write that comes later is refused: its descriptor may be another
+        file's by then."""
+        with self._syncing:
+            self.failed = f"log: {self.directory} is closed"
+            spare, self._spare = self._spare, None
+            if spare is not None:
+                spare[0].unlink(missing_ok=True)
+                os.close(spare[1])
+            for segment in (*self._doomed, *self._segments):
+                segment.close()
+            self._doomed, self._segments = [], []
 
 
 def names(directory: Path) -> list[Path]:

@@ -1,0 +1,97 @@
+"""Applies committed requests to the state machine: the only writer of the store.
+
+Everything here is deterministic: the same entries give the same state on every member. An EtcdError is a result like
+any other; it too is the same everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from kvstore.errors import EtcdError, error
+from kvstore.member.alarms import Alarms
+from kvstore.member.cluster import Cluster
+from kvstore.member.requests import RequestKind
+from kvstore.mvcc.lease import Lessor
+from kvstore.mvcc.store import Store
+from kvstore.pb import etcd_pb2 as pb
+
+Apply = Callable[[Any], Any]
+
+
+class Applier:
+    """Request kind → what it does to the store."""
+
+    def __init__(self, store: Store, lessor: Lessor, cluster: Cluster, alarms: Alarms) -> None:
+        self._store = store
+        self._lessor = lessor
+        self._cluster = cluster
+        self._alarms = alarms
+        self._now = 0.0
+        self._table: dict[int, tuple[Any, Apply]] = {
+            RequestKind.PUT: (pb.PutRequest.FromString, self._put),
+            RequestKind.DELETE_RANGE: (pb.DeleteRangeRequest.FromString, store.delete_range),
+            RequestKind.TXN: (pb.TxnRequest.FromString, self._txn),
+            RequestKind.COMPACT: (pb.CompactionRequest.FromString, self._compact),
+            RequestKind.LEASE_GRANT: (pb.LeaseGrantRequest.FromString, self._grant),
+            RequestKind.LEASE_REVOKE: (pb.LeaseRevokeRequest.FromString, self._revoke),
+            RequestKind.LEASE_CHECKPOINT: (pb.LeaseCheckpointRequest.FromString, lessor.checkpoint),
+            RequestKind.ALARM: (pb.AlarmRequest.FromString, self._alarms.apply),
+            RequestKind.MEMBER_ATTRIBUTES: (pb.Member.FromString, self._attributes),
+        }
+
+    def set_time(self, now: float) -> None:
+        """The monotonic time that leases granted from here on begin to run at (seconds.
+
+        It never reaches the stored state).
+        """
+        self._now = now
+
+    def apply(self, kind: int, body: bytes, request: Any = None) -> Any:
+        """Apply one request.
+
+        `request` is its parsed form if the caller has it. Returns the result, or the EtcdError.
+        """
+        parse, work = self._table[kind]
+        try:
+            return work(parse(body) if request is None else request)
+        except EtcdError as problem:
+            return problem
+
+    def _put(self, request: pb.PutRequest) -> Any:
+        if self._alarms.no_space:
+            raise error("NO_SPACE")
+        return self._store.put(request)
+
+    def _txn(self, request: pb.TxnRequest) -> Any:
+        if self._alarms.no_space and writes(request):
+            raise error("NO_SPACE")
+        return self._store.txn(request)
+
+    def _compact(self, request: pb.CompactionRequest) -> Any:
+        self._store.compact(request.revision)
+        return self._store.revision
+
+    def _grant(self, request: pb.LeaseGrantRequest) -> Any:
+        if self._alarms.no_space:
+            raise error("NO_SPACE")
+        return self._lessor.grant(request.ID, request.TTL, self._now)
+
+    def _revoke(self, request: pb.LeaseRevokeRequest) -> Any:
+        keys = self._lessor.revoke(request.ID)
+        if keys:
+            self._store.delete_keys(keys)
+        return self._store.revision
+
+    def _attributes(self, request: pb.Member) -> Any:
+        self._cluster.set_attributes(request.ID, request.name, request.clientURLs)
+
+
+def writes(request: pb.TxnRequest) -> bool:
+    """Whether either branch of a transaction puts anything, at any depth."""
+    for op in (*request.success, *request.failure):
+        which = op.WhichOneof("request")
+        if which == "request_put" or (which == "request_txn" and writes(op.request_txn)):
+            return True
+    return False

@@ -1,0 +1,252 @@
+"""Drives Raft: what it wants written goes to the log, what it wants said goes to the peers, what it has committed
+goes to the apply loop.
+
+One *pump* a loop turn, whatever happened in it. Proposals are held while the disk is busy, so that all that arrive
+during one fdatasync become one entry, one log write and one message per follower; a leader's messages leave before
+its own write is durable (Raft dissertation, 10.2.1), what a follower promises only after.
+
+Committed entries are applied in slices: after SLICE_SECONDS the loop gets a turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from kvstore.member.disk import SyncThread
+from kvstore.member.proposals import ProposalQueue
+from kvstore.member.reads import ReadQueue
+from kvstore.raft.node import RawNode
+from kvstore.raft.types import Entry, Message, MessageKind, Ready, Role
+from kvstore.storage.log import Log
+
+log = logging.getLogger(__name__)
+
+SLICE_SECONDS = 0.004
+
+
+class StateMachine(Protocol):
+    """What the driver needs of the member it drives."""
+
+    def apply(self, entry: Entry) -> None:
+        """Apply one committed entry, of any kind."""
+
+    def applied_turn(self) -> None:
+        """A slice of entries was applied: a good moment to commit the backend."""
+
+    def send(self, messages: Iterable[Message]) -> None:
+        """Give messages to the peer links."""
+
+    def install_snapshot(self, ready: Ready, done: Callable[[], None]) -> None:
+        """Put the received snapshot in place of log and backend; `done` once it is durable."""
+
+    def state_changed(self, leader: int, role: Role) -> None:
+        """The leader or our role is another one now."""
+
+    def failed(self, problem: BaseException) -> None:
+        """The disk failed: the member must not go on."""
+
+
+class Driver:
+    """Raft, its log and its disk thread."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        raw: RawNode,
+        wal: Log,
+        proposals: ProposalQueue,
+        reads: ReadQueue,
+        machine: StateMachine,
+    ) -> None:
+        self._loop = loop
+        self.raw = raw
+        self._wal = wal
+        self._proposals = proposals
+        self._reads = reads
+        self._machine = machine
+        self._disk = SyncThread(loop, "log-sync", wal.sync, self._synced)
+        self._unsynced: list[Ready] = []
+        self._syncing: list[Ready] = []
+        self._committed: deque[Entry] = deque()
+        self._applied = raw.applied_index
+        self._scheduled = False
+        self._stopped = False
+        self._installing = False
+        # Batches that followers passed on and Raft could not take yet, and the highest sequence taken from
+        # each member in this term.
+        self._forwarded: deque[bytes] = deque()
+        self._taken: dict[int, int] = {}
+        self._taken_term = 0
+        self.sync_observer: Callable[[float], None] | None = None
+
+    @property
+    def applied(self) -> int:
+        """Index of the last applied entry."""
+        return self._applied
+
+    @property
+    def committed(self) -> int:
+        """Index of the last entry known to be committed."""
+        return self.raw.commit
+
+    def wake(self) -> None:
+        """Something changed: pump at the end of this loop turn."""
+        if not self._scheduled and not self._stopped:
+            self._scheduled = True
+            self._loop.call_soon(self._pump)
+
+    def stop(self) -> None:
+        """No more pumping; waits for the disk."""
+        self._stopped = True
+        self._disk.stop()
+
+    # ---- in ----
+
+    def receive(self, messages: Iterable[Message]) -> None:
+        """Messages from a peer, in the order they came."""
+        for message in messages:
+            if message.kind == MessageKind.PROPOSE:
+                self._receive_proposal(message)
+            else:
+                self.raw.step(message)
+        self.wake()
+
+    def _receive_proposal(self, message: Message) -> None:
+        """A follower passes a batch on.
+
+        Only a leader of the very term it was meant for may take it (see proposals.py), and only once.
+        """
+        raw = self.raw
+        if raw.role != Role.LEADER or message.log_term != raw.term:
+            return
+        if self._taken_term != raw.term:
+            self._taken_term, self._taken = raw.term, {}
+            self._forwarded.clear()
+        if self._taken.get(message.from_, -1) >= message.index:
+            return  # sent again after the link broke, but it had arrived
+        self._taken[message.from_] = message.index
+        self._forwarded.extend(entry.data for entry in message.entries)
+
+    def resend(self, peer: int) -> None:
+        """The link to a peer is back.
+
+        If it leads, what we passed on in this term may have been lost with the old link.
+        """
+        raw = self.raw
+        if peer == raw.leader:
+            self._machine.send([self._passed_on(first, data) for first, data in self._proposals.in_flight(raw.term)])
+
+    def _passed_on(self, first: int, data: bytes) -> Message:
+        raw = self.raw
+        entry = Entry(0, 0, 0, data)
+        return Message(
+            MessageKind.PROPOSE, to=raw.leader, from_=raw.id, log_term=raw.term, index=first, entries=[entry]
+        )
+
+    # ---- the pump ----
+
+    def _pump(self) -> None:
+        self._scheduled = False
+        if self._stopped:
+            return
+        self._propose()
+        self._ask_reads()
+        raw = self.raw
+        while raw.has_ready() and not self._installing:
+            self._handle(raw.ready())
+        self._sync()
+        self._apply()
+
+    def _propose(self) -> None:
+        raw, proposals = self.raw, self._proposals
+        if raw.role == Role.LEADER:
+            if self._disk.busy:
+                return
+            while self._forwarded and self._taken_term == raw.term and raw.propose(self._forwarded[0]):
+                self._forwarded.popleft()
+            while taken := proposals.take(raw.term):
+                if not raw.propose(taken[1]):
+                    proposals.untake(taken[0])
+                    return
+        elif raw.leader:
+            while taken := proposals.take(raw.term):
+                self._machine.send([self._passed_on(*taken)])
+
+    def _ask_reads(self) -> None:
+        context = self._reads.begin(self._loop.time())
+        if context is not None and not self.raw.read_index(self.raw.id.to_bytes(8, "big") + context):
+            self._reads.refused()
+
+    def _handle(self, ready: Ready) -> None:
+        if ready.soft_state is not None:
+            self._machine.state_changed(ready.soft_state.leader, ready.soft_state.role)
+        if ready.snapshot is not None:
+            self._installing = True
+            self._machine.install_snapshot(ready, lambda: self._installed(ready))
+            return
+        if ready.entries or ready.hard_state is not None:
+            self._wal.append(ready.entries, ready.hard_state)
+        if ready.messages:
+            self._machine.send(ready.messages)
+        for state in ready.read_states:
+            self._reads.confirm(state.context[8:], state.index)
+        self._committed.extend(ready.committed)
+        if ready.must_sync:
+            self._unsynced.append(ready)
+        elif self._unsynced or self._syncing:
+            self._unsynced.append(ready)  # its promises may not overtake those before it
+        else:
+            self._saved(ready)
+
+    def _saved(self, ready: Ready) -> None:
+        self.raw.saved(ready)
+        if ready.messages_after_save:
+            self._machine.send(ready.messages_after_save)
+
+    def _sync(self) -> None:
+        if self._unsynced and not self._disk.busy:
+            self._syncing, self._unsynced = self._unsynced, []
+            self._disk.start()
+
+    def _synced(self, problem: BaseException | None) -> None:
+        if problem is not None:
+            self._machine.failed(problem)
+            return
+        if self.sync_observer is not None:
+            self.sync_observer(self._disk.seconds)
+        done, self._syncing = self._syncing, []
+        for ready in done:
+            self._saved(ready)
+        self._pump()
+
+    def _installed(self, ready: Ready) -> None:
+        """The snapshot is durable: log and state machine now stand at its index."""
+        self._installing = False
+        self._committed.clear()
+        assert ready.snapshot is not None
+        self._applied = ready.snapshot.index
+        self._saved(ready)
+        self.wake()
+
+    # ---- out ----
+
+    def _apply(self) -> None:
+        committed, apply = self._committed, self._machine.apply
+        if committed:
+            until = self._loop.time() + SLICE_SECONDS
+            while committed:
+                entry = committed.popleft()
+                apply(entry)
+                self._applied = entry.index
+                if self._loop.time() > until:
+                    break
+            self.raw.applied(self._applied)
+            self._machine.applied_turn()
+            if committed or self.raw.has_ready():
+                self.wake()
+        for done in self._reads.ready(self._applied):
+            done(None)

@@ -1,0 +1,124 @@
+"""A member as a process: servers on its ports, signals, a clean stop.
+
+Exit codes: 0 after SIGTERM or SIGINT, 1 when it could not start or could not go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import resource
+import signal
+from collections.abc import Callable
+
+from kvstore.member.bootstrap import Opened, open_member
+from kvstore.member.config import Address, Config, ConfigError, parse_url
+from kvstore.member.member import Member
+from kvstore.version import ETCD_VERSION, FLUYT_VERSION
+from kvstore.wire.limits import Limits
+from kvstore.wire.server import GrpcServer
+
+log = logging.getLogger(__name__)
+
+STOP_SECONDS = 5.0
+# etcd takes requests up to this much above its own limit, so that it can answer those just over it with its own error.
+GRPC_OVERHEAD = 512 * 1024
+
+Register = Callable[[GrpcServer, Member], None]
+
+
+async def run(config: Config, register: Register) -> int:
+    """Run one member until a signal or a failure.
+
+    Returns the exit code. Raises ConfigError and storage errors before anything is served.
+    """
+    config.validate()
+    opened = open_member(config)
+    try:
+        return await _serve(config, opened, register)
+    finally:
+        opened.close()
+
+
+async def _serve(config: Config, opened: Opened, register: Register) -> int:
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[int] = loop.create_future()
+
+    def end(code: int) -> None:
+        if not ended.done():
+            ended.set_result(code)
+
+    member = Member(config, opened, failed=lambda problem: end(1))
+    clients = GrpcServer(max_message_bytes=config.max_request_bytes + GRPC_OVERHEAD)
+    peers = GrpcServer(limits=Limits(stall_timeout=0), max_message_bytes=1 << 30)
+    register(clients, member)
+    member.register_peer(peers)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, end, 0)
+    try:
+        await _listen(peers, config.listen_peer_urls, "listen-peer-urls")
+        await _listen(clients, config.listen_client_urls, "listen-client-urls")
+        _settle()
+        member.start()
+        _greet(config, member)
+        code = await ended
+    finally:
+        await member.stop()
+        await clients.stop(STOP_SECONDS if ended.done() and ended.result() == 0 else 0)
+        await peers.stop(0)
+    if code == 0:
+        await _last_commit(member)
+        log.info("stopped")
+    return code
+
+
+async def _listen(server: GrpcServer, urls: list[str], flag: str) -> None:
+    for url in urls:
+        address = parse_url(url, flag)
+        if address.tls:
+            raise ConfigError(f"--{flag}: {url}: TLS is not supported yet; use http://")
+        try:
+            await server.listen(address.host, address.port)
+        except OSError as problem:
+            raise ConfigError(_cannot_listen(address, flag, problem)) from None
+
+
+def _cannot_listen(address: Address, flag: str, problem: OSError) -> str:
+    reason = problem.strerror or str(problem)
+    return f"--{flag}: cannot listen on {address}: {reason}; stop what uses the port, or choose another"
+
+
+async def _last_commit(member: Member) -> None:
+    """Everything applied goes to disk, so that the next start has nothing to replay."""
+    member.state.save_position()
+    member.state.backend.commit()
+    await asyncio.get_running_loop().run_in_executor(None, member.state.backend.sync)
+
+
+def _settle() -> None:
+    """What lives from here on lives for good: the collector need not look at it again. And sockets need descriptors."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _greet(config: Config, member: Member) -> None:
+    log.info(
+        "fluyt %s (etcd %s), member %s %x of cluster %x",
+        FLUYT_VERSION,
+        ETCD_VERSION,
+        config.name,
+        member.id,
+        member.cluster.id,
+    )
+    log.info(
+        "data in %s, clients at %s, peers at %s",
+        config.data_dir,
+        ",".join(config.listen_client_urls),
+        ",".join(config.listen_peer_urls),
+    )
+    if config.unsafe_no_fsync:
+        log.warning("--unsafe-no-fsync: acknowledged writes can be lost when the machine crashes")

@@ -1,0 +1,166 @@
+"""Requests of this member on their way through the log.
+
+A request waits in the queue until the driver takes a batch; the batch is in flight until it is applied here. A batch
+remembers the term it was proposed in. A leader takes a batch only in that very term, so once an entry of a later term
+is applied, a batch of an earlier term that was not applied before it never will be: it goes back to the front of the
+queue and is proposed again. So a change of leaders costs clients time and never an error, and no request is ever
+applied twice.
+
+Memory is bounded by requests and bytes, queued and in flight together.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from kvstore.errors import EtcdError, error
+from kvstore.member.requests import encode_head, encode_request
+
+Done = Callable[[Any, EtcdError | None], None]
+
+MAX_REQUESTS = 65_536
+MAX_BYTES = 64 * 1024 * 1024
+# One batch is one log entry: large enough to amortise a disk write, small enough that applying it does not hold the
+# loop (about 6 µs a put).
+BATCH_REQUESTS = 1_000
+BATCH_BYTES = 512 * 1024
+
+
+class Proposal(NamedTuple):
+    """One request: its bytes for the log, its parsed form for our own apply, and who waits."""
+
+    kind: int
+    body: bytes
+    request: Any
+    done: Done
+    deadline: float
+
+
+class _InFlight(NamedTuple):
+    term: int
+    data: bytes
+    proposals: list[Proposal]
+    bytes: int
+
+
+class ProposalQueue:
+    """Queued and in-flight requests of one member."""
+
+    def __init__(self, origin: int, first_sequence: int) -> None:
+        self._origin = origin
+        self._next = first_sequence
+        self._queued: deque[Proposal] = deque()
+        self._in_flight: dict[int, _InFlight] = {}
+        self._requests = 0
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        """Requests queued and in flight."""
+        return self._requests
+
+    @property
+    def waiting(self) -> int:
+        """Requests not yet in a batch."""
+        return len(self._queued)
+
+    def add(self, proposal: Proposal) -> None:
+        """Queue a request. Raises TOO_MANY_REQUESTS when the bound is reached."""
+        if self._requests >= MAX_REQUESTS or self._bytes >= MAX_BYTES:
+            raise error("TOO_MANY_REQUESTS")
+        self._queued.append(proposal)
+        self._requests += 1
+        self._bytes += len(proposal.body)
+
+    def take(self, term: int) -> tuple[int, bytes] | None:
+        """The next batch's first sequence and bytes, now in flight; None when nothing waits."""
+        queued = self._queued
+        if not queued:
+            return None
+        first = self._next
+        parts = [encode_head(self._origin, first)]
+        taken: list[Proposal] = []
+        size = 0
+        while queued and len(taken) < BATCH_REQUESTS:
+            body = queued[0].body
+            if taken and size + len(body) > BATCH_BYTES:
+                break
+            proposal = queued.popleft()
+            parts.append(encode_request(proposal.kind, body))
+            taken.append(proposal)
+            size += len(body)
+        self._next = first + len(taken)
+        data = b"".join(parts)
+        self._in_flight[first] = _InFlight(term, data, taken, size)
+        return first, data
+
+    def untake(self, first: int) -> None:
+        """Raft would not take the batch: put its requests back where they were."""
+        batch = self._in_flight.pop(first)
+        self._queued.extendleft(reversed(batch.proposals))
+
+    def applied(self, first: int) -> list[Proposal] | None:
+        """The waiting requests of an applied batch, in order; None if nobody waits (an earlier life of this member)."""
+        batch = self._in_flight.pop(first, None)
+        if batch is None:
+            return None
+        self._requests -= len(batch.proposals)
+        self._bytes -= batch.bytes
+        return batch.proposals
+
+    def in_flight(self, term: int) -> list[tuple[int, bytes]]:
+        """Batches proposed in that term, in order: what to send again when the link to the leader comes back."""
+        return [(first, b.data) for first, b in self._in_flight.items() if b.term == term]
+
+    def lost_before(self, term: int) -> int:
+        """An entry of `term` was applied: queue again what was proposed before it. Returns how many requests."""
+        lost = [first for first, b in self._in_flight.items() if b.term < term]
+        count = 0
+        for first in reversed(lost):
+            count += self._requeue(first)
+        return count
+
+    def _requeue(self, first: int) -> int:
+        """Back to the front of the queue, but for those whose client has been told that they timed out."""
+        batch = self._in_flight.pop(first)
+        alive = [p for p in batch.proposals if p.done is not _nobody]
+        self._requests -= len(batch.proposals) - len(alive)
+        self._bytes -= batch.bytes - sum(len(p.body) for p in alive)
+        self._queued.extendleft(reversed(alive))
+        return len(alive)
+
+    def expire(self, now: float) -> list[Proposal]:
+        """Requests that were still queued at their deadline; they will not be proposed."""
+        expired = [p for p in self._queued if p.deadline <= now]
+        if expired:
+            self._queued = deque(p for p in self._queued if p.deadline > now)
+            self._requests -= len(expired)
+            self._bytes -= sum(len(p.body) for p in expired)
+        return expired
+
+    def overdue(self, now: float) -> list[Proposal]:
+        """In-flight requests past their deadline: the client gets an error, the batch stays (it may yet be applied)."""
+        found: list[Proposal] = []
+        for first, batch in list(self._in_flight.items()):
+            late = [p for p in batch.proposals if p.deadline <= now]
+            if late:
+                found.extend(late)
+                keep = [
+                    p._replace(done=_nobody, deadline=float("inf")) if p.deadline <= now else p for p in batch.proposals
+                ]
+                self._in_flight[first] = batch._replace(proposals=keep)
+        return found
+
+    def drain(self) -> list[Proposal]:
+        """Everything, for a member that stops."""
+        everything = [p for b in self._in_flight.values() for p in b.proposals]
+        everything.extend(self._queued)
+        self._in_flight.clear()
+        self._queued.clear()
+        self._requests = self._bytes = 0
+        return everything
+
+
+def _nobody(result: Any, problem: EtcdError | None) -> None:
+    """The waiter of a request whose client was already told that it timed out."""

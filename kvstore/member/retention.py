@@ -1,0 +1,34 @@
+"""How much of the log is kept once the backend holds its effects.
+
+The log below the backend's durable position is only for followers that lag; those further behind get a snapshot. So
+the log is cut by size, not by count: an entry here is a batch of anything from one to a thousand requests.
+"""
+
+from __future__ import annotations
+
+from kvstore.member.state import State
+from kvstore.raft.types import SnapshotMeta
+from kvstore.storage.log import Log
+
+KEEP_ENTRIES = 5_000
+KEEP_BYTES = 256 * 1024 * 1024
+
+
+class Retention:
+    """Cuts one member's log."""
+
+    def __init__(self, wal: Log, state: State) -> None:
+        self._log = wal
+        self._state = state
+        self._marked = 0
+
+    def durable(self, index: int) -> None:
+        """The backend holds everything up to `index` on disk: the log may be cut below it."""
+        wal = self._log
+        if index <= self._marked or index < wal.first_index():
+            return
+        if index - wal.first_index() < KEEP_ENTRIES and wal.size < KEEP_BYTES:
+            return
+        self._marked = index
+        wal.set_snapshot(SnapshotMeta(index, wal.term(index), self._state.conf_state()))
+        wal.compact(max(index - KEEP_ENTRIES, wal.first_index()) if wal.size < KEEP_BYTES else index)

@@ -1,0 +1,194 @@
+"""Snapshots between members: the backend as a file, streamed to a follower that is too far behind for the log.
+
+The sender copies its backend (a consistent state with its applied index, term and configuration inside) and streams
+the copy in checked chunks; the receiver puts it beside its own state, and only once the file is whole and durable
+does Raft hear of it. Installing is one rename: a crash before it leaves the old state whole, a crash after it leaves
+a backend that is ahead of the log, which start-up puts right.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import google_crc32c
+
+from kvstore.errors import Code, EtcdError
+from kvstore.member.config import Address
+from kvstore.pb import raft_pb2
+from kvstore.raft import codec
+from kvstore.raft.types import Message
+from kvstore.wire.channel import Channel
+from kvstore.wire.grpc.call import Call
+from kvstore.wire.server import GrpcServer
+
+log = logging.getLogger(__name__)
+
+INSTALL_PATH = "/fluyt.raft.Raft/InstallSnapshot"
+CHUNK_BYTES = 256 * 1024
+MAX_BUFFERED = 4 * CHUNK_BYTES
+
+
+class _Outgoing:
+    """The sender's ear on its stream."""
+
+    def __init__(self) -> None:
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.drained = asyncio.Event()
+
+    def message(self, data: bytes) -> None:
+        """SnapshotDone; the trailers that follow decide."""
+
+    def finished(self, code: int, message: str) -> None:
+        if not self.done.done():
+            if code == Code.OK:
+                self.done.set_result(None)
+            else:
+                self.done.set_exception(EtcdError(Code(code), message))
+        self.drained.set()
+
+    def lost(self, problem: BaseException | None) -> None:
+        self.finished(Code.UNAVAILABLE, f"connection lost: {problem}")
+
+
+async def send_snapshot(address: Address, hello: raft_pb2.Hello, message: Message, path: Path) -> int:
+    """Stream the file at `path` as the data of a SNAPSHOT message. Returns bytes sent; raises EtcdError or OSError."""
+    ear = _Outgoing()
+    size = path.stat().st_size
+    channel = await Channel.connect(address.host, address.port, timeout=2.0, on_lost=ear.lost)
+    try:
+        call = channel.open(INSTALL_PATH, listener=ear)
+        call.on_drain = ear.drained.set
+        header = raft_pb2.SnapshotHeader(hello=hello, message=codec.message_to_pb(message), size=size)
+        call.send(raft_pb2.SnapshotChunk(header=header).SerializeToString())
+        with path.open("rb") as file:
+            while data := file.read(CHUNK_BYTES):
+                while call.buffered > MAX_BUFFERED and not ear.done.done():
+                    ear.drained.clear()
+                    await ear.drained.wait()
+                if ear.done.done():
+                    break
+                call.send(raft_pb2.SnapshotChunk(data=data, crc32c=google_crc32c.value(data)).SerializeToString())
+                await asyncio.sleep(0)
+        if not ear.done.done():
+            call.half_close()
+        await ear.done
+    finally:
+        channel.close()
+    return size
+
+
+class SnapshotReceiver:
+    """Takes snapshots in: one file a sender, renamed to its final name only when whole and durable."""
+
+    def __init__(self, directory: Path, cluster_id: int, received: Callable[[Message, Path], None]) -> None:
+        self._directory = directory
+        self.cluster_id = cluster_id
+        self._received = received
+
+    def register(self, server: GrpcServer) -> None:
+        """Serve InstallSnapshot on the peer port."""
+        server.stream(INSTALL_PATH, lambda call: _Incoming(self, call))
+
+    def clean(self) -> None:
+        """Remove what a crash left half-received, and what was installed."""
+        for leftover in self._directory.glob("incoming-*"):
+            leftover.unlink()
+
+    def begin(self, message: Message, sender: int) -> Path:
+        """Where the data of this snapshot goes."""
+        index = message.snapshot.index if message.snapshot else 0
+        return self._directory / f"incoming-{sender:016x}-{index:020d}"
+
+    def complete(self, message: Message, path: Path) -> None:
+        """The file is whole and durable."""
+        self._received(message, path)
+
+
+class _Incoming:
+    """One snapshot that is being received."""
+
+    def __init__(self, receiver: SnapshotReceiver, call: Call) -> None:
+        self._receiver = receiver
+        self._call = call
+        self._message: Message | None = None
+        self._path: Path | None = None
+        self._fd = -1
+        self._size = 0
+        self._got = 0
+
+    def message(self, data: bytes) -> None:
+        try:
+            chunk = raft_pb2.SnapshotChunk.FromString(data)
+            if self._fd < 0:
+                self._begin(chunk.header)
+            else:
+                self._take(chunk)
+        except EtcdError as problem:
+            self._give_up(problem)
+        except Exception as problem:  # DecodeError, OSError: the sender tries again later
+            self._give_up(EtcdError(Code.INTERNAL, f"snapshot not stored: {problem}"))
+
+    def _begin(self, header: raft_pb2.SnapshotHeader) -> None:
+        if header.hello.cluster_id != self._receiver.cluster_id:
+            raise EtcdError(Code.FAILED_PRECONDITION, "cluster ID mismatch")
+        self._message = codec.message_from_pb(header.message)
+        self._size = header.size
+        self._path = self._receiver.begin(self._message, header.hello.member_id)
+        self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+
+    def _take(self, chunk: raft_pb2.SnapshotChunk) -> None:
+        if google_crc32c.value(chunk.data) != chunk.crc32c:
+            raise EtcdError(Code.DATA_LOSS, "snapshot chunk does not match its checksum")
+        self._got += len(chunk.data)
+        if self._got > self._size:
+            raise EtcdError(Code.DATA_LOSS, f"snapshot is longer than the {self._size} bytes announced")
+        os.write(self._fd, chunk.data)
+
+    def half_close(self) -> None:
+        if self._call.closed:
+            return
+        if self._got != self._size or self._fd < 0:
+            self._give_up(EtcdError(Code.DATA_LOSS, f"snapshot ended after {self._got} of {self._size} bytes"))
+            return
+        fd, self._fd = self._fd, -1
+        sync = asyncio.get_running_loop().run_in_executor(None, _sync_and_close, fd)
+        sync.add_done_callback(self._stored)
+
+    def _stored(self, future: asyncio.Future[None]) -> None:
+        problem = future.exception()
+        if problem is not None:
+            self._give_up(EtcdError(Code.INTERNAL, f"snapshot not stored: {problem}"))
+            return
+        assert self._message is not None
+        assert self._path is not None
+        path, self._path = self._path, None
+        self._receiver.complete(self._message, path)
+        if not self._call.closed:
+            self._call.reply(raft_pb2.SnapshotDone(bytes_received=self._got).SerializeToString())
+
+    def closed(self) -> None:
+        self._discard()
+
+    def _give_up(self, problem: EtcdError) -> None:
+        log.warning("receiving a snapshot: %s", problem)
+        self._discard()
+        if not self._call.closed:
+            self._call.fail(problem.code, problem.message)
+
+    def _discard(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+            if self._path is not None:
+                self._path.unlink(missing_ok=True)
+
+
+def _sync_and_close(fd: int) -> None:
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

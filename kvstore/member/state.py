@@ -1,0 +1,65 @@
+"""The state machine of one member: the backend's tables and all that reads and writes them.
+
+The applied index, its term and the membership are written into the same transaction as the data they speak of, so a
+restart finds a state that is exactly that of one log index (etcd #13766 is what happens otherwise).
+"""
+
+from __future__ import annotations
+
+from kvstore.member.alarms import Alarms
+from kvstore.member.applier import Applier
+from kvstore.member.cluster import Cluster
+from kvstore.member.config import Config
+from kvstore.mvcc.lease import Lessor, minimum_ttl
+from kvstore.mvcc.meta import Meta
+from kvstore.mvcc.store import Store
+from kvstore.mvcc.watch import WatchHub
+from kvstore.pb import raft_pb2
+from kvstore.raft import codec
+from kvstore.raft.types import ConfState, SnapshotMeta
+from kvstore.storage.backend import Backend
+
+CONF_STATE = b"conf_state"
+
+
+class State:
+    """Store, watches, leases, members and alarms over one backend."""
+
+    def __init__(self, backend: Backend, cluster_id: int, config: Config) -> None:
+        self.backend = backend
+        self.meta = Meta(backend)
+        self._named = backend.table("meta")
+        self.lessor = Lessor(backend, minimum_ttl(config.election_timeout / 1000))
+        self.watches = WatchHub()
+        self.store = Store(backend, self.lessor, self.watches, max_txn_ops=config.max_txn_ops)
+        self.watches.bind(self.store)
+        self.cluster = Cluster(cluster_id, backend)
+        self.alarms = Alarms(backend)
+        self.applier = Applier(self.store, self.lessor, self.cluster, self.alarms)
+        self.applied_index, self.applied_term = self.meta.applied
+
+    def save_position(self) -> int:
+        """Write the applied index and term into the open transaction; returns the index."""
+        self.meta.set_applied(self.applied_index, self.applied_term)
+        return self.applied_index
+
+    def set_conf_state(self, conf_state: ConfState) -> None:
+        """Remember the membership as of the applied index."""
+        self._named.put(CONF_STATE, codec.conf_state_to_pb(conf_state).SerializeToString())
+
+    def conf_state(self) -> ConfState:
+        """The membership as of the applied index."""
+        return codec.conf_state_from_pb(raft_pb2.ConfState.FromString(self._named.get(CONF_STATE) or b""))
+
+    def position(self) -> SnapshotMeta:
+        """The log position of this state."""
+        return SnapshotMeta(self.applied_index, self.applied_term, self.conf_state())
+
+    def reload(self) -> None:
+        """The backend was replaced by a snapshot: read everything anew."""
+        self.lessor.recover()
+        self.store.reload()
+        self.cluster.load()
+        self.alarms.load()
+        self.watches.restored()
+        self.applied_index, self.applied_term = self.meta.applied

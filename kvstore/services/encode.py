@@ -1,0 +1,72 @@
+"""Encoded responses of the KV service, put together from stored bytes.
+
+A Range answers with the key-values as they lie in the store; nothing is decoded on the way. Field numbers:
+proto/etcd.proto.
+"""
+
+from __future__ import annotations
+
+from kvstore.mvcc.encoding import varint
+from kvstore.mvcc.results import DeleteResult, OpResult, PutResult, RangeResult, TxnResult
+
+
+def delimited(tag: int, body: bytes) -> bytes:
+    """A length-delimited field with a one-byte tag."""
+    return bytes((tag,)) + varint(len(body)) + body
+
+
+def range_parts(header: bytes, result: RangeResult) -> list[bytes]:
+    """RangeResponse as parts to be joined: `header` is field 1 with its tag."""
+    parts = [header]
+    for kv in result.kvs:
+        parts.append(b"\x12" + varint(len(kv)))
+        parts.append(kv)
+    if result.more:
+        parts.append(b"\x18\x01")
+    if result.count:
+        parts.append(b"\x20" + varint(result.count))
+    return parts
+
+
+def put_response(header: bytes, result: PutResult) -> bytes:
+    """PutResponse."""
+    if result.prev_kv is None:
+        return header
+    return header + delimited(0x12, result.prev_kv)
+
+
+def delete_response(header: bytes, result: DeleteResult) -> bytes:
+    """DeleteRangeResponse."""
+    parts = [header]
+    if result.deleted:
+        parts.append(b"\x10" + varint(result.deleted))
+    parts.extend(delimited(0x1A, kv) for kv in result.prev_kvs)
+    return b"".join(parts)
+
+
+def txn_response(header: bytes, result: TxnResult) -> bytes:
+    """TxnResponse."""
+    parts = [header]
+    if result.succeeded:
+        parts.append(b"\x10\x01")
+    parts.extend(delimited(0x1A, _response_op(op)) for op in result.results)
+    return b"".join(parts)
+
+
+def _response_op(result: OpResult) -> bytes:
+    """One ResponseOp.
+
+    Inside a transaction etcd's headers carry only the revision, and a nested transaction's is empty.
+    """
+    header = _inner_header(result.revision)
+    if isinstance(result, RangeResult):
+        return delimited(0x0A, b"".join(range_parts(header, result)))
+    if isinstance(result, PutResult):
+        return delimited(0x12, put_response(header, result))
+    if isinstance(result, DeleteResult):
+        return delimited(0x1A, delete_response(header, result))
+    return delimited(0x22, txn_response(header, result))
+
+
+def _inner_header(revision: int) -> bytes:
+    return delimited(0x0A, b"\x18" + varint(revision) if revision else b"")

@@ -1,0 +1,193 @@
+"""The KV service: Range, Put, DeleteRange, Txn, Compact.
+
+Checks that need no state are made before a request enters the log (etcd: server/etcdserver/api/v3rpc/key.go), all
+others when it is applied. Put and Range are the hot path of the whole store: parse once, no copies, constant bytes
+for the answer.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from google.protobuf.message import DecodeError
+
+from kvstore.errors import Code, EtcdError, error
+from kvstore.member.member import Member
+from kvstore.member.requests import RequestKind
+from kvstore.mvcc.results import RangeResult
+from kvstore.mvcc.txn_check import check_range, check_txn
+from kvstore.pb import etcd_pb2 as pb
+from kvstore.services.encode import delete_response, put_response, range_parts, txn_response
+from kvstore.services.guard import check_leader, parse, refuse_learner
+from kvstore.wire.grpc.call import Call
+from kvstore.wire.server import GrpcServer
+
+# A Range that would answer with more than this many keys is made in slices, with turns of the loop between them.
+SLICE_KEYS = 1_000
+
+
+class KvService:
+    """The handlers of one member."""
+
+    def __init__(self, member: Member) -> None:
+        self._member = member
+        self._limit = member.config.max_request_bytes
+
+    def register(self, server: GrpcServer) -> None:
+        """Serve the methods of etcdserverpb.KV."""
+        for name, handler in {
+            "Range": self.range,
+            "Put": self.put,
+            "DeleteRange": self.delete_range,
+            "Txn": self.txn,
+            "Compact": self.compact,
+        }.items():
+            server.unary(f"/etcdserverpb.KV/{name}", handler)
+
+    # ---- writes ----
+
+    def put(self, call: Call, message: bytes) -> None:
+        """Put."""
+        try:
+            request = pb.PutRequest.FromString(message)
+        except DecodeError as problem:
+            raise EtcdError(Code.INTERNAL, f"grpc: error unmarshalling request: {problem}") from None
+        if not request.key:
+            raise error("EMPTY_KEY")
+        if request.ignore_value and request.value:
+            raise error("VALUE_PROVIDED")
+        if request.ignore_lease and request.lease:
+            raise error("LEASE_PROVIDED")
+        self._check(call, message)
+        self._member.check_space(len(message))
+        self._member.propose(RequestKind.PUT, message, request, partial(self._put_done, call))
+
+    def _put_done(self, call: Call, result: Any, problem: EtcdError | None) -> None:
+        if problem is not None:
+            call.fail(problem.code, problem.message)
+        elif result.prev_kv is None:
+            call.reply(self._member.header_field(result.revision))
+        else:
+            call.reply(put_response(self._member.header_field(result.revision), result))
+
+    def delete_range(self, call: Call, message: bytes) -> None:
+        """DeleteRange."""
+        request = parse(pb.DeleteRangeRequest, message)
+        if not request.key:
+            raise error("EMPTY_KEY")
+        self._check(call, message)
+
+        def done(result: Any, problem: EtcdError | None) -> None:
+            if problem is not None:
+                call.fail(problem.code, problem.message)
+            else:
+                call.reply(delete_response(self._member.header_field(result.revision), result))
+
+        self._member.propose(RequestKind.DELETE_RANGE, message, request, done)
+
+    def txn(self, call: Call, message: bytes) -> None:
+        """Txn; one that only reads does not enter the log."""
+        request = parse(pb.TxnRequest, message)
+        check_txn(request, self._member.config.max_txn_ops)
+        if _reads_only(request):
+            check_leader(self._member, call)
+            refuse_learner(self._member)
+            if _serializable(request):
+                self._read_txn(call, request, None)
+            else:
+                self._member.linearizable(partial(self._read_txn, call, request))
+            return
+        self._check(call, message)
+        self._member.check_space(len(message))
+        self._member.propose(RequestKind.TXN, message, request, partial(self._txn_done, call))
+
+    def _read_txn(self, call: Call, request: pb.TxnRequest, problem: EtcdError | None) -> None:
+        if problem is not None:
+            call.fail(problem.code, problem.message)
+            return
+        try:
+            self._txn_done(call, self._member.store.txn(request), None)
+        except EtcdError as refused:
+            call.fail(refused.code, refused.message)
+
+    def _txn_done(self, call: Call, result: Any, problem: EtcdError | None) -> None:
+        if problem is not None:
+            call.fail(problem.code, problem.message)
+        else:
+            call.reply(txn_response(self._member.header_field(result.revision), result))
+
+    def compact(self, call: Call, message: bytes) -> None:
+        """Compact; with `physical` the answer waits until the old revisions are gone."""
+        request = parse(pb.CompactionRequest, message)
+        self._check(call, message)
+
+        def answer() -> None:
+            call.reply(self._member.header_field(self._member.store.revision))
+
+        def done(result: Any, problem: EtcdError | None) -> None:
+            if problem is not None:
+                call.fail(problem.code, problem.message)
+            elif request.physical:
+                self._member.duties.compact_physically(answer)
+            else:
+                answer()
+
+        self._member.propose(RequestKind.COMPACT, message, request, done)
+
+    def _check(self, call: Call, message: bytes) -> None:
+        member = self._member
+        if len(message) > self._limit:
+            raise error("REQUEST_TOO_LARGE")
+        if not member.leader_id:
+            check_leader(member, call)
+        if member.is_learner:
+            refuse_learner(member)
+
+    # ---- reads ----
+
+    def range(self, call: Call, message: bytes) -> None:
+        """Range: linearizable unless the request says that a stale answer will do."""
+        request = parse(pb.RangeRequest, message)
+        check_range(request)
+        if request.serializable:
+            self._range(call, request, None)
+            return
+        if not self._member.leader_id:
+            check_leader(self._member, call)
+        if self._member.is_learner:
+            refuse_learner(self._member)
+        self._member.linearizable(partial(self._range, call, request))
+
+    def _range(self, call: Call, request: pb.RangeRequest, problem: EtcdError | None) -> None:
+        if problem is not None:
+            call.fail(problem.code, problem.message)
+            return
+        try:
+            result = self._member.store.range(request)
+        except EtcdError as refused:
+            call.fail(refused.code, refused.message)
+            return
+        self._answer(call, result)
+
+    def _answer(self, call: Call, result: RangeResult) -> None:
+        call.reply_parts(range_parts(self._member.header_field(result.revision), result))
+
+
+def _reads_only(request: pb.TxnRequest) -> bool:
+    for op in (*request.success, *request.failure):
+        which = op.WhichOneof("request")
+        if which != "request_range" and not (which == "request_txn" and _reads_only(op.request_txn)):
+            return False
+    return True
+
+
+def _serializable(request: pb.TxnRequest) -> bool:
+    """Whether every range in it would take a stale answer."""
+    for op in (*request.success, *request.failure):
+        which = op.WhichOneof("request")
+        if which == "request_range" and not op.request_range.serializable:
+            return False
+        if which == "request_txn" and not _serializable(op.request_txn):
+            return False
+    return True

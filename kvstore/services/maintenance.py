@@ -1,0 +1,218 @@
+"""The Maintenance service: status, alarms, hashes, snapshots, leadership, defragmentation."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from kvstore.errors import EtcdError, error
+from kvstore.member.member import Member
+from kvstore.member.requests import RequestKind
+from kvstore.mvcc.results import HashResult
+from kvstore.pb import etcd_pb2 as pb
+from kvstore.services.guard import check_leader, parse
+from kvstore.version import ETCD_CLUSTER_VERSION, ETCD_VERSION
+from kvstore.wire.grpc.call import Call
+from kvstore.wire.server import GrpcServer
+
+SNAPSHOT_CHUNK = 64 * 1024
+HASH_ITEMS = 2_000
+SNAPSHOT_BUFFERED = 16 * SNAPSHOT_CHUNK
+
+
+class MaintenanceService:
+    """The handlers of one member."""
+
+    def __init__(self, member: Member) -> None:
+        self._member = member
+
+    def register(self, server: GrpcServer) -> None:
+        """Serve the methods of etcdserverpb.Maintenance."""
+        for name, handler in {
+            "Status": self.status,
+            "Alarm": self.alarm,
+            "Hash": self.hash,
+            "HashKV": self.hash_kv,
+            "MoveLeader": self.move_leader,
+            "Defragment": self.defragment,
+        }.items():
+            server.unary(f"/etcdserverpb.Maintenance/{name}", handler)
+        server.stream("/etcdserverpb.Maintenance/Snapshot", lambda call: _SnapshotStream(self._member, call))
+
+    def _header(self) -> pb.ResponseHeader:
+        return pb.ResponseHeader.FromString(self._member.header())
+
+    def status(self, call: Call, message: bytes) -> None:
+        """Status of this very member, whatever the others do."""
+        parse(pb.StatusRequest, message)
+        member, raw = self._member, self._member.raw
+        backend = member.state.backend
+        errors = [f"memberID:{a.memberID} alarm:{pb.AlarmType.Name(a.alarm)} " for a in member.alarms.active()]
+        if not member.leader_id:
+            errors.append("etcdserver: no leader")
+        reply = pb.StatusResponse(
+            header=self._header(),
+            version=ETCD_VERSION,
+            storageVersion=ETCD_CLUSTER_VERSION,
+            dbSize=backend.size(),
+            dbSizeInUse=backend.size_in_use(),
+            leader=member.leader_id,
+            raftIndex=member.driver.committed,
+            raftTerm=raw.term,
+            raftAppliedIndex=member.state.applied_index,
+            errors=errors,
+            isLearner=member.is_learner,
+        )
+        call.reply(reply.SerializeToString())
+
+    def alarm(self, call: Call, message: bytes) -> None:
+        """List, raise or clear alarms; only the last two go through the log."""
+        request = parse(pb.AlarmRequest, message)
+
+        def done(result: Any, problem: EtcdError | None) -> None:
+            if problem is not None:
+                call.fail(problem.code, problem.message)
+            else:
+                call.reply(pb.AlarmResponse(header=self._header(), alarms=result).SerializeToString())
+
+        if request.action == pb.AlarmRequest.GET:
+            done(self._member.alarms.apply(request), None)
+        else:
+            self._member.propose(RequestKind.ALARM, message, request, done)
+
+    def hash(self, call: Call, message: bytes) -> None:
+        """A checksum of everything; like etcd's it only says whether two copies of one member's data are the same."""
+        parse(pb.HashRequest, message)
+        self._hash(call, 0, lambda found: pb.HashResponse(header=self._header(), hash=found.hash))
+
+    def hash_kv(self, call: Call, message: bytes) -> None:
+        """The checksum of all revisions up to one, equal on every member and to etcd's."""
+        request = parse(pb.HashKVRequest, message)
+
+        def reply(found: HashResult) -> pb.HashKVResponse:
+            return pb.HashKVResponse(header=self._header(), hash=found.hash, compact_revision=found.compact_revision)
+
+        self._hash(call, request.revision, reply)
+
+    def _hash(self, call: Call, revision: int, reply: Callable[[HashResult], Any]) -> None:
+        slices = self._member.store.hash_kv_slices(revision, HASH_ITEMS)
+
+        def turn() -> None:
+            """One slice, then a turn for everybody else."""
+            try:
+                found = next(slices)
+            except EtcdError as problem:
+                call.fail(problem.code, problem.message)
+                return
+            if found is None:
+                self._member.loop.call_soon(turn)
+            else:
+                call.reply(reply(found).SerializeToString())
+
+        turn()
+
+    def move_leader(self, call: Call, message: bytes) -> None:
+        """Hand leadership to another voter; answered once it leads."""
+        request = parse(pb.MoveLeaderRequest, message)
+        check_leader(self._member, call)
+        if request.targetID == self._member.id and self._member.is_leader:
+            call.reply(pb.MoveLeaderResponse(header=self._header()).SerializeToString())
+            return
+        self._member.move_leader(request.targetID)
+        task = self._member.loop.create_task(self._await_leader(call, request.targetID))
+        task.add_done_callback(lambda t: t.exception())
+
+    async def _await_leader(self, call: Call, target: int) -> None:
+        moved = asyncio.Event()
+        forget = self._member.on_leader_change(moved.set)
+        until = self._member.loop.time() + self._member.config.election_timeout / 1000
+        try:
+            while self._member.leader_id != target:
+                moved.clear()
+                left = until - self._member.loop.time()
+                await asyncio.wait_for(moved.wait(), max(left, 0.001))
+        except TimeoutError:
+            problem = error("TIMEOUT")
+            call.fail(problem.code, problem.message)
+        else:
+            call.reply(pb.MoveLeaderResponse(header=self._header()).SerializeToString())
+        finally:
+            forget()
+
+    def defragment(self, call: Call, message: bytes) -> None:
+        """Answered at once.
+
+        Freed pages are used again by themselves, so there is nothing to stop the world for (docs/design).
+        """
+        parse(pb.DefragmentRequest, message)
+        self._member.committer.flush(
+            lambda: call.reply(pb.DefragmentResponse(header=self._header()).SerializeToString())
+        )
+
+
+class _SnapshotStream:
+    """Maintenance.Snapshot: the backend's copy in blobs, then the SHA-256 of all of them."""
+
+    def __init__(self, member: Member, call: Call) -> None:
+        self._member = member
+        self._call = call
+        self._task: asyncio.Task[None] | None = None
+        self._drained = asyncio.Event()
+        self._path: Path | None = None
+
+    def message(self, data: bytes) -> None:
+        if self._task is None:
+            self._call.on_drain = self._drained.set
+            self._task = self._member.loop.create_task(self._run())
+
+    def half_close(self) -> None:
+        """The request is whole; the stream goes on."""
+
+    def closed(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _run(self) -> None:
+        path = self._member.snapshot_path(id(self))
+        try:
+            flushed = self._member.loop.create_future()
+            self._member.committer.flush(partial(_resolve, flushed))
+            await flushed
+            await self._member.loop.run_in_executor(None, self._member.state.backend.copy_to, path)
+            await self._stream(path)
+            self._call.finish()
+        except (EtcdError, OSError) as problem:
+            failure = problem if isinstance(problem, EtcdError) else error("STOPPED")
+            self._call.fail(failure.code, failure.message)
+        finally:
+            path.unlink(missing_ok=True)
+
+    async def _stream(self, path: Path) -> None:
+        digest, left = hashlib.sha256(), path.stat().st_size
+        with path.open("rb") as file:
+            for blob in _blobs(file):
+                digest.update(blob)
+                left -= len(blob)
+                await self._send(blob, left)
+        await self._send(digest.digest(), 0)
+
+    async def _send(self, blob: bytes, left: int) -> None:
+        while self._call.buffered > SNAPSHOT_BUFFERED:
+            self._drained.clear()
+            await self._drained.wait()
+        self._call.send(pb.SnapshotResponse(remaining_bytes=left, blob=blob, version=ETCD_VERSION).SerializeToString())
+        await asyncio.sleep(0)
+
+
+def _blobs(file: Any) -> Iterator[bytes]:
+    while blob := file.read(SNAPSHOT_CHUNK):
+        yield blob
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

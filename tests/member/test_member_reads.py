@@ -1,0 +1,116 @@
+"""The queue of linearizable reads: which round may serve which read."""
+
+from __future__ import annotations
+
+import pytest
+
+from kvstore.errors import EtcdError
+from kvstore.member import reads as module
+from kvstore.member.reads import ReadQueue
+
+
+def make() -> tuple[ReadQueue, list[str]]:
+    return ReadQueue(first_round=5, retry_after=0.5), []
+
+
+def add(queue: ReadQueue, served: list[str], name: str, deadline: float = 100.0) -> None:
+    queue.add(deadline, lambda problem: served.append(name))
+
+
+def serve(queue: ReadQueue, applied: int) -> None:
+    for done in queue.ready(applied):
+        done(None)
+
+
+def test_one_round_serves_all_that_waited() -> None:
+    queue, served = make()
+    add(queue, served, "a")
+    add(queue, served, "b")
+    context = queue.begin(0.0)
+    assert context is not None
+    queue.confirm(context, 10)
+    serve(queue, 9)
+    assert served == [], "confirmed, but not applied that far"
+    serve(queue, 10)
+    assert served == ["a", "b"]
+
+
+def test_a_read_that_came_during_a_round_waits_for_the_next() -> None:
+    queue, served = make()
+    add(queue, served, "a")
+    first = queue.begin(0.0)
+    add(queue, served, "b")
+    assert queue.begin(0.1) is None, "one round at a time"
+    assert first is not None
+    queue.confirm(first, 1)
+    serve(queue, 1)
+    assert served == ["a"]
+    second = queue.begin(0.2)
+    assert second is not None
+    assert second != first
+    queue.confirm(second, 1)
+    serve(queue, 1)
+    assert served == ["a", "b"]
+
+
+def test_a_round_without_an_answer_is_tried_again_and_the_old_answer_is_void() -> None:
+    queue, served = make()
+    add(queue, served, "a")
+    lost = queue.begin(0.0)
+    assert queue.begin(0.4) is None
+    add(queue, served, "b")
+    again = queue.begin(0.6)
+    assert lost is not None
+    assert again is not None
+    queue.confirm(lost, 1)
+    serve(queue, 1)
+    assert served == [], "the old round began before b did"
+    queue.confirm(again, 2)
+    serve(queue, 2)
+    assert served == ["a", "b"]
+
+
+def test_a_refused_round_leaves_its_reads_waiting() -> None:
+    queue, served = make()
+    add(queue, served, "a")
+    assert queue.begin(0.0) is not None
+    queue.refused()
+    again = queue.begin(0.01)
+    assert again is not None
+    queue.confirm(again, 0)
+    serve(queue, 0)
+    assert served == ["a"]
+
+
+def test_late_reads_are_told_and_not_served() -> None:
+    queue, served = make()
+    add(queue, served, "late", deadline=1.0)
+    add(queue, served, "fine", deadline=9.0)
+    context = queue.begin(0.0)
+    assert len(queue.expire(2.0)) == 1
+    assert context is not None
+    queue.confirm(context, 0)
+    serve(queue, 0)
+    assert served == ["fine"]
+
+
+def test_the_bound_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_READS", 1)
+    queue, served = make()
+    add(queue, served, "a")
+    with pytest.raises(EtcdError, match="too many requests"):
+        add(queue, served, "b")
+
+
+def test_drain_gives_everything_back() -> None:
+    queue, served = make()
+    add(queue, served, "confirmed")
+    context = queue.begin(0.0)
+    assert context is not None
+    queue.confirm(context, 99)
+    add(queue, served, "current")
+    assert queue.begin(0.1) is not None
+    add(queue, served, "next")
+    for done in queue.drain():
+        done(None)
+    assert sorted(served) == ["confirmed", "current", "next"]
