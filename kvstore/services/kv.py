@@ -7,6 +7,7 @@ for the answer.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -25,6 +26,8 @@ from kvstore.wire.server import GrpcServer
 
 # A Range that would answer with more than this many keys is made in slices, with turns of the loop between them.
 SLICE_KEYS = 1_000
+# Up to here joining the parts of an answer is cheaper than sending them one by one.
+SMALL_ANSWER = 16
 
 
 class KvService:
@@ -163,15 +166,41 @@ class KvService:
         if problem is not None:
             call.fail(problem.code, problem.message)
             return
+        store = self._member.store
         try:
-            result = self._member.store.range(request)
+            if request.range_end and store.range_size(request) > SLICE_KEYS:
+                self._gather(call, store.range_slices(request, SLICE_KEYS), [])
+                return
+            result = store.range(request)
         except EtcdError as refused:
             call.fail(refused.code, refused.message)
             return
         self._answer(call, result)
 
+    def _gather(
+        self, call: Call, slices: Iterator[RangeResult], kvs: list[bytes], last: RangeResult | None = None
+    ) -> None:
+        """One slice, then a turn for everybody else; gRPC wants the length of the whole answer before its first byte."""
+        if call.closed:
+            return
+        try:
+            result = next(slices, None)
+        except EtcdError as refused:
+            call.fail(refused.code, refused.message)
+            return
+        if result is not None:
+            kvs += result.kvs
+            self._member.loop.call_soon(self._gather, call, slices, kvs, result)
+        elif last is not None:
+            last.kvs = kvs
+            self._answer(call, last)
+
     def _answer(self, call: Call, result: RangeResult) -> None:
-        call.reply_parts(range_parts(self._member.header_field(result.revision), result))
+        parts = range_parts(self._member.header_field(result.revision), result)
+        if len(result.kvs) <= SMALL_ANSWER:
+            call.reply(b"".join(parts))
+        else:
+            call.reply_parts(parts)
 
 
 def _reads_only(request: pb.TxnRequest) -> bool:
