@@ -52,7 +52,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
             cluster.keep_files = True
             report.sections.append((f"files of {cluster.kind}", str(cluster.directory)))
             for index, member in enumerate(cluster.members):
-                report.sections.append((f"log of {cluster.kind} {member.name}", cluster.log_tail(index, 25)))
+                report.sections.append((f"log of {cluster.kind} {member.name}", cluster.log_tail(index, 8, 200)))
     return report
 
 

@@ -283,7 +283,9 @@ class Cluster:
         leader = self.leader()
         return [i for i in range(len(self.members)) if i != leader]
 
-    def log_tail(self, index: int, lines: int = 40) -> str:
-        """The last lines of a member's log."""
+    def log_tail(self, index: int, lines: int = 40, width: int = 300) -> str:
+        """The last lines of a member's log, none longer than `width` characters."""
         log = self.members[index].log
-        return "\n".join(log.read_text(errors="replace").splitlines()[-lines:]) if log.exists() else "(no log)"
+        if not log.exists():
+            return "(no log)"
+        return "\n".join(line[:width] for line in log.read_text(errors="replace").splitlines()[-lines:])
