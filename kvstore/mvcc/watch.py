@@ -128,8 +128,7 @@ class WatchHub:
     def flush(self) -> None:
         """Deliver what was published since the last time; the events of several revisions may share a response."""
         self._awake = False
-        if self._synced.dirty:
-            self._synced.deliver(0, self._bound, self._source.previous_kv, self._fall_behind)
+        self._deliver()
         if self._owed:
             self._settle_progress()
 
@@ -161,7 +160,8 @@ class WatchHub:
 
     def restored(self) -> None:
         """The store's content was replaced by a snapshot: what was not published must be read from history."""
-        self.flush()
+        # Without progress reports: the store's revision is ahead of what its watchers have had.
+        self._deliver()
         for watcher in self._synced.watchers():
             self._synced.discard(watcher)
             watcher.next = max(watcher.next, self._published + 1)
@@ -215,6 +215,10 @@ class WatchHub:
         return walking + len(self._ready) + sum(map(len, self._parked.values()))
 
     # ---- inside
+
+    def _deliver(self) -> None:
+        if self._synced.dirty:
+            self._synced.deliver(0, self._bound, self._source.previous_kv, self._fall_behind)
 
     def _call_wake(self) -> None:
         if not self._awake:

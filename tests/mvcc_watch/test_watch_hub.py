@@ -358,6 +358,18 @@ def test_a_snapshot_skips_publishing(history: ListHistory, hub: WatchHub, sink: 
     assert [n for n, _ in sink.seen(1)] == list(range(6, 9))
 
 
+def test_a_snapshot_does_not_answer_progress_requests(history: ListHistory, hub: WatchHub, sink: Recorder) -> None:
+    # Found by test_watch_properties: the report for revision 2 came before its event.
+    watchers = {0: hub.watch(sink, 0, b"a", b"", start_revision=2)}
+    hub.request_progress(sink, watchers.values())
+    history.write([(PUT, b"a")])
+    hub.restored()
+    assert sink.reports == []
+    settle(hub)
+    assert sink.seen() == [(2, b"a")]
+    assert sink.reports == [2]
+
+
 def test_a_snapshot_that_compacted_what_was_missed(history: ListHistory, hub: WatchHub, sink: Recorder) -> None:
     hub.watch(sink, 0, b"a", b"")
     for _ in range(5):
