@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from kvstore.errors import Code, EtcdError
 from kvstore.wire.grpc import status
 from kvstore.wire.grpc.messages import PREFIX, PREFIX_SIZE, MessageReader
-from kvstore.wire.h2 import frames
 from kvstore.wire.h2.errors import ErrorCode
 from kvstore.wire.h2.frames import END_HEADERS, END_STREAM, FrameType
 from kvstore.wire.h2.stream import Buffer, Stream
@@ -91,7 +90,7 @@ class Call(Stream):
             and size <= connection.send_window
             and size <= connection.peer_window + self.window_delta
             and size <= connection.peer_max_frame
-            and not connection.held
+            and not connection.careful
         ):
             connection.send_window -= size
             stream_id = self.stream_id
@@ -151,20 +150,18 @@ class Call(Stream):
     def refuse_http(self, code: bytes) -> None:
         """This is no gRPC request: an HTTP status and nothing else."""
         self._headers_sent = True
-        block = status.literal_block([(b":status", code)])
-        self.put_tail(frames.frame(FrameType.HEADERS, _LAST, self.stream_id, block))
+        self.put_tail(status.literal_block([(b":status", code)]))
         self._close(Code.UNIMPLEMENTED)
 
     def _send_headers(self) -> None:
         self._headers_sent = True
-        head = frames.frame(FrameType.HEADERS, END_HEADERS, self.stream_id, status.RESPONSE)
-        self.connection.write(head)
+        self.connection.write_block(self.stream_id, status.RESPONSE, end_stream=False)
 
     def _end(self, code: int, block: bytes) -> None:
         if not self._headers_sent:
             self._headers_sent = True
             block = status.RESPONSE + block
-        self.put_tail(frames.headers(self.stream_id, block, self.connection.peer_max_frame, end_stream=True))
+        self.put_tail(block)
         self._close(code)
 
     def on_sent(self) -> None:

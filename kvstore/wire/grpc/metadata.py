@@ -15,6 +15,12 @@ _RESERVED = frozenset((b"te", b"content-type", b"content-length"))
 _UNITS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 
 
+def is_grpc(content_type: bytes) -> bool:
+    """Whether a content-type is gRPC's, with any message format."""
+    base = b"application/grpc"
+    return content_type.startswith(base) and content_type[len(base) : len(base) + 1] in (b"", b"+", b";")
+
+
 def parse_timeout(value: bytes) -> float:
     """Seconds in a grpc-timeout. ValueError unless it is one to eight digits and a unit."""
     digits, unit = value[:-1], _UNITS.get(value[-1:])

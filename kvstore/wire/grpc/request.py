@@ -23,7 +23,7 @@ class RequestHead:
         self.fault = request_fault(fields)
         self.path = found.get(b":path", b"").decode("latin-1")
         self.http_method = found.get(b":method", b"")
-        self.is_grpc = _is_grpc(found.get(b"content-type", b""))
+        self.is_grpc = metadata.is_grpc(found.get(b"content-type", b""))
         self.length = int(found[b"content-length"]) if not self.fault and b"content-length" in found else -1
         self.encoding = found.get(b"grpc-encoding", b"identity")
         self.method: Method | None = None
@@ -42,8 +42,3 @@ class RequestHead:
     def metadata_bin(self) -> Mapping[str, bytes]:
         """The `-bin` fields, decoded."""
         return metadata.decode_binary(self.fields)
-
-
-def _is_grpc(content_type: bytes) -> bool:
-    base = b"application/grpc"
-    return content_type.startswith(base) and content_type[len(base) : len(base) + 1] in (b"", b"+", b";")

@@ -23,6 +23,7 @@ _MASK = frames.MAX_STREAM_ID
 _unpack_head = frames.HEAD.unpack_from
 # Octets of queued DATA handed out in one turn, so that a large response holds neither the loop nor the other streams.
 _TURN = 512 * 1024
+_DEFAULT_TABLE = settings.DEFAULTS[Setting.HEADER_TABLE_SIZE]
 # Streams that we reset: what the peer sent before it learned of that is dropped without a word.
 _REMEMBERED_RESETS = 1024
 
@@ -79,6 +80,9 @@ class Connection:
         self.unsent = 0
         # The transport cannot take more now.
         self.held = False
+        # Hot paths must not write blocks or DATA by themselves: held, or the next block begins with a table update.
+        self.careful = False
+        self._table_update = b""
         self.send_window = frames.DEFAULT_WINDOW
         self.peer_window = frames.DEFAULT_WINDOW
         self.peer_max_frame = frames.DEFAULT_MAX_FRAME
@@ -102,6 +106,7 @@ class Connection:
         self._block: _Block | None = None
         self._resets: dict[int, None] = {}
         self._last_heard = now
+        self._table_reduced = False
         self._ping_sent: float | None = None
         self._budgets = {
             kind: Budget(getattr(limits, kind))
@@ -131,6 +136,20 @@ class Connection:
             piece = whole[at : at + limit]
             self.write(frames.head(len(piece), FrameType.DATA, 0, stream_id))
             self._out.append(piece)
+
+    def write_block(self, stream_id: int, block: bytes, *, end_stream: bool) -> None:
+        """Queue a header block, which must not use the dynamic table."""
+        if self._table_update:
+            block, self._table_update = self._table_update + block, b""
+            self.careful = self.held
+        self.write(frames.headers(stream_id, block, self.peer_max_frame, end_stream=end_stream))
+
+    def write_end(self, stream_id: int, trailers: bytes) -> None:
+        """Queue the end of a stream: these trailers, or an empty DATA if there are none."""
+        if trailers:
+            self.write_block(stream_id, trailers, end_stream=True)
+        else:
+            self.write(frames.frame(FrameType.DATA, frames.END_STREAM, stream_id, b""))
 
     def take_output(self) -> list[Buffer]:
         """What is to be written now; afterwards `wake` will be called again for new output."""
@@ -184,11 +203,12 @@ class Connection:
 
     def hold(self) -> None:
         """The transport's buffer is full."""
-        self.held = True
+        self.held = self.careful = True
 
     def release(self) -> None:
         """The transport takes data again."""
         self.held = False
+        self.careful = bool(self._table_update)
         self.last_progress = self.now
         self.pump()
 
@@ -413,6 +433,10 @@ class Connection:
             if any(stream.send_window > frames.MAX_WINDOW for stream in self.streams.values()):
                 raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "INITIAL_WINDOW_SIZE overflows a stream's window")
             self.ready.update((number, stream) for number, stream in self.streams.items() if stream.buffered)
+        elif identifier == Setting.HEADER_TABLE_SIZE and value < _DEFAULT_TABLE and not self._table_reduced:
+            # We use no table, but a smaller one must be acknowledged in the next block (RFC 7541 section 4.2); 0 suits any.
+            self._table_reduced = self.careful = True
+            self._table_update = b"\x20"
         elif identifier == Setting.MAX_FRAME_SIZE:
             self.peer_max_frame = value
         elif identifier == Setting.MAX_CONCURRENT_STREAMS:

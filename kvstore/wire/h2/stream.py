@@ -28,7 +28,7 @@ class Stream:
     # Set from the first octet queued on.
     _queue: deque[Buffer] | None = None
     _unsent = 0
-    # Frames that end the stream, sent when the queue is empty (trailers, or an empty DATA).
+    # What ends the local side once the queue is empty: a block of trailers, or b"" for an empty DATA.
     _tail: bytes | None = None
     # What the peer may be sent: its INITIAL_WINDOW_SIZE plus this (updates received, less octets sent).
     window_delta = 0
@@ -126,14 +126,14 @@ class Stream:
         self._unsent += size
         connection.queued(self, size)
 
-    def put_tail(self, frames: bytes) -> None:
-        """End the local side with these frames, behind everything queued."""
+    def put_tail(self, trailers: bytes) -> None:
+        """End the local side behind everything queued, with this header block, or with an empty DATA if it is empty."""
         self.local_closed = True
         if self._queue is None:
-            self.connection.write(frames)
+            self.connection.write_end(self.stream_id, trailers)
             self._sent_all()
         else:
-            self._tail = frames
+            self._tail = trailers
 
     def _sent_all(self) -> None:
         self.on_sent()
@@ -169,7 +169,7 @@ class Stream:
         self._queue = None
         if self._tail is not None:
             tail, self._tail = self._tail, None
-            self.connection.write(tail)
+            self.connection.write_end(self.stream_id, tail)
             self._sent_all()
         elif self.on_drain is not None:
             self.on_drain()
