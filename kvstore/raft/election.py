@@ -16,7 +16,7 @@ from __future__ import annotations
 from kvstore.raft import membership, replication
 from kvstore.raft.quorum import Vote
 from kvstore.raft.state import Raft
-from kvstore.raft.types import EntryKind, Message, MessageKind, Role
+from kvstore.raft.types import EntryKind, HardState, Message, MessageKind, Role
 
 # Context of a campaign that the leader itself asked for: it is not refused for the leader's sake.
 TRANSFER = b"transfer"
@@ -57,9 +57,9 @@ def _other_voters(r: Raft) -> list[int]:
     return [voter for voter in sorted(r.tracker.membership.all_voters) if voter != r.id]
 
 
-def own_vote_saved(r: Raft, term: int, vote: int) -> None:
-    """term and vote are on disk: a candidate's vote for itself counts from now on."""
-    if r.role is Role.CANDIDATE and term == r.term and vote == r.id and r.id not in r.tracker.votes:
+def own_vote_saved(r: Raft, hard: HardState) -> None:
+    """Term and vote are on disk: a candidate's vote for itself counts from now on."""
+    if r.role is Role.CANDIDATE and hard.term == r.term and hard.vote == r.id and r.id not in r.tracker.votes:
         _poll(r, r.id, True)
 
 

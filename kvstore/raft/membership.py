@@ -7,7 +7,7 @@ it has an unapplied one, or it could count votes of a majority that is none any 
 
 from __future__ import annotations
 
-from kvstore.raft import confchange, reads, replication, transfer
+from kvstore.raft import confchange, reads, replication
 from kvstore.raft.state import Raft
 from kvstore.raft.tracker import Membership
 from kvstore.raft.types import ConfChange, ConfState, EntryKind, Role
@@ -28,18 +28,26 @@ def unapplied_change(r: Raft) -> bool:
 
 def propose(r: Raft, change: ConfChange, data: bytes) -> bool:
     """A leader takes on a change, `data` being its encoding. False if it is not the time for it or it does not fit."""
-    if r.transferee or r.pending_conf_index > r.log.applied or not _fits(r.tracker.membership, change):
+    after = _after(r.tracker.membership, change)
+    if after is None or not r.takes_proposals or r.pending_conf_index > r.log.applied:
         return False
+    _append(r, data, after)
+    return True
+
+
+def _append(r: Raft, data: bytes, after: Membership) -> None:
     r.pending_conf_index = replication.append(r, EntryKind.CONF_CHANGE, data)
-    return True
+    if r.id not in after.all_voters:
+        # Nothing comes behind it: with a longer log than those who remain, this member could not vote for them any
+        # more.
+        r.leaving_index = r.pending_conf_index
 
 
-def _fits(membership: Membership, change: ConfChange) -> bool:
+def _after(membership: Membership, change: ConfChange) -> Membership | None:
     try:
-        confchange.apply(membership, change)
+        return confchange.apply(membership, change)
     except confchange.ConfChangeError:
-        return False
-    return True
+        return None
 
 
 def apply(r: Raft, change: ConfChange) -> ConfState:
@@ -48,9 +56,8 @@ def apply(r: Raft, change: ConfChange) -> ConfState:
     One that does not fit is without effect: after a restart, entries may be applied again to a membership that has
     them.
     """
-    try:
-        after = confchange.apply(r.tracker.membership, change)
-    except confchange.ConfChangeError:
+    after = _after(r.tracker.membership, change)
+    if after is None:
         return r.tracker.membership.conf_state
     r.tracker.switch(after, r.log.last_index)
     if r.role is Role.LEADER:
@@ -66,21 +73,16 @@ def _lead_on(r: Raft) -> None:
     reads.confirm(r)
     r.appends_due = True
     if r.id not in r.tracker.membership.all_voters:
-        _step_down(r)
+        r.leaving_index = r.leaving_index or r.log.committed
+        replication.heartbeat(r)
 
 
-def _step_down(r: Raft) -> None:
-    """Who does not vote does not lead. Tell the others that the change is committed, and let the best of them take
-    over.
-    """
-    replication.flush(r)
-    best = max(sorted(r.tracker.membership.voters), key=lambda voter: r.tracker.progress[voter].match)
-    transfer.hand_over(r, best)
-    r.become_follower(r.term, 0)
-
-
-def leave_when_due(r: Raft) -> None:
-    """A joint configuration that is to be left by itself is left once it is applied."""
+def on_applied(r: Raft) -> None:
+    """More was applied: a joint configuration that is to be left by itself is left once it is itself applied."""
+    if r.role is not Role.LEADER or r.pending_conf_index > r.log.applied:
+        return
     membership = r.tracker.membership
-    if r.role is Role.LEADER and membership.auto_leave and not r.transferee and r.pending_conf_index <= r.log.applied:
-        r.pending_conf_index = replication.append(r, EntryKind.CONF_CHANGE, b"")
+    if r.leaving_index and r.id in membership.all_voters:
+        r.leaving_index = 0  # the owner has rejected the change
+    if membership.auto_leave and r.takes_proposals:
+        _append(r, b"", confchange.leave_joint(membership))

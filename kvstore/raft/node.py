@@ -46,8 +46,8 @@ class RawNode:
         self._soft = SoftState(0, Role.FOLLOWER)
         self._number = 0
         self._saved = 0
-        # Terms and votes on their way to the disk: (Ready's number, term, vote).
-        self._hard_writes: deque[tuple[int, int, int]] = deque()
+        # Hard states on their way to the disk, by their Ready's number.
+        self._hard_writes: deque[tuple[int, HardState]] = deque()
 
     # ---- in ----
 
@@ -68,7 +68,7 @@ class RawNode:
         r = self._raft
         if r.role is not Role.LEADER:
             return self._forward(EntryKind.NORMAL, data)
-        if r.transferee or not replication.take_on(r, len(data)):
+        if not r.takes_proposals or not replication.take_on(r, len(data)):
             return False
         replication.append(r, EntryKind.NORMAL, data)
         return True
@@ -164,11 +164,13 @@ class RawNode:
         entries, snapshot = r.log.hand_out(self._number)
         committed = r.log.take_committed(r.config.max_committed_bytes)
         replication.on_committed(r, committed)
+        # A member that forgot that a change of membership is committed might wait for votes of members that are gone.
+        changed = any(entry.kind == EntryKind.CONF_CHANGE for entry in committed)
         ready = Ready(
             number=self._number,
             soft_state=self._take_soft(),
-            hard_state=self._take_hard(voted),
-            must_sync=voted or bool(entries) or snapshot is not None,
+            hard_state=self._take_hard(),
+            must_sync=voted or changed or bool(entries) or snapshot is not None,
             entries=entries,
             snapshot=snapshot,
             snapshot_message=r.log.snapshot_message if snapshot is not None else None,
@@ -177,6 +179,8 @@ class RawNode:
             committed=committed,
             read_states=r.read_states,
         )
+        if ready.must_sync:
+            self._hard_writes.append((self._number, self._hard))
         r.messages, r.messages_after_save, r.read_states = [], [], []
         return ready
 
@@ -192,12 +196,10 @@ class RawNode:
         r, hard = self._raft, self._hard
         return r.log.committed != hard.commit or r.term != hard.term or r.vote != hard.vote
 
-    def _take_hard(self, voted: bool) -> HardState | None:
+    def _take_hard(self) -> HardState | None:
         if not self._hard_changed():
             return None
         self._hard = self._raft.hard_state
-        if voted:
-            self._hard_writes.append((self._number, self._hard.term, self._hard.vote))
         return self._hard
 
     def _soft_changed(self) -> bool:
@@ -219,14 +221,15 @@ class RawNode:
         if r.log.saved_to(ready.number):
             replication.on_saved(r)
         while self._hard_writes and self._hard_writes[0][0] <= ready.number:
-            _, term, vote = self._hard_writes.popleft()
-            election.own_vote_saved(r, term, vote)
+            _, hard = self._hard_writes.popleft()
+            r.saved_commit = hard.commit
+            election.own_vote_saved(r, hard)
 
     def applied(self, index: int) -> None:
         """The state machine has applied everything up to index."""
         r = self._raft
         r.log.applied_to(index)
-        membership.leave_when_due(r)
+        membership.on_applied(r)
         if r.campaign_postponed:
             r.campaign_postponed = False
             election.on_timeout_now(r)

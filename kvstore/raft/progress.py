@@ -65,6 +65,7 @@ class Progress:
     """One member as its leader sees it."""
 
     __slots__ = (
+        "commit",
         "inflights",
         "learner",
         "match",
@@ -86,6 +87,8 @@ class Progress:
         self.probe_sent = False
         # Heard from since the leader last looked (check-quorum); a new member gets the benefit of the doubt.
         self.recent_active = True
+        # The highest commit index the member has said it has on disk.
+        self.commit = 0
         # The highest commit index the member will know once what we sent arrives.
         self.sent_commit = 0
 

@@ -167,8 +167,12 @@ def on_heartbeat_reply(r: Raft, m: Message) -> None:
         return
     progress.recent_active = True
     progress.probe_sent = False
+    progress.commit = max(progress.commit, m.commit)
     if progress.state is ProgressState.REPLICATE and progress.inflights.full:
         progress.inflights.free_first()
+    if progress.state is ProgressState.SNAPSHOT and m.commit >= progress.pending_snapshot:
+        # It has the snapshot, only its answer was lost. What of it is on its disk yet, the answer to a probe will tell.
+        progress.become_probe()
     if progress.state is ProgressState.PROBE:
         r.appends_due = True
     elif progress.state is ProgressState.REPLICATE and progress.match < r.log.last_index:
@@ -176,6 +180,8 @@ def on_heartbeat_reply(r: Raft, m: Message) -> None:
         _send_append(r, m.from_, progress)
     if m.context:
         reads.on_round_ack(r, m.from_, m.context)
+    if r.leaving_index:
+        transfer.leave(r)
 
 
 def on_unreachable(r: Raft, peer: int) -> None:

@@ -46,6 +46,7 @@ class Raft:
         self.id = config.id
         self.term = hard.term
         self.vote = hard.vote
+        self.saved_commit = hard.commit  # the commit index that a restart would find
         self.log = RaftLog(storage, hard.commit, applied)
         self.tracker = Tracker(config)
         self.tracker.switch(Membership.of(conf_state), self.log.last_index)
@@ -63,6 +64,7 @@ class Raft:
         # Leader only.
         self.uncommitted_bytes = 0
         self.pending_conf_index = 0  # no further change of membership before this index is applied
+        self.leaving_index = 0  # where the change stands that takes away our own vote
         self.appends_due = False  # something may have to be sent to followers
         self.read_round = 0
         self.read_round_sent = 0
@@ -86,6 +88,11 @@ class Raft:
     def promotable(self) -> bool:
         """Whether this member may campaign: it votes, and it is not about to replace its log by a snapshot."""
         return self.id in self.tracker.membership.all_voters and self.log.snapshot is None
+
+    @property
+    def takes_proposals(self) -> bool:
+        """Whether a leader is there to stay, as far as it knows."""
+        return not self.transferee and not self.leaving_index
 
     @property
     def hears_leader(self) -> bool:
@@ -123,7 +130,7 @@ class Raft:
         self.election_timeout = self.config.election_ticks + self.config.randrange(self.config.election_ticks)
         self.tracker.reset(self.log.last_index)
         self.uncommitted_bytes = 0
-        self.pending_conf_index = 0
+        self.pending_conf_index = self.leaving_index = 0
         self.appends_due = False
         self.read_round = self.read_round_sent = 0
         self.read_acks = {}

@@ -76,7 +76,7 @@ def _on_proposal(r: Raft, m: Message) -> None:
     for entry in m.entries:
         if entry.kind == EntryKind.CONF_CHANGE:
             membership.propose(r, codec.decode_conf_change(entry.data), entry.data)
-        elif not r.transferee and replication.take_on(r, len(entry.data)):
+        elif r.takes_proposals and replication.take_on(r, len(entry.data)):
             replication.append(r, entry.kind, entry.data)
 
 

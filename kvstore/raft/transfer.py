@@ -5,6 +5,7 @@ While it lasts the leader takes no proposals; it gives up after an election time
 
 from __future__ import annotations
 
+from kvstore.raft.quorum import joint_index
 from kvstore.raft.state import Raft
 from kvstore.raft.types import Message, MessageKind
 
@@ -24,3 +25,18 @@ def request(r: Raft, transferee: int) -> None:
 def hand_over(r: Raft, transferee: int) -> None:
     """The transferee has the whole log: let it campaign."""
     r.send(Message(MessageKind.TIMEOUT_NOW, to=transferee))
+
+
+def leave(r: Raft) -> None:
+    """A leader whose vote was taken away stays until its successors can do without it (dissertation, 4.2.2).
+
+    A change takes effect when it is applied, so who has the change but does not know that it is committed still
+    needs the vote of the one that left. Therefore a quorum of those who remain must have the commit on disk first.
+    """
+    membership, progress = r.tracker.membership, r.tracker.progress
+    if r.id in membership.all_voters:
+        return  # not applied yet
+    if joint_index(membership.voters, membership.outgoing, lambda voter: progress[voter].commit) >= r.leaving_index:
+        best = max(sorted(membership.voters), key=lambda voter: progress[voter].match)
+        hand_over(r, best)
+        r.become_follower(r.term, 0)
