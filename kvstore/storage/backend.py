@@ -232,8 +232,10 @@ class Backend:
                 self._transaction.abort()
                 self.sync()
         finally:
-            self._environment.retire()
-            self._mark.close()
+            with self._syncing:
+                self._failed = f"backend: {self._path} is closed"
+                self._environment.retire()
+                self._mark.close()
 
     def _fail(self, error: lmdb.Error, what: str) -> Exception:
         """The error to raise for a refused write. LMDB has given up the transaction, so there is no going on."""

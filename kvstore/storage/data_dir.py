@@ -97,6 +97,7 @@ def _make(folder: Path) -> None:
         if not folder.is_dir():
             raise DataDirError(f"{folder}: is not a directory; choose another --data-dir")
         return
+    _make(folder.parent)
     folder.mkdir(mode=0o700)
     sync_directory(folder.parent)
 

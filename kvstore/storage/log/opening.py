@@ -52,14 +52,18 @@ def load(directory: Path, *, segment_bytes: int, fsync: bool) -> tuple[Segments,
         state, data = _replay(paths, loaded)
         state.finish(directory)
         copy = _settle(loaded[-1], data)
+        _remove_leftovers(directory)
     except BaseException:
         for segment in loaded:
             segment.close()
         raise
-    _remove_leftovers(directory)
     segments = Segments(directory, loaded, segment_bytes=segment_bytes, fsync=fsync)
-    _drop_superfluous(segments, state)
-    segments.sync()
+    try:
+        _drop_superfluous(segments, state)
+        segments.sync()
+    except BaseException:
+        segments.close()
+        raise
     return segments, state, copy
 
 

@@ -1,0 +1,116 @@
+"""A disk that forgets: what a directory may look like after the machine lost power.
+
+The machine may also stop at any fsync, rename or unlink: that call raises Stop and does not happen.
+While it watches, every fsync of a file or of the directory is remembered. `crash` then builds a directory as the disk may
+hold it: of every file what was synced, plus any of the sectors written since; of the names the synced ones or the present
+ones. Descriptors of all files that were synced are kept, so that an inode number never means two files.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SECTOR = 512
+
+
+class Stop(BaseException):
+    """The machine ends here."""
+
+
+class PowerLoss:
+    """Watches one flat directory."""
+
+    def __init__(self, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.directory = directory
+        self._content: dict[int, bytes] = {}
+        self._kept: dict[int, int] = {}
+        self._names: dict[str, int] = {}
+        self.steps_left = 1 << 60
+        for name in ("fsync", "fdatasync"):
+            monkeypatch.setattr(os, name, self._watch(getattr(os, name)))
+        monkeypatch.setattr(os, "rename", self._counted(os.rename))
+        monkeypatch.setattr(Path, "unlink", self._counted(Path.unlink))
+
+    def _watch(self, real: Callable[[int], None]) -> Callable[[int], None]:
+        def synced(fd: int) -> None:
+            self._step()
+            real(fd)
+            self.remember(fd)
+
+        return synced
+
+    def _counted(self, real: Callable[..., None]) -> Callable[..., None]:
+        def step(*args: Any, **options: Any) -> None:
+            self._step()
+            real(*args, **options)
+
+        return step
+
+    def _step(self) -> None:
+        self.steps_left -= 1
+        if self.steps_left < 0:
+            raise Stop
+
+    def remember(self, fd: int) -> None:
+        """What the descriptor stands for is on the disk."""
+        found = os.fstat(fd)
+        if os.path.isdir(f"/proc/self/fd/{fd}"):
+            if os.path.realpath(f"/proc/self/fd/{fd}") == str(self.directory.resolve()):
+                self._names = self._present()
+            return
+        if found.st_ino not in self._kept:
+            self._kept[found.st_ino] = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY)
+        self._content[found.st_ino] = os.pread(fd, found.st_size, 0)
+
+    def crash(self, target: Path, chance: random.Random) -> None:
+        """Fill a new directory with what may be left."""
+        target.mkdir()
+        names = self._present() if chance.random() < 0.5 else self._names
+        for name, inode in names.items():
+            (target / name).write_bytes(self._left(inode, name, chance))
+
+    def _left(self, inode: int, name: str, chance: random.Random) -> bytes:
+        durable = self._content.get(inode, b"")
+        kept = self._kept.get(inode)
+        now = os.pread(kept, os.fstat(kept).st_size, 0) if kept is not None else (self.directory / name).read_bytes()
+        share = chance.choice((0.0, 0.1, 0.5, 0.9, 1.0))
+        size = max(len(durable), len(now) if chance.random() < 0.8 else 0)
+        left = bytearray(durable.ljust(size, b"\0"))
+        for at in range(0, min(len(now), size), SECTOR):
+            if chance.random() < share:
+                left[at : at + SECTOR] = now[at : at + SECTOR]
+        return bytes(left[:size])
+
+    def _present(self) -> dict[str, int]:
+        return {entry.name: entry.inode() for entry in os.scandir(self.directory)}
+
+    def close(self) -> None:
+        """Let go of the files; no call is stopped any more."""
+        self.steps_left = 1 << 60
+        for fd in self._kept.values():
+            os.close(fd)
+
+
+class WatchedEnvironment:
+    """An lmdb environment whose sync() is seen by a PowerLoss: LMDB calls the kernel without Python."""
+
+    def __init__(self, environment: Any, path: Path, disk: PowerLoss) -> None:
+        self._environment = environment
+        self._path = path
+        self._disk = disk
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._environment, name)
+
+    def sync(self, force: bool = False) -> None:
+        """Really sync, and remember."""
+        self._environment.sync(force)
+        fd = os.open(self._path, os.O_RDONLY)
+        self._disk.remember(fd)
+        os.close(fd)
