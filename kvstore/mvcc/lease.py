@@ -176,7 +176,8 @@ class Lessor:
         lease = self._leases.get(id)
         if lease is None or lease.expiry is None or lease.expiry <= now:
             raise error("LEASE_NOT_FOUND")
-        lease.expiry = now + lease.ttl
+        # What a new leader gave beyond the TTL is not taken back: an expiry only ever moves on, as LeaseQueue needs.
+        lease.expiry = max(lease.expiry, now + lease.ttl)
         if lease.remaining:
             self._cleared[id] = None
         return lease.ttl

@@ -34,7 +34,7 @@ class LeaseQueue:
     def due(self, now: float, limit: int, moment_of: Callable[[int], float | None]) -> list[int]:
         """At most `limit` leases whose true moment has come, earliest first; they leave the queue.
 
-        moment_of: the true moment of a lease, or None if it has none; one in the future is put back.
+        moment_of: the true moment of a lease, never before the scheduled one; None if it has none any more.
         """
         found: list[int] = []
         while self._heap and len(found) < limit and self._heap[0][0] <= now:
@@ -45,7 +45,7 @@ class LeaseQueue:
             true = moment_of(lease)
             if true is None:
                 continue
-            if true > now:
+            if true > moment:
                 self.schedule(lease, true)
             else:
                 found.append(lease)

@@ -115,6 +115,25 @@ def test_a_new_leader_gives_a_full_ttl() -> None:
     assert lessor.expired(111.0) == [1]
 
 
+def test_a_renewal_does_not_shorten() -> None:
+    # Found by test_lessor_model: a lease that a new leader had extended was renewed to less, and named late.
+    lessor = leader()
+    lessor.grant(1, 10, 0.0)
+    lessor.promote(0.0, extend=5.0)
+    lessor.renew(1, 1.0)
+    assert lessor.expired(14.9) == []
+    assert lessor.expired(15.0) == [1]
+
+
+def test_renewed_leases_are_named_in_order() -> None:
+    lessor = leader()
+    lessor.grant(1, 10, 0.0)
+    lessor.grant(2, 12, 0.0)
+    lessor.renew(1, 5.0)
+    assert lessor.expired(20.0, 1) == [2]
+    assert lessor.expired(20.0) == [2, 1]
+
+
 def test_ten_thousand_leave_in_batches() -> None:
     lessor = leader()
     for id in range(1, 10_001):

@@ -78,7 +78,7 @@ class Leases(RuleBasedStateMachine):
             return
         assert lives
         assert ttl == self.model[id].ttl
-        self.model[id].expiry = self.now + ttl
+        self.model[id].expiry = max(self.model[id].expiry, self.now + ttl)
 
     @rule()
     def checkpoint(self) -> None:
