@@ -152,3 +152,7 @@ def _log_to_stderr(level: str) -> None:
     logging.basicConfig(
         stream=sys.stderr, level=_LEVELS[level], format="%(asctime)s %(levelname).1s %(name)s: %(message)s"
     )
+
+
+if __name__ == "__main__":
+    store()

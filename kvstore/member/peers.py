@@ -17,7 +17,8 @@ from kvstore.pb import raft_pb2
 from kvstore.raft import codec
 from kvstore.raft.types import Message
 from kvstore.version import FLUYT_VERSION
-from kvstore.wire.channel import Channel, ClientCall
+from kvstore.wire.channel import Channel
+from kvstore.wire.grpc.client_call import ClientCall
 from kvstore.wire.grpc.call import Call
 from kvstore.wire.server import GrpcServer
 

@@ -180,7 +180,7 @@ class KvService:
     def _gather(
         self, call: Call, slices: Iterator[RangeResult], kvs: list[bytes], last: RangeResult | None = None
     ) -> None:
-        """One slice, then a turn for everybody else; gRPC wants the length of the whole answer before its first byte."""
+        """One slice, then a turn for everybody else; gRPC wants the length of the answer before it."""
         if call.closed:
             return
         try:
