@@ -59,14 +59,21 @@ class Keyspace:
         self.compacted = max(self.meta.get(COMPACT_SCHEDULED, -1), self.meta.get(COMPACT_FINISHED, -1))
         last = next(self.history.scan(reverse=True), None)
         self.revision = max(1, self.compacted, main_of(from_bytes(last[0])) if last else 0)
+        self.index = KeyIndex(self._live_keys())
+
+    def _live_keys(self) -> dict[bytes, int]:
         revisions: dict[bytes, int] = {}
-        for key, value in self._keys.scan():
-            if len(key) > LONGEST_PLAIN:
-                key = record_key(self.record(from_bytes(value[:12])))
+        packed = int.from_bytes
+        for key, value in self._keys.scan():  # hot: once for every live key when a member starts
             if len(value) == _LEASED:
-                self._leases.attach(int.from_bytes(value[12:], "big", signed=True), key)
-            revisions[key] = from_bytes(value[:12])
-        self.index = KeyIndex(revisions)
+                self._leases.attach(int.from_bytes(value[12:], "big", signed=True), self._whole(key, value))
+                value = value[:12]
+            revisions[key if len(key) <= LONGEST_PLAIN else self._whole(key, value)] = packed(value, "big")
+        return revisions
+
+    def _whole(self, name: bytes, value: bytes) -> bytes:
+        """The key that `name` stands for in the table `keys`."""
+        return name if len(name) <= LONGEST_PLAIN else record_key(self.record(from_bytes(value[:12])))
 
     # ---- reading
 
