@@ -6,111 +6,21 @@ Invariant: at most one request of a connection is being answered; what the clien
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Callable
-from dataclasses import dataclass
 from http import HTTPStatus
-from urllib.parse import unquote
 
-from kvstore.wire.http1_parser import BadRequest, Head, Http1Parser
+from kvstore.wire.http import TEXT, Fields, HttpHandler, HttpRequest, HttpResponse
+from kvstore.wire.http1_parser import BadRequest, Http1Parser
 from kvstore.wire.limits import Limits
 from kvstore.wire.link import Traffic
 
-log = logging.getLogger(__name__)
+__all__ = ["Http1Link", "HttpRequest", "HttpResponse"]
 
-_TEXT = "text/plain; charset=utf-8"
 _LINGER = 5.0
 # A connection on which nothing was asked for this many seconds is closed, whatever idle_timeout says.
 _IDLE = 300.0
 
 
-@dataclass(frozen=True, slots=True)
-class HttpResponse:
-    """A whole response. Content-Length and Connection are added."""
-
-    status: int = 200
-    body: bytes = b""
-    content_type: str = _TEXT
-    headers: tuple[tuple[str, str], ...] = ()
-
-
-class HttpRequest:
-    """One request. Answer it with respond(), or with start(), write() … end(); what is done after `closed` is dropped."""
-
-    def __init__(self, link: Http1Link, head: Head, body: bytes, peer: str) -> None:
-        self._link = link
-        self._head = head
-        self._started = False
-        self._chunked = False
-        self.method = head.method
-        self.target = head.target
-        path, _, self.query = head.target.partition("?")
-        self.path = unquote(path)
-        self.headers = head.headers
-        self.body = body
-        self.peer = peer
-        self.closed = False
-        self.on_closed: Callable[[], None] | None = None
-        self.on_drain: Callable[[], None] | None = None
-
-    @property
-    def buffered(self) -> int:
-        """Octets that the client has not taken yet."""
-        return self._link.unsent
-
-    def respond(self, response: HttpResponse) -> None:
-        """The whole response."""
-        if self.closed or self._started:
-            return
-        fields = [("Content-Type", response.content_type), *response.headers]
-        if response.status >= 200 and response.status not in (204, 304):
-            fields.append(("Content-Length", str(len(response.body))))
-        self._write_head(response.status, fields)
-        self._link.write(response.body if self.method != "HEAD" else b"")
-        self._close()
-
-    def start(self, status: int = 200, content_type: str = _TEXT, headers: tuple[tuple[str, str], ...] = ()) -> None:
-        """Begin a response of unknown length."""
-        if self.closed or self._started:
-            return
-        fields = [("Content-Type", content_type), *headers]
-        self._chunked = self._head.http11
-        if self._chunked:
-            fields.append(("Transfer-Encoding", "chunked"))
-        else:
-            self._link.keep_alive = False
-        self._write_head(status, fields)
-
-    def write(self, data: bytes) -> None:
-        """A piece of it."""
-        if self.closed or not data or self.method == "HEAD":
-            return
-        self._link.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
-
-    def end(self) -> None:
-        """The end of it."""
-        if not self.closed:
-            if self._chunked and self.method != "HEAD":
-                self._link.write(b"0\r\n\r\n")
-            self._close()
-
-    def _write_head(self, status: int, fields: list[tuple[str, str]]) -> None:
-        self._started = True
-        fields.append(("Connection", "keep-alive" if self._link.keep_alive else "close"))
-        self._link.write(_response_head(status, fields))
-
-    def _close(self) -> None:
-        self.closed = True
-        self._link.answered()
-
-    def drop(self) -> None:
-        """The client has gone."""
-        self.closed = True
-        if self.on_closed is not None:
-            self.on_closed()
-
-
-def _response_head(status: int, fields: list[tuple[str, str]]) -> bytes:
+def _response_head(status: int, fields: Fields) -> bytes:
     phrase = HTTPStatus(status).phrase if status in HTTPStatus._value2member_map_ else "Status"
     lines = [f"HTTP/1.1 {status} {phrase}", *(f"{name}: {_one_line(value)}" for name, value in fields)]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
@@ -129,7 +39,7 @@ class Http1Link:
         transport: asyncio.Transport,
         traffic: Traffic,
         limits: Limits,
-        serve: Callable[[HttpRequest], HttpResponse | None] | None,
+        serve: HttpHandler | None,
         peer: str,
     ) -> None:
         self._loop = loop
@@ -146,7 +56,10 @@ class Http1Link:
         self._reading = True
         self._closing_since: float | None = None
         self._leaving = False
-        self.keep_alive = True
+        self._keep_alive = True
+        # Of the response in progress.
+        self._http11 = True
+        self._chunked = False
 
     @property
     def unsent(self) -> int:
@@ -201,32 +114,44 @@ class Http1Link:
                 self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             return False
         head, body = parsed
-        self.keep_alive = head.keep_alive and not self._leaving
-        self._request = HttpRequest(self, head, body, self._peer)
-        self._answer(self._request)
+        self._keep_alive = head.keep_alive and not self._leaving
+        self._http11 = head.http11
+        self._request = HttpRequest(self, head.method, head.target, head.headers, body, self._peer)
+        self._request.serve(self._serve)
         return True
 
-    def _answer(self, request: HttpRequest) -> None:
-        try:
-            response = self._serve(request) if self._serve else HttpResponse(404, b"404 page not found\n")
-        except Exception:
-            log.exception("HTTP request for %s failed", request.path)
-            response = HttpResponse(500, b"Internal Server Error\n")
-        if response is not None:
-            request.respond(response)
-
     def _refuse(self, fault: BadRequest) -> None:
-        self.keep_alive = False
+        self._keep_alive = False
         body = fault.reason.encode() + b"\n"
-        fields = [("Content-Type", _TEXT), ("Content-Length", str(len(body))), ("Connection", "close")]
+        fields = [("content-type", TEXT), ("content-length", str(len(body))), ("connection", "close")]
         self.write(_response_head(fault.status, fields) + body)
         self.close()
 
-    def answered(self) -> None:
-        """The request in progress has its whole response."""
+    # HttpWriter.
+
+    def head(self, status: int, fields: Fields, *, length: int | None) -> None:
+        """Status and fields. A body of unknown length is chunked, or ended by closing for an HTTP/1.0 client."""
+        self._chunked = length is None and self._http11
+        if length is None and not self._http11:
+            self._keep_alive = False
+        if length is not None and status not in (204, 304):
+            fields = [*fields, ("content-length", str(length))]
+        elif self._chunked:
+            fields = [*fields, ("transfer-encoding", "chunked")]
+        connection = "keep-alive" if self._keep_alive else "close"
+        self.write(_response_head(status, [*fields, ("connection", connection)]))
+
+    def body(self, data: bytes) -> None:
+        """A piece of the body."""
+        self.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+
+    def end(self) -> None:
+        """The response is complete; the next request may be read."""
+        if self._chunked and self._request is not None and self._request.method != "HEAD":
+            self.write(b"0\r\n\r\n")
         self._request = None
         self._last_used = self._loop.time()
-        if not self.keep_alive or self._leaving:
+        if not self._keep_alive or self._leaving:
             self.close()
             return
         self._read_or_wait()

@@ -1,6 +1,8 @@
-"""HTTP/1.1 requests from bytes, without I/O (RFC 9112). Strict, because what two parsers read differently can be smuggled.
+"""HTTP/1.1 requests from bytes, without I/O (RFC 9112). Strict, because what two parsers read differently can be
+smuggled.
 
-Faults assumed: the client may send anything. What is refused raises BadRequest with the status to answer; then the connection ends.
+Faults assumed: the client may send anything. What is refused raises BadRequest with the status to answer; then the
+connection ends.
 """
 
 from __future__ import annotations

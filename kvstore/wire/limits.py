@@ -1,7 +1,8 @@
 """How much a stranger may ask of a connection before it is closed, and how long it may take.
 
 Every number here has a test. Defaults are generous for etcd's own clients (thousands of calls in flight, watchers that
-live for days) and small for an attacker. Source: RFC 9113 section 10.5, CVE-2019-9511 to 9518, CVE-2023-44487, CVE-2024-27316.
+live for days) and small for an attacker. Source: RFC 9113 section 10.5, CVE-2019-9511 to 9518, CVE-2023-44487,
+CVE-2024-27316.
 """
 
 from __future__ import annotations

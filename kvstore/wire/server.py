@@ -15,7 +15,8 @@ from kvstore.wire.grpc.deadlines import GRAIN, Deadlines
 from kvstore.wire.grpc.methods import Method, Methods, StreamFactory, UnaryHandler
 from kvstore.wire.grpc.server_connection import ServerConnection
 from kvstore.wire.h2.frames import PREFACE
-from kvstore.wire.http1 import Http1Link, HttpRequest, HttpResponse
+from kvstore.wire.http import HttpHandler
+from kvstore.wire.http1 import Http1Link
 from kvstore.wire.limits import Limits
 from kvstore.wire.link import Link, Traffic, tune
 
@@ -33,16 +34,16 @@ class Stats(Traffic):
 
 
 class GrpcServer:
-    """Serves gRPC, and HTTP/1.1 through `http`, on any number of addresses.
+    """Serves gRPC, and plain HTTP (1.1 and 2) through `http`, on any number of addresses.
 
     max_message_bytes: longest request message; longer ones get RESOURCE_EXHAUSTED.
-    http: called with each HTTP/1.1 request; returns the response, or None to answer later through the request.
+    http: called with each request that is not gRPC; returns the response, or None to answer later through the request.
     """
 
     def __init__(self, limits: Limits | None = None, max_message_bytes: int = 2 * 1024 * 1024) -> None:
         self.limits = limits or Limits()
         self.max_message_bytes = max_message_bytes
-        self.http: Callable[[HttpRequest], HttpResponse | None] | None = None
+        self.http: HttpHandler | None = None
         self.stats = Stats()
         self._methods = Methods()
         self.deadlines = Deadlines()
@@ -58,11 +59,11 @@ class GrpcServer:
         return {method.path: method for method in self._methods.by_path.values()}
 
     def unary(self, path: str, handler: UnaryHandler) -> None:
-        """handler(call, message) answers with call.reply or call.fail, now or later. ValueError for a path given twice."""
+        """handler(call, message) answers with call.reply or call.fail, now or later. ValueError if path is taken."""
         self._methods.add(Method(path, handler, None))
 
     def stream(self, path: str, factory: StreamFactory) -> None:
-        """factory(call) makes the object that hears the call's messages. ValueError for a path given twice."""
+        """factory(call) makes the object that hears the call's messages. ValueError if path is taken."""
         self._methods.add(Method(path, None, factory))
 
     async def listen(self, host: str, port: int, ssl: tls.SSLContext | None = None) -> int:
@@ -138,6 +139,7 @@ class GrpcServer:
             deadlines=self.deadlines,
             peer=peer,
             max_message=self.max_message_bytes,
+            http=self.http,
         )
 
 

@@ -1,8 +1,8 @@
 """One call as its handler sees it.
 
-Invariants: a call ends once: by reply, finish or fail here, or by the peer, its deadline or the loss of the connection; then `closed`
-is True and everything done to it is silently dropped, because a handler that answers late cannot know.
-`Method.handled` counts each call once.
+Invariants: a call ends once: by reply, finish or fail here, or by the peer, its deadline or the loss of the
+connection; then `closed` is True and everything done to it is silently dropped, because a handler that answers late
+cannot know. `Method.handled` counts each call once.
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ class ClientConnection(Connection):
         listener: CallListener,
         timeout: float | None,
     ) -> ClientCall:
-        """A new call. EtcdError UNAVAILABLE if the connection takes none; ValueError for metadata that cannot be sent."""
+        """A new call. EtcdError UNAVAILABLE if the connection takes none; ValueError for impossible metadata."""
         if self.failed is not None or self.going or self._next > MAX_STREAM_ID:
             reason = self.failed.reason if self.failed else self.going or "stream numbers are used up"
             raise EtcdError(Code.UNAVAILABLE, f"connection takes no calls: {reason}")

@@ -1,6 +1,7 @@
 """Deadlines of many calls at a coarse grain: adding and removing one costs a dictionary operation, no timer.
 
-The client keeps the exact deadline; ours only ends work that nobody waits for. So a call may run up to one grain longer, never shorter.
+The client keeps the exact deadline; ours only ends work that nobody waits for. So a call may run up to one grain
+longer, never shorter.
 """
 
 from __future__ import annotations

@@ -13,8 +13,8 @@ from kvstore.wire.h2.fields import Field, request_fault
 class RequestHead:
     """The list without its grpc-timeout. `fault` is why the list is malformed (RFC 9113), or ''.
 
-    plain: the method, if this is a valid call of a unary method without compression, else None: the hot loop asks no more.
-    length: content-length, or -1.
+    plain: the method, if this is a valid call of a unary method without compression, else None: the hot loop asks no
+    more. length: content-length, or -1.
     """
 
     def __init__(self, fields: list[Field], methods: Methods) -> None:

@@ -1,7 +1,8 @@
 """The server's half: requests become calls.
 
-The hot path is `_burst`: a known header block, then one DATA frame that holds the whole message and ends the stream, which is
-what every unary call of every client looks like. Everything else goes the general way through Connection, with the same result.
+The hot path is `_burst`: a known header block, then one DATA frame that holds the whole message and ends the stream,
+which is what every unary call of every client looks like. Everything else goes the general way through Connection,
+with the same result.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ from kvstore.wire.h2.fields import trailer_fault
 from kvstore.wire.h2.frames import DEFAULT_MAX_FRAME, END_HEADERS, END_STREAM, MAX_STREAM_ID, FrameType
 from kvstore.wire.h2.header_cache import HeaderDecoder
 from kvstore.wire.h2.settings import Setting
+from kvstore.wire.h2.stream import Stream
+from kvstore.wire.http import HttpHandler
+from kvstore.wire.http2 import HttpStream
 from kvstore.wire.limits import Limits
 
 _unpack_head = frames.HEAD.unpack_from
@@ -33,7 +37,8 @@ _SKIPPED_RANGES = 64
 class ServerConnection(Connection):
     """One client's connection.
 
-    peer: the client's address; methods: what may be called; deadlines: shared by the server's connections.
+    peer: the client's address; methods: what may be called; deadlines: shared by the server's connections;
+    http: answers what is not gRPC; without it that is refused.
     """
 
     def __init__(
@@ -46,8 +51,10 @@ class ServerConnection(Connection):
         deadlines: Deadlines,
         peer: str = "",
         max_message: int = 2 * 1024 * 1024,
+        http: HttpHandler | None = None,
     ) -> None:
         super().__init__(limits, wake, now)
+        self.http = http
         self.peer = peer
         self.methods = methods
         self.deadlines = deadlines
@@ -225,38 +232,45 @@ class ServerConnection(Connection):
         stream.take(b"", 0, True)
 
     def _open(self, stream_id: int, head: RequestHead, late: bytes | None, ends: bool) -> None:
+        if self.http is not None and not head.is_grpc:
+            stream: Stream = HttpStream(self, stream_id, head)
+            self.streams[stream_id] = stream
+        else:
+            stream = self._open_call(stream_id, head, late)
+        if stream.ended:
+            return
+        if head.length >= 0:
+            stream.length_left = head.length
+        if ends:
+            stream.take(b"", 0, True)
+
+    def _open_call(self, stream_id: int, head: RequestHead, late: bytes | None) -> Call:
         call = Call(self, stream_id, head, None)
+        self.streams[stream_id] = call
         if late is not None:
             self._time(call, late)
-        self.streams[stream_id] = call
-        if head.length >= 0:
-            call.length_left = head.length
-        if head.method is None:
-            self._refuse(call)
-        else:
+        if head.method is not None:
             head.method.started += 1
             call.start()
-        if ends and not call.ended:
-            call.take(b"", 0, True)
-
-    def _refuse(self, call: Call) -> None:
-        head = call.head
-        if head.http_method != b"POST":
+        elif head.http_method != b"POST":
             call.refuse_http(b"405")
         elif not head.is_grpc:
             call.refuse_http(b"415")
         else:
             call.fail(Code.UNIMPLEMENTED, self.methods.refusal(head.path))
+        return call
 
     def check_partial(self, call: Call) -> None:
         """A call holds an unfinished message: refuse it if all of them together are too much."""
-        if self.partial > self.limits.max_partial:
+        if self.partial > max(self.limits.max_partial, self.max_message):
             call.fail(Code.RESOURCE_EXHAUSTED, "grpc: too many unfinished messages on this connection")
 
     # Leaving.
 
     def leave(self) -> None:
-        """Take no new calls; those that run may finish. The client hears of it twice, a round trip apart (RFC 9113 section 6.8)."""
+        """Take no new calls; those that run may finish. The client hears of it twice, a round trip apart (RFC 9113
+        section 6.8).
+        """
         if not self._leaving and self.failed is None:
             self._leaving = True
             self.write(frames.goaway(MAX_STREAM_ID, ErrorCode.NO_ERROR))

@@ -47,7 +47,8 @@ def literal_block(fields: list[tuple[bytes, bytes]]) -> bytes:
     return b"".join(literal(name, value) for name, value in fields)
 
 
-# Static table: index 8 is ":status: 200"; 31 is the name content-type, whose index takes a 4-bit prefix and one octet more.
+# Static table: index 8 is ":status: 200"; 31 is the name content-type, whose index takes a 4-bit prefix and one octet
+# more.
 RESPONSE = b"\x88" + b"\x0f\x10" + integer(16, 7, 0) + b"application/grpc"
 TRAILERS_OK = literal(b"grpc-status", b"0")
 

@@ -1,8 +1,10 @@
 """What both halves of an HTTP/2 connection share: the frame loop, control frames, flow control, limits (RFC 9113).
 
-Purpose: bytes come in through `receive`, bytes leave through `take_output`; streams learn what concerns them by method calls.
-Invariants: 0 <= recv_left <= connection_window; `unsent` is the sum of all streams' queues; a stream with a queue is in `ready`
-unless its own window is shut; once `failed` is set nothing more is read, and every stream has been aborted.
+Purpose: bytes come in through `receive`, bytes leave through `take_output`; streams learn what concerns them by
+method calls.
+Invariants: 0 <= recv_left <= connection_window; `unsent` is the sum of all streams' queues; a stream with a queue is
+in `ready` unless its own window is shut; once `failed` is set nothing more is read, and every stream has been
+aborted.
 Faults assumed: the peer may send anything at all, at any speed, and may stop reading.
 """
 
@@ -69,7 +71,9 @@ class _Block:
 
 
 class Connection:
-    """One end of a connection. `wake()` is called when there is output and no `receive` is running that would end with it."""
+    """One end of a connection. `wake()` is called when there is output and no `receive` is running that would end with
+    it.
+    """
 
     def __init__(self, limits: Limits, wake: Callable[[], None], now: float) -> None:
         self.limits = limits
@@ -434,7 +438,8 @@ class Connection:
                 raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "INITIAL_WINDOW_SIZE overflows a stream's window")
             self.ready.update((number, stream) for number, stream in self.streams.items() if stream.buffered)
         elif identifier == Setting.HEADER_TABLE_SIZE and value < _DEFAULT_TABLE and not self._table_reduced:
-            # We use no table, but a smaller one must be acknowledged in the next block (RFC 7541 section 4.2); 0 suits any.
+            # We use no table, but a smaller one must be acknowledged in the next block (RFC 7541 section 4.2); 0
+            # suits any.
             self._table_reduced = self.careful = True
             self._table_update = b"\x20"
         elif identifier == Setting.MAX_FRAME_SIZE:

@@ -4,10 +4,11 @@ HPACK gives equal bytes equal meaning only while the dynamic table stays as it i
 * what is remembered was decoded without changing the table, and is forgotten as soon as any block changes it;
 * we announce SETTINGS_HEADER_TABLE_SIZE 0: once the peer has obeyed, there is no table and nothing is ever forgotten.
 
-grpc-go and grpc-core send a `grpc-timeout` that differs in each call. With the table gone only those few bytes of the block
-differ, so blocks are also remembered *without* that field: the bytes before it and after it, and where it stood. The bytes before it end
-at a field boundary (that was checked when they were learned, and is a property of these bytes alone), so in another block with the
-same bytes before and behind, what stands there is that field again, and all others mean what they meant.
+grpc-go and grpc-core send a `grpc-timeout` that differs in each call. With the table gone only those few bytes of the
+block differ, so blocks are also remembered *without* that field: the bytes before it and after it, and where it
+stood. The bytes before it end at a field boundary (that was checked when they were learned, and is a property of
+these bytes alone), so in another block with the same bytes before and behind, what stands there is that field again,
+and all others mean what they meant.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ _BUDGET = 64 * 1024
 
 
 class _WatchedTable(HeaderTable):
-    """A header table that counts its changes. Adding to a table of size 0 changes nothing: it is empty before and after."""
+    """A header table that counts its changes. Adding to a table of size 0 changes nothing: it is empty before and
+    after.
+    """
 
     def __init__(self) -> None:
         super().__init__()

@@ -23,7 +23,9 @@ _AT_ONCE = 64 * 1024
 
 
 class Stream:
-    """State both halves share. Rarely needed state is a class attribute until it is set: making a stream must cost nothing."""
+    """State both halves share. Rarely needed state is a class attribute until it is set: making a stream must cost
+    nothing.
+    """
 
     # Set from the first octet queued on.
     _queue: deque[Buffer] | None = None
@@ -141,7 +143,9 @@ class Stream:
             self.connection.forget(self)
 
     def pump(self, budget: int) -> int:
-        """Send one frame's worth of the queue, at most `budget` octets; the octets sent, 0 if the stream's own window is shut."""
+        """Send one frame's worth of the queue, at most `budget` octets; the octets sent, 0 if the stream's own window
+        is shut.
+        """
         size = min(budget, self.send_window, self._unsent, self.connection.peer_max_frame)
         if size <= 0:
             return 0

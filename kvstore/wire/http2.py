@@ -1,0 +1,87 @@
+"""Plain HTTP requests over HTTP/2, which is what curl speaks to a TLS port: same handler, same answers as over
+HTTP/1.1.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvstore.wire.grpc.status import literal_block
+from kvstore.wire.h2.errors import ErrorCode
+from kvstore.wire.h2.stream import Stream
+from kvstore.wire.http import Fields, HttpRequest, HttpResponse
+
+if TYPE_CHECKING:
+    from kvstore.wire.grpc.request import RequestHead
+    from kvstore.wire.grpc.server_connection import ServerConnection
+
+
+class HttpStream(Stream):
+    """One such request: gathers the body, then lets the server's `http` answer."""
+
+    connection: ServerConnection
+
+    def __init__(self, connection: ServerConnection, stream_id: int, head: RequestHead) -> None:
+        super().__init__(connection, stream_id)
+        self._head = head
+        self._body = bytearray()
+        self._request: HttpRequest | None = None
+
+    def on_data(self, data: bytes) -> None:
+        """A piece of the body."""
+        if self.local_closed:
+            return
+        self._body += data
+        if len(self._body) > self.connection.limits.max_http_body:
+            self._make_request().respond(HttpResponse(413, b"request body is too long\n"))
+
+    def on_remote_end(self) -> None:
+        """The whole request is here."""
+        if not self.local_closed:
+            self._make_request().serve(self.connection.http)
+
+    def _make_request(self) -> HttpRequest:
+        head = self._head
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.fields}
+        body, self._body = bytes(self._body), bytearray()
+        method = head.http_method.decode("latin-1")
+        self._request = HttpRequest(self, method, head.path, headers, body, self.connection.peer)
+        self.on_drain = self._drained
+        return self._request
+
+    def _drained(self) -> None:
+        if self._request is not None and self._request.on_drain is not None:
+            self._request.on_drain()
+
+    def on_abort(self, code: ErrorCode, reason: str) -> None:
+        """The client has gone, or cancelled."""
+        if self._request is not None:
+            self._request.drop()
+
+    def on_sent(self) -> None:
+        """The response has left. A client that is still sending is told to stop (RFC 9113 section 8.1)."""
+        if not self.remote_closed and not self.ended:
+            self.connection.reset(self.stream_id, ErrorCode.NO_ERROR)
+
+    # HttpWriter.
+
+    @property
+    def unsent(self) -> int:
+        """Octets that the client has not taken yet."""
+        return self.buffered
+
+    def head(self, status: int, fields: Fields, *, length: int | None) -> None:
+        """Status and fields."""
+        if length is not None:
+            fields = [*fields, ("content-length", str(length))]
+        encoded = [(name.lower().encode("latin-1"), value.encode("latin-1", "replace")) for name, value in fields]
+        block = literal_block([(b":status", b"%d" % status), *encoded])
+        self.connection.write_block(self.stream_id, block, end_stream=False)
+
+    def body(self, data: bytes) -> None:
+        """A piece of the body."""
+        self.put_data([data], len(data))
+
+    def end(self) -> None:
+        """The response is complete."""
+        self.put_tail(b"")
