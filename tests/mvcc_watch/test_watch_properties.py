@@ -32,6 +32,7 @@ class Watches(RuleBasedStateMachine):
         self.hub = WatchHub(self.history, buffer_bound=BOUND, slice_bytes=300)
         self.sinks = [Recorder(BOUND) for _ in range(3)]
         self.watchers: list[tuple[Watcher, int]] = []  # and the first revision it is owed
+        self.by_sink: list[dict[int, Watcher]] = [{}, {}, {}]
         self.canceled: set[Watcher] = set()
 
     @rule(changes=changes)
@@ -56,6 +57,7 @@ class Watches(RuleBasedStateMachine):
             self.sinks[sink], len(self.watchers), key, end, start, filters=filters, prev_kv=prev_kv
         )
         self.watchers.append((watcher, start or self.history.revision + 1))
+        self.by_sink[sink][watcher.id] = watcher
 
     @precondition(lambda self: self.watchers)
     @rule(number=numbers)
@@ -94,8 +96,7 @@ class Watches(RuleBasedStateMachine):
 
     @rule(sink=st.integers(0, 2))
     def ask_progress(self, sink: int) -> None:
-        there = [w for w, _ in self.watchers if w.sink is self.sinks[sink]]
-        self.hub.request_progress(self.sinks[sink], there)
+        self.hub.request_progress(self.sinks[sink], self.by_sink[sink].values())
 
     @invariant()
     def what_came_is_the_beginning_of_what_was_wanted(self) -> None:
