@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,7 @@ class Member:
         self.stopping = False
         self.leader_id = 0
         self.leader_changes = 0
+        self.is_learner = self.id in opened.raw.conf_state.learners  # read with every request, so kept
         self.failed_proposals = 0
         self.fsync_seconds, self.commit_seconds = Histogram(DISK_SECONDS), Histogram(DISK_SECONDS)
         self.batch_sizes, self.loop_lag = Histogram(BATCH_SIZES), Histogram(LAG_SECONDS)
@@ -68,7 +70,7 @@ class Member:
         self.links = PeerLinks(self.cluster.id, self.id, self)
         self.driver = Driver(self.loop, opened.raw, opened.log, self._proposals, self._reads, self)
         self.driver.sync_observer = self.fsync_seconds.observe
-        self._retention = Retention(opened.log, self.state)
+        self._retention = Retention(opened.log, self.state, config.snapshot_count)
         self.committer = Committer(
             self.loop,
             self.state.backend,
@@ -98,6 +100,8 @@ class Member:
         self._measure_lag(self.loop.time())
         self.duties.start()
         self._publish()
+        # A whole cluster that starts need not sit out an election timeout; if there is a leader, the pre-vote fails.
+        self._later(2, random.uniform(0.05, 0.3), self._first_campaign)
         self.driver.wake()
 
     async def stop(self) -> None:
@@ -141,10 +145,6 @@ class Member:
         """Whether this member leads, as far as it knows."""
         return self.leader_id == self.id
 
-    @property
-    def is_learner(self) -> bool:
-        """Whether this member does not vote."""
-        return self.id in self.raw.conf_state.learners
 
     # ---- requests ----
 
@@ -267,7 +267,9 @@ class Member:
 
     def _apply_conf_change(self, entry: Entry) -> None:
         change = codec.decode_conf_change(entry.data)
-        self.state.set_conf_state(self.raw.apply_conf_change(change))
+        conf_state = self.raw.apply_conf_change(change)
+        self.state.set_conf_state(conf_state)
+        self.is_learner = self.id in conf_state.learners
         self.refresh_peers()
 
     def applied_turn(self) -> None:
@@ -345,6 +347,11 @@ class Member:
         self._expire(now)
         self.driver.wake()
         self._later(0, self.config.heartbeat_interval / 1000, self._tick)
+
+    def _first_campaign(self) -> None:
+        if not self.leader_id and not self.stopping:
+            self.raw.campaign()
+            self.driver.wake()
 
     def _later(self, slot: int, seconds: float, work: Callable[..., None], *args: Any) -> None:
         handle = self.loop.call_later(seconds, work, *args)

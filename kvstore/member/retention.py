@@ -17,8 +17,10 @@ KEEP_BYTES = 256 * 1024 * 1024
 class Retention:
     """Cuts one member's log."""
 
-    def __init__(self, wal: Log, state: State) -> None:
+    def __init__(self, wal: Log, state: State, trigger: int) -> None:
+        """trigger: entries that pile up before the log is cut (--snapshot-count)."""
         self._log = wal
+        self._trigger = trigger
         self._state = state
         self._marked = 0
 
@@ -27,8 +29,8 @@ class Retention:
         wal = self._log
         if index <= self._marked or index < wal.first_index():
             return
-        if index - wal.first_index() < KEEP_ENTRIES and wal.size < KEEP_BYTES:
+        if index - wal.first_index() < self._trigger and wal.size < KEEP_BYTES:
             return
         self._marked = index
         wal.set_snapshot(SnapshotMeta(index, wal.term(index), self._state.conf_state()))
-        wal.compact(max(index - KEEP_ENTRIES, wal.first_index()) if wal.size < KEEP_BYTES else index)
+        wal.compact(max(index - KEEP_ENTRIES, wal.first_index() - 1) if wal.size < KEEP_BYTES else index)
