@@ -1,0 +1,147 @@
+"""Elections: many candidates, one leader at a time, and everybody can see who.
+
+    election = client.election("name", ttl=10)
+    await election.campaign("host-1")
+    … client.txn().when(election.fenced()).then(…) …
+    await election.resign()
+
+As with locks (lock.py), only what is written under `fenced()` is safe from a leader that was paused and does not know
+yet that it was replaced.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from functools import partial
+from types import TracebackType
+from typing import Self
+
+from kvstore.client.errors import Compacted, LeaseLost, NoElectionLeader
+from kvstore.client.kv import KV
+from kvstore.client.patience import patiently
+from kvstore.client.place import Place
+from kvstore.client.requests import Bytes, to_bytes
+from kvstore.client.session import Session
+from kvstore.client.watch import Watches
+from kvstore.pb import etcd_pb2 as pb
+
+
+class Election:
+    """One candidate's (or observer's) view of a named election. Get one from client.election()."""
+
+    def __init__(self, kv: KV, watches: Watches, session: Session, name: Bytes, *, own_session: bool) -> None:
+        """own_session: the session is the election's alone and ends with close()."""
+        self._kv = kv
+        self._watches = watches
+        self._place = Place(kv, watches, session, name)
+        self._own_session = own_session
+        self._elected = False
+
+    @property
+    def session(self) -> Session:
+        """The lease that our candidacy hangs on; it starts with the first campaign."""
+        return self._place.session
+
+    @property
+    def key(self) -> bytes:
+        """The key that stands for our candidacy; b"" without one."""
+        return self._place.key
+
+    @property
+    def token(self) -> int:
+        """The fencing token: greater than that of every leader before. 0 without a candidacy."""
+        return self._place.revision
+
+    @property
+    def is_leader(self) -> bool:
+        """Whether we were elected and our lease is alive by this machine's clock."""
+        return self._elected and self._place.standing
+
+    def fenced(self) -> pb.Compare:
+        """A compare for transactions that must not be applied once the leadership is lost. Raises LeaseLost."""
+        return self._place.fenced()
+
+    async def wait_lost(self) -> None:
+        """Return once the lease is lost, and the leadership with it."""
+        await self.session.wait_lost()
+
+    async def campaign(self, value: Bytes = b"") -> Self:
+        """Stand for election with a value and wait until elected. Raises LeaseLost; then no candidacy is left."""
+        try:
+            await self._place.enter(to_bytes(value))
+            await self._place.wait_first()
+        except BaseException:
+            await asyncio.shield(self._place.abandon())
+            raise
+        self._elected = True
+        return self
+
+    async def proclaim(self, value: Bytes) -> None:
+        """Change the leader's value without another election. Raises LeaseLost if we do not lead."""
+        if not self._elected or not await self._place.update(to_bytes(value)):
+            self._elected = False
+            raise LeaseLost(self.session.lease_id)
+
+    async def resign(self) -> None:
+        """Give up the leadership or the candidacy; nothing without one."""
+        self._elected = False
+        await self._place.leave()
+
+    async def close(self) -> None:
+        """Resign, and end the session if it is ours alone."""
+        self._elected = False
+        await self._place.abandon()
+        if self._own_session:
+            await self.session.close()
+
+    async def leader(self) -> pb.KeyValue:
+        """The leader's key and value. Raises NoElectionLeader when there is none."""
+        answer = await self._first()
+        if not answer.kvs:
+            raise NoElectionLeader("the election has no leader")
+        return answer.kvs[0]
+
+    async def observe(self) -> AsyncIterator[pb.RangeResponse]:
+        """Every leader and every value it proclaims from now on, the present one first; never ends by itself.
+
+        Each is a range answer with one key-value and the header of its revision. Of leaders that follow each other
+        faster than they can be read, some may be left out, never the last.
+        """
+        while True:
+            answer = await patiently(self._first)
+            if answer.kvs:
+                yield pb.RangeResponse(header=answer.header, kvs=answer.kvs)
+                async for later in self._proclaimed(answer.kvs[0].key, answer.header.revision + 1):
+                    yield later
+            else:
+                await patiently(partial(self._candidate, answer.header.revision + 1))
+
+    async def _proclaimed(self, key: bytes, revision: int) -> AsyncIterator[pb.RangeResponse]:
+        """The values that one leader proclaims from the revision on, until it is gone."""
+        with contextlib.suppress(Compacted):
+            async with self._watches.watch(key, start_revision=revision) as watch:
+                async for response in watch.responses():
+                    for event in response.events:
+                        if event.type != pb.Event.PUT:
+                            return
+                        yield pb.RangeResponse(header=response.header, kvs=[event.kv])
+
+    async def _candidate(self, revision: int) -> None:
+        """Wait until somebody stands for election."""
+        watch = self._watches.watch(self._place.prefix, prefix=True, start_revision=revision, ignore=["delete"])
+        with contextlib.suppress(Compacted):
+            async with watch:
+                await anext(watch)
+
+    async def _first(self) -> pb.RangeResponse:
+        return await self._kv.range(self._place.prefix, prefix=True, sort_by="create", order="ascend", limit=1)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.shield(self.close())

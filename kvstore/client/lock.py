@@ -1,0 +1,100 @@
+"""Locks: one holder at a time, across machines.
+
+    async with client.lock("name", ttl=10) as lock:
+        await client.txn().when(lock.fenced()).then(put("result", "…")).commit()
+
+A lock in a distributed store cannot stop a holder that was paused from going on: its lease may be over, and another
+may hold the lock, before it notices. What makes it safe is the fence: `lock.fenced()` is a compare that fails once
+the lock is lost, `lock.token` a number that grows from holder to holder, for systems outside the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+from typing import Self
+
+from kvstore.client.kv import KV
+from kvstore.client.place import Place
+from kvstore.client.requests import Bytes
+from kvstore.client.session import Session
+from kvstore.client.watch import Watches
+from kvstore.pb import etcd_pb2 as pb
+
+
+class Lock:
+    """A named lock. Get one from client.lock(); it can be taken again after it was released."""
+
+    def __init__(self, kv: KV, watches: Watches, session: Session, name: Bytes, *, own_session: bool) -> None:
+        """own_session: the session is the lock's alone and ends with it."""
+        self._place = Place(kv, watches, session, name)
+        self._own_session = own_session
+        self._held = False
+
+    @property
+    def session(self) -> Session:
+        """The lease that the lock hangs on."""
+        return self._place.session
+
+    @property
+    def key(self) -> bytes:
+        """The key that stands for this holder; b"" when it is not held."""
+        return self._place.key
+
+    @property
+    def token(self) -> int:
+        """The fencing token: greater than that of every holder before. 0 when it is not held."""
+        return self._place.revision
+
+    @property
+    def header(self) -> pb.ResponseHeader:
+        """The header of the answer that gave us the lock."""
+        return self._place.header
+
+    @property
+    def held(self) -> bool:
+        """Whether it was taken and its lease is alive by this machine's clock."""
+        return self._held and self._place.standing
+
+    def fenced(self) -> pb.Compare:
+        """A compare for transactions that must not be applied once the lock is lost. Raises LeaseLost."""
+        return self._place.fenced()
+
+    async def wait_lost(self) -> None:
+        """Return once the lease is lost, and the lock with it."""
+        await self.session.wait_lost()
+
+    async def acquire(self, timeout: float | None = None) -> Self:
+        """Wait for the lock. Raises TimeoutError after `timeout` seconds, LeaseLost; then nothing is left behind."""
+        try:
+            async with asyncio.timeout(timeout):
+                await self._place.enter(b"")
+                await self._place.wait_first()
+        except BaseException:
+            await asyncio.shield(self._give_up())
+            raise
+        self._held = True
+        return self
+
+    async def release(self) -> None:
+        """Let the next one have it. Raises Unreachable or TimedOut without a store; then the lease runs out."""
+        self._held = False
+        try:
+            await self._place.leave()
+        finally:
+            if self._own_session:
+                await self.session.close()
+
+    async def _give_up(self) -> None:
+        self._held = False
+        await self._place.abandon()
+        if self._own_session:
+            await self.session.close()
+
+    async def __aenter__(self) -> Self:
+        return await self.acquire()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.shield(self._give_up())

@@ -1,0 +1,120 @@
+"""A place in a line of keys: what locks and elections have in common.
+
+The line is the keys `<name>/<lease id in hexadecimal>`, in the order of their create revisions; the first one holds
+whatever the line is for. Who waits watches only the place right before its own, so one release wakes one waiter.
+The create revision of a place is its fencing token: it grows from holder to holder, and a transaction that compares it
+cannot succeed after the place is gone. Source: etcd's client-side recipe (clientv3/concurrency), so that etcdctl and
+Go programs stand in the same line.
+
+Invariant: while the holder's session is alive, its key is in the store. Faults assumed: as in session.py; every call
+may fail or be of unknown fate: all writes here are conditional on the create revision, so repeating them is harmless.
+"""
+
+from __future__ import annotations
+
+import contextlib
+
+from kvstore.client.errors import ClientError, LeaseLost
+from kvstore.client.kv import KV
+from kvstore.client.patience import patiently
+from kvstore.client.requests import Bytes, to_bytes
+from kvstore.client.session import Session
+from kvstore.client.txn import create_revision, delete, get, put
+from kvstore.client.watch import Watches
+from kvstore.pb import etcd_pb2 as pb
+
+
+class Place:
+    """One session's place in the line `name`."""
+
+    def __init__(self, kv: KV, watches: Watches, session: Session, name: Bytes) -> None:
+        self._kv = kv
+        self._watches = watches
+        self.session = session
+        self.prefix = to_bytes(name) + b"/"
+        # The key and its create revision, b"" and 0 while there is no place.
+        self.key = b""
+        self.revision = 0
+        # The header of the store's last answer to this place.
+        self.header = pb.ResponseHeader()
+
+    @property
+    def standing(self) -> bool:
+        """Whether the place is (as far as the clock can say) still in the line."""
+        return self.revision > 0 and self.session.alive
+
+    def fenced(self) -> pb.Compare:
+        """The compare that holds as long as this very place is in the line. Raises LeaseLost when it is gone."""
+        if not self.revision:
+            raise LeaseLost(self.session.lease_id)
+        return create_revision(self.key) == self.revision
+
+    async def enter(self, value: bytes) -> None:
+        """Step into the line with a value; the session's own place is kept if it has one, with the new value."""
+        await self.session.start()
+        key = self.prefix + f"{self.session.lease_id:x}".encode()
+        write = put(key, value, lease=self.session.lease_id)
+        absent = create_revision(key) == 0
+        answer = await self._kv.txn().when(absent).then(write).otherwise(get(key)).commit(repeatable=True)
+        self.key, self.header = key, answer.header
+        if answer.succeeded:
+            self.revision = answer.header.revision
+            return
+        found = answer.responses[0].response_range.kvs[0]
+        self.revision = found.create_revision
+        if found.value != value:
+            await self.update(value)
+
+    async def update(self, value: bytes) -> bool:
+        """Write a new value to the place; False if it is not in the line any more."""
+        write = put(self.key, value, lease=self.session.lease_id)
+        answer = await self._kv.txn().when(self.fenced()).then(write).commit(repeatable=True)
+        self.header = answer.header
+        return answer.succeeded
+
+    async def wait_first(self) -> None:
+        """Wait until no place is before this one. Raises LeaseLost when the session or the place is lost first."""
+        await self.session.unless_lost(self._wait_first())
+
+    async def _wait_first(self) -> None:
+        while not await patiently(self._look):
+            pass
+
+    async def _look(self) -> bool:
+        """Whether this place is first; otherwise wait until the one before it is gone, then say False."""
+        own = get(self.key, keys_only=True)
+        before = get(
+            self.prefix,
+            prefix=True,
+            max_create_revision=self.revision - 1,
+            sort_by="create",
+            order="descend",
+            limit=1,
+            keys_only=True,
+        )
+        answer = await self._kv.txn().then(own, before).commit()
+        mine = answer.responses[0].response_range.kvs
+        if not mine or mine[0].create_revision != self.revision:
+            raise LeaseLost(self.session.lease_id)
+        earlier = answer.responses[1].response_range.kvs
+        if not earlier:
+            self.header = answer.header
+            return True
+        watch = self._watches.watch(earlier[0].key, start_revision=answer.header.revision + 1, ignore=["put"])
+        async with watch:
+            await anext(watch)
+        return False
+
+    async def leave(self) -> None:
+        """Step out of the line. Raises what a repeatable write does when the store cannot be asked."""
+        if not self.revision:
+            return
+        fence, key = self.fenced(), self.key
+        self.key, self.revision = b"", 0
+        answer = await self._kv.txn().when(fence).then(delete(key)).commit(repeatable=True)
+        self.header = answer.header
+
+    async def abandon(self) -> None:
+        """Step out as far as that is possible now; the end of the lease does the rest."""
+        with contextlib.suppress(ClientError):
+            await self.leave()

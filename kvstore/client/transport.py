@@ -1,0 +1,290 @@
+"""Calls to a store of several members: which one is asked, what is asked again, and what is never asked again.
+
+Invariants: a call that is not `repeatable` is sent again only when the attempt before it was certainly not applied
+(no connection, or the store's own refusal); otherwise it ends as MaybeApplied. A call ends within its timeout.
+Faults assumed: members die, hang, restart, lose their leader; connections break at any byte.
+
+Members are asked in turn. One that cannot be connected, or that failed lately, is asked after the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from typing import Any, TypeVar
+
+import grpc
+import grpc.aio
+from google.protobuf.message import Message
+
+from kvstore.client import errors, rpcs
+from kvstore.client.backoff import delays
+from kvstore.client.channels import open_channel
+from kvstore.client.errors import ClientError, InvalidToken, MaybeApplied, StoreError, TimedOut, Unreachable
+from kvstore.client.rpcs import Rpc
+from kvstore.client.settings import Settings
+from kvstore.errors import Code
+from kvstore.errors import error as known_error
+from kvstore.pb import etcd_pb2 as pb
+
+Response = TypeVar("Response", bound=Message)
+Metadata = tuple[tuple[str, str], ...]
+
+# Seconds for which a member that failed is asked last.
+_AVOID = 2.0
+# A read waits at least this long (seconds) for one member before it turns to the next.
+_PATIENCE = 0.5
+_REQUIRE_LEADER = (("hasleader", "true"),)
+# What gRPC says when a call never left this process.
+_NEVER_SENT = ("failed to connect to all addresses", "DNS resolution failed", "Failed to pick subchannel")
+
+
+class NotSent(Exception):
+    """One attempt that never reached the member. Internal: callers see Unreachable."""
+
+
+class Uncertain(Exception):
+    """One attempt whose fate is unknown. Internal: callers see MaybeApplied, TimedOut or a second attempt."""
+
+    def __init__(self, reason: str, error: StoreError | None = None) -> None:
+        super().__init__(reason)
+        self.error = error
+
+
+class Endpoint:
+    """One member's address and the channel to it."""
+
+    def __init__(self, address: str, settings: Settings) -> None:
+        self.address = address
+        self.channel: Any = open_channel(address, settings)
+        self.avoid_until = 0.0
+        self._calls: dict[Rpc[Any], Any] = {}
+
+    def call(self, rpc: Rpc[Any]) -> Any:
+        """The channel's callable for the rpc, made once."""
+        made = self._calls.get(rpc)
+        if made is None:
+            made = self._calls[rpc] = self.channel.unary_unary(
+                rpc.path, request_serializer=rpcs.encode, response_deserializer=rpc.response.FromString
+            )
+        return made
+
+    def promising(self, now: float) -> bool:
+        """Whether there is no sign that it would fail."""
+        if now < self.avoid_until:
+            return False
+        return self.channel.get_state() is not grpc.ChannelConnectivity.TRANSIENT_FAILURE
+
+    def failed(self) -> None:
+        """Ask the others first for a while."""
+        self.avoid_until = time.monotonic() + _AVOID
+
+    async def connect(self, timeout: float) -> None:
+        """Wait until it is connected, or gRPC knows why not (the next call will tell). NotSent after `timeout`."""
+        state = self.channel.get_state(try_to_connect=True)
+        try:
+            async with asyncio.timeout(timeout):
+                while state in (grpc.ChannelConnectivity.IDLE, grpc.ChannelConnectivity.CONNECTING):
+                    await self.channel.wait_for_state_change(state)
+                    state = self.channel.get_state(try_to_connect=True)
+        except TimeoutError:
+            raise NotSent(f"no connection within {timeout:.3g} s") from None
+        if state is grpc.ChannelConnectivity.SHUTDOWN:
+            raise ClientError("the client is closed")
+
+
+class Transport:
+    """The channels of one client. Use from one event loop; close() ends everything that still runs on it."""
+
+    def __init__(self, settings: Settings) -> None:
+        if not settings.endpoints:
+            raise ValueError("at least one endpoint is needed")
+        self.settings = settings
+        self.endpoints = [Endpoint(address, settings) for address in settings.endpoints]
+        self._turn = random.randrange(len(self.endpoints)) if settings.spread else 0
+        self._token: str | None = None
+        self._login = asyncio.Lock()
+
+    async def close(self) -> None:
+        """Close every channel; calls under way end with an error."""
+        await asyncio.gather(*(endpoint.channel.close() for endpoint in self.endpoints))
+
+    def endpoint(self, address: str) -> Endpoint:
+        """The endpoint with this address, opened if it is not one of the client's. ValueError if malformed."""
+        for endpoint in self.endpoints:
+            if endpoint.address == address:
+                return endpoint
+        raise ValueError(f"{address} is not one of this client's endpoints: {', '.join(self.settings.endpoints)}")
+
+    async def unary(
+        self, rpc: Rpc[Response], request: Message, *, timeout: float | None = None, endpoint: str | None = None
+    ) -> Response:
+        """Ask until an answer, a refusal, or `timeout` seconds (default: the client's). endpoint: only this member.
+
+        Raises Unreachable, TimedOut (reads), MaybeApplied (writes), StoreError.
+        """
+        attempts = _Attempts(self, rpc, request, timeout or self.settings.timeout)
+        pause = delays()
+        while True:
+            for candidate in [self.endpoint(endpoint)] if endpoint else self.in_turn():
+                response: Response | None = await attempts.ask(candidate)
+                if response is not None:
+                    return response
+            await attempts.sleep(next(pause))
+
+    def in_turn(self) -> list[Endpoint]:
+        """All members, the next one in turn first, those that look broken last."""
+        turn, self._turn = self._turn, (self._turn + 1) % len(self.endpoints)
+        now = time.monotonic()
+        rotated = self.endpoints[turn:] + self.endpoints[:turn]
+        return sorted(rotated, key=lambda endpoint: not endpoint.promising(now))
+
+    async def connected(self, deadline: float | None) -> Endpoint:
+        """The next member that a connection stands to. deadline: monotonic seconds, None to try for ever.
+
+        Raises Unreachable when the deadline passes. For streams, which choose their member themselves.
+        """
+        pause, reasons = delays(), dict[str, str]()
+        while True:
+            for candidate in self.in_turn():
+                left = 5.0 if deadline is None else deadline - time.monotonic()
+                if left <= 0:
+                    raise Unreachable(reasons)
+                try:
+                    await candidate.connect(min(left, self.settings.dial_timeout or left))
+                except NotSent as problem:
+                    reasons[candidate.address] = str(problem)
+                    continue
+                if candidate.channel.get_state() is grpc.ChannelConnectivity.READY:
+                    return candidate
+                reasons.setdefault(candidate.address, "connection failed")
+            await asyncio.sleep(next(pause))
+
+    async def metadata(self, rpc: Rpc[Any] | None = None) -> Metadata:
+        """What goes with every call: the token, and (streams: always) the wish for a member that has a leader."""
+        require_leader = _REQUIRE_LEADER if rpc is None or rpc.needs_leader else ()
+        if self.settings.user is None or rpc is rpcs.AUTHENTICATE:
+            return require_leader
+        if self._token is None:
+            await self._fetch_token()
+        return (*require_leader, ("token", self._token)) if self._token else require_leader
+
+    def forget_token(self) -> None:
+        """The store does not know the token any more; the next call fetches a new one."""
+        self._token = None
+
+    async def _fetch_token(self) -> None:
+        async with self._login:
+            if self._token is not None:
+                return
+            request = pb.AuthenticateRequest(name=self.settings.user or "", password=self.settings.password or "")
+            try:
+                self._token = (await self.unary(rpcs.AUTHENTICATE, request)).token
+            except StoreError as refusal:
+                # As etcd's client: credentials for a store without authentication are not an error.
+                if refusal.message != known_error("AUTH_NOT_ENABLED").message:
+                    raise
+                self._token = ""
+
+
+class _Attempts:
+    """The attempts of one call, and the judgement on each."""
+
+    def __init__(self, transport: Transport, rpc: Rpc[Any], request: Message, timeout: float) -> None:
+        self.transport = transport
+        self.rpc = rpc
+        self.request = request
+        self.started = time.monotonic()
+        self.deadline = self.started + timeout
+        self.unreachable: dict[str, str] = {}
+        self.last: ClientError | None = None
+        self.token_refused = False
+
+    async def ask(self, endpoint: Endpoint) -> Any | None:
+        """The response, or None when another attempt may follow; raises when none may."""
+        try:
+            return await self._send(endpoint)
+        except NotSent as problem:
+            endpoint.failed()
+            self.unreachable[endpoint.address] = str(problem)
+        except Uncertain as problem:
+            endpoint.failed()
+            if not self.rpc.repeatable:
+                raise MaybeApplied(f"{endpoint.address}: {problem}") from None
+            self.last = problem.error or TimedOut(f"{endpoint.address}: {problem}")
+        except StoreError as refusal:
+            self._judge(endpoint, refusal)
+        return None
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait before the next round; raise what the call ends with when there is no time for one."""
+        if time.monotonic() + seconds >= self.deadline or self._gave_up_dialing():
+            raise self._verdict()
+        await asyncio.sleep(seconds)
+
+    def _gave_up_dialing(self) -> bool:
+        """Whether no member was ever reached and the time for that alone is over."""
+        dial = self.transport.settings.dial_timeout
+        return dial is not None and self.last is None and time.monotonic() - self.started >= dial
+
+    def _verdict(self) -> ClientError:
+        return self.last or Unreachable(self.unreachable)
+
+    def _judge(self, endpoint: Endpoint, refusal: StoreError) -> None:
+        """Raise the refusal unless it was one for now only."""
+        if isinstance(refusal, InvalidToken) and self.transport.settings.user and not self.token_refused:
+            self.token_refused = True
+            self.transport.forget_token()
+        elif errors.refused_for_now(refusal.message):
+            endpoint.failed()
+        else:
+            raise refusal
+        self.last = refusal
+
+    async def _send(self, endpoint: Endpoint) -> Any:
+        metadata = await self.transport.metadata(self.rpc)
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise self._verdict()
+        dial = self.transport.settings.dial_timeout or left
+        await endpoint.connect(min(left, dial, self._share(left)))
+        left = max(self.deadline - time.monotonic(), 0.001)
+        timeout = self._share(left) if self.rpc.repeatable else left
+        try:
+            return await endpoint.call(self.rpc)(self.request, timeout=timeout, metadata=metadata)
+        except grpc.aio.AioRpcError as failure:
+            raise classify(failure, self.rpc.repeatable) from None
+        except grpc.aio.UsageError as closed:
+            raise ClientError("the client is closed") from closed
+
+    def _share(self, left: float) -> float:
+        """How much of the time left one member may use up, when there are others to turn to."""
+        return left if len(self.transport.endpoints) == 1 else max(left / 2, min(left, _PATIENCE))
+
+
+def classify(failure: grpc.aio.AioRpcError, repeatable: bool) -> Exception:
+    """What one failed call means: NotSent, Uncertain, or the store's StoreError."""
+    code, message = status_of(failure)
+    if code is Code.UNAVAILABLE and message.startswith(_NEVER_SENT):
+        return NotSent(_shorten(message))
+    if repeatable and errors.worth_asking_again(code, message):
+        return Uncertain(message, errors.from_status(code, message))
+    if code is Code.DEADLINE_EXCEEDED:
+        return Uncertain("no answer in time")
+    if repeatable or errors.certainly_not_applied(code, message):
+        return errors.from_status(code, message)
+    return Uncertain(message or code.name)
+
+
+def status_of(failure: grpc.aio.AioRpcError) -> tuple[Code, str]:
+    """The status as ours."""
+    return Code(failure.code().value[0]), failure.details() or ""
+
+
+def _shorten(message: str) -> str:
+    """gRPC's chain of causes without what only its authors need: "connection refused" says it."""
+    for phrase in ("Connection refused", "No route to host", "Network is unreachable", "No such file or directory"):
+        if phrase in message:
+            return phrase.lower()
+    return message.rpartition("last error: ")[2]
