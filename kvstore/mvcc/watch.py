@@ -175,11 +175,13 @@ class WatchHub:
         return self._source.revision
 
     def caught_up(self, watcher: Watcher) -> bool:
-        """Whether the watcher, after a flush, has had everything up to the current revision; True for an ended one."""
+        """Whether the watcher has had everything up to the current revision; True for one that has ended."""
         if watcher.done:
             return True
-        group = watcher.group
-        return group is not None and group.owner is self._synced and self._source.revision >= watcher.start
+        group, synced = watcher.group, self._synced
+        if group is None or group.owner is not synced or synced.dirty:
+            return False
+        return self._source.revision >= watcher.start
 
     def request_progress(self, sink: WatcherSink, watchers: Iterable[Watcher]) -> None:
         """Call sink.progress once all of its watchers have caught up: at once, or when that has come to be.

@@ -93,9 +93,11 @@ def test_future_start_waits_for_it(history: ListHistory, hub: WatchHub, sink: Re
     watcher = hub.watch(sink, 0, b"a", b"", start_revision=4)
     for _ in range(4):
         publish(history, hub, (PUT, b"a"))
+        hub.flush()
         assert hub.caught_up(watcher) == (history.revision >= 4)
-    hub.flush()
     assert sink.seen() == [(4, b"a"), (5, b"a")]
+    publish(history, hub, (PUT, b"a"))
+    assert not hub.caught_up(watcher), "an event waits for the flush"
 
 
 def test_a_new_watch_does_not_see_what_waits_for_others(history: ListHistory, hub: WatchHub, sink: Recorder) -> None:
@@ -289,6 +291,18 @@ def test_progress_comes_after_what_it_covers(history: ListHistory, hub: WatchHub
     publish(history, hub, (PUT, b"a"))
     settle(hub)
     assert sink.reports == [2], "one answer a request"
+
+
+def test_progress_does_not_overtake_what_waits(history: ListHistory, hub: WatchHub, sink: Recorder) -> None:
+    # Found by test_watch_properties: a slice of catch-up sent the report before the flush sent the event.
+    watchers = {0: hub.watch(sink, 0, b"a", b"", start_revision=2)}
+    hub.request_progress(sink, watchers.values())
+    publish(history, hub, (PUT, b"a"))
+    hub.catch_up()
+    assert sink.reports == []
+    hub.flush()
+    assert sink.seen() == [(2, b"a")]
+    assert sink.reports == [2]
 
 
 def test_progress_waits_for_the_last_watcher(history: ListHistory, hub: WatchHub, sink: Recorder) -> None:
