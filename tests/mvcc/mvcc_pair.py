@@ -13,7 +13,7 @@ from mvcc_requests import LEASES
 from kvstore.errors import EtcdError, error
 from kvstore.mvcc.results import DeleteResult, OpResult, PutResult, RangeResult
 from kvstore.mvcc.store import Store
-from kvstore.mvcc.types import DELETE, PUT
+from kvstore.mvcc.types import DELETE, PUT, StoredEvent
 from kvstore.pb import etcd_pb2 as pb
 
 
@@ -47,16 +47,22 @@ def relative(req: object, current: int) -> None:
             relative(getattr(op, op.WhichOneof("request")), current)
 
 
+def described(seen: StoredEvent) -> tuple:
+    return (seen.type, seen.key, seen.revision, seen.kv, seen.previous)
+
+
 class Pair:
     """The store and the model, given the same requests."""
 
     def __init__(self) -> None:
         self.model = Model(leases=set(LEASES))
         self.tables = MemoryTables()
+        self.sink = Recorder()
         self.start()
 
     def start(self) -> None:
-        self.leases, self.sink = Leases(set(LEASES)), Recorder()
+        """Open the tables, for the first time or again."""
+        self.leases = Leases(set(LEASES))
         self.store = Store(self.tables, self.leases, self.sink)
 
     def do(self, req: object) -> None:
@@ -126,10 +132,12 @@ class Pair:
         found = list(store.events(model.compacted + 1, store.revision))
         expected = [seen for seen in model.events if seen[0] > model.compacted]
         assert [(seen.revision >> 32, seen.type, seen.key) for seen in found] == expected
+        published = [seen for main, seens in self.sink.published for seen in seens if main > model.compacted]
+        assert [described(seen) for seen in found] == [described(seen) for seen in published]
         for seen in found:
             self.compare_event(seen.revision >> 32, seen)
 
-    def compare_event(self, main: int, seen: object) -> None:
+    def compare_event(self, main: int, seen: StoredEvent) -> None:
         kv = pb.KeyValue.FromString(seen.kv)
         assert (kv.key, kv.mod_revision) == (seen.key, main)
         if seen.type == DELETE:
