@@ -102,7 +102,7 @@ class Channel:
         timeout: float | None = None,
         metadata: Iterable[tuple[str, MetadataValue]] = (),
     ) -> bytes:
-        """One message there, one back. Raises EtcdError with the server's code and text; cancelling cancels the call."""
+        """One message there, one back. EtcdError with the server's code and text; cancelling cancels the call."""
         answer = _Answer(self._loop.create_future())
         call = self.open(path, metadata, listener=answer, timeout=timeout)
         call.send(message)
