@@ -175,13 +175,16 @@ class WatchHub:
         return self._source.revision
 
     def caught_up(self, watcher: Watcher) -> bool:
-        """Whether the watcher has had everything up to the current revision; True for one that has ended."""
+        """Whether the watcher has had everything up to the current revision; True for one that has ended.
+
+        One that starts in the future is not: clients take a progress report for where to resume from.
+        """
         if watcher.done:
             return True
         group, synced = watcher.group, self._synced
         if group is None or group.owner is not synced or synced.dirty:
             return False
-        return self._source.revision >= watcher.start
+        return self._source.revision + 1 >= watcher.start
 
     def request_progress(self, sink: WatcherSink, watchers: Iterable[Watcher]) -> None:
         """Call sink.progress once all of its watchers have caught up: at once, or when that has come to be.

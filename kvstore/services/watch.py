@@ -101,7 +101,7 @@ class WatchStream:
             self._create(request.create_request)
         elif kind == "cancel_request":
             self._cancel(request.cancel_request.watch_id)
-        elif kind == "progress_request" and any(not watcher.done for watcher in self._watchers.values()):
+        elif kind == "progress_request":
             self._hub.request_progress(self, self._watchers.values())
 
     def half_close(self) -> None:
@@ -150,12 +150,12 @@ class WatchStream:
 
     def compacted(self, watcher: Watcher, revision: int) -> None:
         """The watcher's next revision was compacted."""
-        self._respond(pb.WatchResponse(watch_id=watcher.id, canceled=True, compact_revision=revision))
+        # etcd's header says revision 0 here.
+        self._respond(pb.WatchResponse(watch_id=watcher.id, canceled=True, compact_revision=revision), 0)
 
     def progress(self, revision: int) -> None:
         """The answer to a progress request."""
-        if any(not watcher.done for watcher in self._watchers.values()):
-            self._respond(pb.WatchResponse(watch_id=INVALID_ID), revision)
+        self._respond(pb.WatchResponse(watch_id=INVALID_ID), revision)
 
     # ---- requests
 

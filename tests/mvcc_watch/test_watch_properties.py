@@ -132,7 +132,7 @@ class Watches(RuleBasedStateMachine):
                 assert all(event.kv.mod_revision < compacted for event in got)
             elif watcher not in self.canceled:
                 assert got == due
-                assert self.hub.caught_up(watcher) == (self.history.revision >= watcher.start)
+                assert self.hub.caught_up(watcher) == (self.history.revision + 1 >= watcher.start)
         assert self.hub.slow_count == 0
 
 

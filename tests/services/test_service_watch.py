@@ -187,7 +187,7 @@ def test_compacted_start(call: FakeCall, member: FakeMember) -> None:
     first, second, canceled, events = take(call)
     assert (first.created, second.created) == (True, True)
     assert (canceled.watch_id, canceled.canceled, canceled.compact_revision) == (0, True, 4)
-    assert canceled.cancel_reason == ""
+    assert (canceled.cancel_reason, canceled.header.revision) == ("", 0)
     assert events.watch_id == 1
     assert revisions(events) == [4, 5, 6]
     call.hear(cancel(0))
@@ -273,7 +273,7 @@ def test_small_responses_are_not_split(call: FakeCall, service: WatchService, me
 
 def test_progress_request(call: FakeCall, member: FakeMember) -> None:
     call.hear(PROGRESS)
-    assert take(call) == [], "there is nothing to report on"
+    assert (taken(call).watch_id, call.status) == (-1, None)
     call.hear(create())
     call.hear(create())
     take(call)
@@ -317,7 +317,7 @@ def test_periodic_progress(call: FakeCall, member: FakeMember) -> None:
 
 
 def test_no_periodic_progress_for_a_future_start(call: FakeCall, member: FakeMember) -> None:
-    call.hear(create(progress_notify=True, start_revision=3))
+    call.hear(create(progress_notify=True, start_revision=4))
     take(call)
     member.loop.advance(631)
     assert take(call) == []
