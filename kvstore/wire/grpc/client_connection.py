@@ -98,7 +98,8 @@ class ClientConnection(Connection):
         while self._waiting and self.settled and len(self.streams) < self.peer_max_streams and not self.going:
             call = self._waiting.popleft()
             if not call.closed:
-                stream_id, self._next = self._next, self._next + 2
+                self.last_stream = stream_id = self._next
+                self._next += 2
                 self.streams[stream_id] = call
                 call.start(stream_id)
 

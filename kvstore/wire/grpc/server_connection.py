@@ -41,6 +41,8 @@ class ServerConnection(Connection):
     http: answers what is not gRPC; without it that is refused.
     """
 
+    is_server = True
+
     def __init__(
         self,
         limits: Limits,
@@ -59,9 +61,10 @@ class ServerConnection(Connection):
         self.methods = methods
         self.deadlines = deadlines
         self.max_message = max_message
+        # The longest DATA payload that the hot path takes.
+        self._hot_size = min(DEFAULT_MAX_FRAME, max_message + PREFIX_SIZE)
         # Octets of unfinished messages, over all calls.
         self.partial = 0
-        self.last_stream = 0
         self.headers = HeaderDecoder(self._make_head, max_list=limits.max_header_list, volatile=b"grpc-timeout")
         self._preface_done = False
         # Calls of this burst that came with a grpc-timeout.
@@ -90,11 +93,6 @@ class ServerConnection(Connection):
 
     def _settings_acknowledged(self) -> None:
         self.headers.allow_table(0)
-
-    @property
-    def last_peer_stream(self) -> int:
-        """The highest stream the client opened."""
-        return self.last_stream
 
     def is_idle(self, stream_id: int) -> bool:
         """We open none; the client opens odd ones, upwards."""
@@ -137,7 +135,7 @@ class ServerConnection(Connection):
                     call is None
                     or call.fresh is not True
                     or size < PREFIX_SIZE
-                    or size > DEFAULT_MAX_FRAME
+                    or size > self._hot_size
                     or _unpack_prefix(data, start) != (0, size - PREFIX_SIZE)
                     or call.length_left not in (None, size)
                 ):

@@ -75,6 +75,8 @@ class Connection:
     it.
     """
 
+    is_server = False
+
     def __init__(self, limits: Limits, wake: Callable[[], None], now: float) -> None:
         self.limits = limits
         self.born = self.now = now
@@ -97,6 +99,10 @@ class Connection:
         # After a graceful end: nothing is left to do here.
         self.finished = False
         self.last_progress = now
+        # The highest stream opened.
+        self.last_stream = 0
+        self._seen_stream = 0
+        self._last_busy = now
         self._recv_low = limits.connection_window // 2
         self._wake = wake
         # leave() was called; the peer is known to have heard of it.
@@ -164,8 +170,6 @@ class Connection:
         self._awake = False
         if self._leaving and not self.streams and self._told:
             self.finished = True
-        if out:
-            self.last_progress = self.now
         return out
 
     def pump(self) -> None:
@@ -177,6 +181,8 @@ class Connection:
             sent = stream.pump(min(self.send_window, self._turn_left))
             self._turn_left -= sent
             self.unsent -= sent
+            if sent:
+                self.last_progress = self.now
             if not stream.buffered:
                 stream.drained()
             elif sent:
@@ -311,7 +317,7 @@ class Connection:
 
     def _fail(self, fault: ConnectionFault) -> None:
         self.failed = fault
-        self.write(frames.goaway(self.last_peer_stream, fault.code, fault.reason.encode()))
+        self.write(frames.goaway(self.last_stream if self.is_server else 0, fault.code, fault.reason.encode()))
         self.lost(fault.reason)
 
     def lost(self, reason: str) -> None:
@@ -321,11 +327,6 @@ class Connection:
         for stream in list(self.streams.values()):
             self.forget(stream)
             stream.on_abort(ErrorCode.CANCEL, reason)
-
-    @property
-    def last_peer_stream(self) -> int:
-        """The highest stream the peer opened."""
-        return 0
 
     def is_idle(self, stream_id: int) -> bool:
         """Whether nobody has opened that stream yet."""
@@ -506,6 +507,8 @@ class Connection:
             self.unsent and limits.stall_timeout and self._stalled() and now - self.last_progress > limits.stall_timeout
         ):
             self.doom(ErrorCode.ENHANCE_YOUR_CALM, "peer does not read what it asked for")
+        elif self._idle(now):
+            self.doom(ErrorCode.NO_ERROR, "idle")
         elif self._ping_sent is not None and now - self._ping_sent > limits.keepalive_timeout:
             self.doom(ErrorCode.NO_ERROR, "keepalive ping was not answered")
         elif (
@@ -513,6 +516,13 @@ class Connection:
         ):
             self._ping_sent = now
             self.write(frames.ping(b"fluyt-ka"))
+
+    def _idle(self, now: float) -> bool:
+        """No call for idle_timeout. Streams may come and go between two ticks, so their numbers are looked at too."""
+        if self.streams or self.last_stream != self._seen_stream:
+            self._last_busy = now
+            self._seen_stream = self.last_stream
+        return bool(self.limits.idle_timeout) and now - self._last_busy > self.limits.idle_timeout
 
     def _stalled(self) -> bool:
         # A stream whose own window is shut may wait for ever (a watcher that looks away); a finished answer may not.
