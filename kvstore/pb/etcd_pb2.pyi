@@ -711,6 +711,34 @@ class UserAddOptions(_message.Message):
     no_password: bool
     def __init__(self, no_password: bool = ...) -> None: ...
 
+class User(_message.Message):
+    __slots__ = ("name", "password", "roles", "options")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PASSWORD_FIELD_NUMBER: _ClassVar[int]
+    ROLES_FIELD_NUMBER: _ClassVar[int]
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    name: bytes
+    password: bytes
+    roles: _containers.RepeatedScalarFieldContainer[str]
+    options: UserAddOptions
+    def __init__(self, name: _Optional[bytes] = ..., password: _Optional[bytes] = ..., roles: _Optional[_Iterable[str]] = ..., options: _Optional[_Union[UserAddOptions, _Mapping]] = ...) -> None: ...
+
+class Role(_message.Message):
+    __slots__ = ("name", "keyPermission")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    KEYPERMISSION_FIELD_NUMBER: _ClassVar[int]
+    name: bytes
+    keyPermission: _containers.RepeatedCompositeFieldContainer[Permission]
+    def __init__(self, name: _Optional[bytes] = ..., keyPermission: _Optional[_Iterable[_Union[Permission, _Mapping]]] = ...) -> None: ...
+
+class InternalAuthenticateRequest(_message.Message):
+    __slots__ = ("name", "simple_token")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SIMPLE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    simple_token: str
+    def __init__(self, name: _Optional[str] = ..., simple_token: _Optional[str] = ...) -> None: ...
+
 class Permission(_message.Message):
     __slots__ = ("permType", "key", "range_end")
     class Type(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
