@@ -236,12 +236,21 @@ class Backend:
                 self._failed = f"backend: {self._path} is closed"
                 self._environment.retire()
                 self._mark.close()
+                self._tables.clear()
 
     def _fail(self, error: lmdb.Error, what: str) -> Exception:
         """The error to raise for a refused write. LMDB has given up the transaction, so there is no going on."""
-        full = isinstance(error, lmdb.MapFullError | lmdb.TxnFullError) or "No space left" in str(error)
+        full = isinstance(error, lmdb.MapFullError | lmdb.TxnFullError) or self._disk_is_full()
         failure = self._stop(f"backend: {what} of {self._path}: {error}")
         return NoSpace(f"{failure}; free space on this file system first") if full else failure
+
+    def _disk_is_full(self) -> bool:
+        """Asked of the disk: LMDB calls a write that was cut short by a full one an input/output error."""
+        try:
+            self._environment.reserve(self._headroom)
+        except OSError as error:
+            return is_full(error)
+        return False
 
     def _stop(self, message: str) -> StorageFailed:
         self._failed = f"{message}; this member must be started again, it then goes back to its last synced state"

@@ -79,9 +79,9 @@ class Environment:
     def retire(self) -> None:
         """Close as soon as nobody reads. No write transaction may be open."""
         with self._lock:
-            self._retired = True
-            if self._readers == 0:
+            if not self._retired and self._readers == 0:
                 self._close()
+            self._retired = True
 
     def grow(self) -> None:
         """Double the map once three quarters of it are used. Between write transactions; waits for the next time if

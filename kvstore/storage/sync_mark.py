@@ -71,8 +71,10 @@ class SyncMark:
         self.transaction = transaction
 
     def close(self) -> None:
-        """Let go of the file."""
-        os.close(self._fd)
+        """Let go of the file, once."""
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd = -1
 
 
 CURE = "or remove this member from the cluster and add it again with an empty data directory"

@@ -1,15 +1,16 @@
 """A disk that forgets: what a directory may look like after the machine lost power.
 
 The machine may also stop at any fsync, rename or unlink: that call raises Stop and does not happen.
-While it watches, every fsync of a file or of the directory is remembered. `crash` then builds a directory as the disk may
-hold it: of every file what was synced, plus any of the sectors written since; of the names the synced ones or the present
-ones. Descriptors of all files that were synced are kept, so that an inode number never means two files.
+While it watches, every fsync of a file or of the directory is remembered. `crash` then builds a directory as the disk
+may hold it: of every file what was synced, plus any of the sectors written since; of the names the synced ones or the
+present ones. Descriptors of all files that were synced are kept, so that an inode number never means two files.
 """
 
 from __future__ import annotations
 
 import os
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ class PowerLoss:
 
     def _watch(self, real: Callable[[int], None]) -> Callable[[int], None]:
         def synced(fd: int) -> None:
-            self._step()
+            self.step()
             real(fd)
             self.remember(fd)
 
@@ -47,12 +48,13 @@ class PowerLoss:
 
     def _counted(self, real: Callable[..., None]) -> Callable[..., None]:
         def step(*args: Any, **options: Any) -> None:
-            self._step()
+            self.step()
             real(*args, **options)
 
         return step
 
-    def _step(self) -> None:
+    def step(self) -> None:
+        """One more call that the machine may not survive."""
         self.steps_left -= 1
         if self.steps_left < 0:
             raise Stop
@@ -68,8 +70,11 @@ class PowerLoss:
             self._kept[found.st_ino] = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY)
         self._content[found.st_ino] = os.pread(fd, found.st_size, 0)
 
-    def crash(self, target: Path, chance: random.Random) -> None:
-        """Fill a new directory with what may be left."""
+    def crash(self, target: Path, chance: random.Random, *, kill: bool = False) -> None:
+        """Fill a new directory with what may be left; kill: only the process ended, so everything is."""
+        if kill:
+            shutil.copytree(self.directory, target)
+            return
         target.mkdir()
         names = self._present() if chance.random() < 0.5 else self._names
         for name, inode in names.items():
@@ -110,6 +115,7 @@ class WatchedEnvironment:
 
     def sync(self, force: bool = False) -> None:
         """Really sync, and remember."""
+        self._disk.step()
         self._environment.sync(force)
         fd = os.open(self._path, os.O_RDONLY)
         self._disk.remember(fd)

@@ -16,7 +16,6 @@ from power_loss import PowerLoss, Stop
 
 from kvstore.raft.types import HardState
 from kvstore.storage import Log
-from kvstore.storage.log.segment import Segment
 
 SEGMENT = 4096
 
@@ -41,7 +40,7 @@ def test_a_tail_torn_at_every_byte_is_cut_and_kept(tmp_path: Path) -> None:
     log.sync()
     before = picture(log)
     start = used(live_file(directory))
-    log.append(entries(4, 2, size=90), HardState(2, 1, 2))
+    log.append(entries(4, 2, size=40), HardState(2, 1, 2))
     log.sync()
     after = picture(log)
     abandon(log)
@@ -85,7 +84,7 @@ def test_a_file_cut_short_is_a_torn_tail_too(tmp_path: Path) -> None:
 
 
 def test_stale_records_behind_a_cut_never_come_back(tmp_path: Path) -> None:
-    """Of two unsynced batches only the second one reached the disk; a new batch of the first one's size takes its place."""
+    """Of two unsynced batches only the second reached the disk; a new batch of the first one's size takes its place."""
     directory = tmp_path / "log"
     log = Log.create(directory, metadata=b"m", segment_bytes=SEGMENT)
     log.append(entries(1, 1))
@@ -144,71 +143,57 @@ def test_a_segment_begun_but_not_named_is_forgotten(tmp_path: Path) -> None:
     assert not list(directory.glob("*.tmp"))
 
 
-STEPS = [(os, "fdatasync"), (os, "fsync"), (os, "rename"), (os, "pwritev"), (Segment, "give_name"), (Path, "unlink")]
-
-
-def stop_at(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    """The number-th call of any step does not return."""
-    count = iter(range(1, 1 << 30))
-
-    def wrap(real: object) -> object:
-        def step(*args: object, **options: object) -> object:
-            if next(count) == number:
-                raise Stop
-            return real(*args, **options)  # type: ignore[operator]
-
-        return step
-
-    for owner, name in STEPS:
-        monkeypatch.setattr(owner, name, wrap(getattr(owner, name)))
-
-
-def life(directory: Path, synced: list[Picture]) -> None:
+def life(directory: Path, logs: list[Log], synced: list[Picture]) -> None:
     """Rolls, compacts, restarts; after each sync the picture that must not be lost is noted."""
     log = Log.create(directory, metadata=b"m", segment_bytes=SEGMENT)
-    try:
-        synced.append(picture(log))
-        for index in range(1, 31):
-            log.append(entries(index, 1, size=500), HardState(1, 1, index - 1))
-            if index == 20:
-                log.set_snapshot(meta(15))
-                log.compact(15)
-            if index % 3 == 0:
-                log.sync()
-                synced.append(picture(log))
-        log.install_snapshot(meta(100, 2))
-        log.append(entries(101, 1, term=2), HardState(2, 1, 100))
-        log.sync()
-        synced.append(picture(log))
-    finally:
-        abandon(log)
+    logs.append(log)
+    synced.append(picture(log))
+    for index in range(1, 71):
+        log.append(entries(index, 1, size=600), HardState(1, 1, index - 1))
+        if index in (25, 45):  # some of the segments that go were never synced
+            log.set_snapshot(meta(index - 2))
+            log.compact(index - 2)
+        if index % 15 == 0:  # over several rolls
+            log.sync()
+            synced.append(picture(log))
+    log.install_snapshot(meta(100, 2))
+    log.append(entries(101, 1, term=2), HardState(2, 1, 100))
+    log.close()
+    logs.append(Log.open(directory, segment_bytes=SEGMENT))
+    synced.append(picture(logs[-1]))
 
 
-def test_a_stop_at_every_step_of_a_log_s_life(tmp_path: Path) -> None:
-    reached = 0
-    for number in range(1, 1000):
-        directory = tmp_path / str(number)
+@pytest.mark.parametrize("power", [True, False], ids=["power-loss", "kill"])
+def test_a_stop_at_every_step_of_a_log_s_life(tmp_path: Path, power: bool) -> None:
+    for number in range(1000):
+        directory, left = tmp_path / f"{number}", tmp_path / f"{number}.left"
+        logs: list[Log] = []
         synced: list[Picture] = []
         with pytest.MonkeyPatch.context() as monkeypatch:
-            stop_at(monkeypatch, number)
+            disk = PowerLoss(directory, monkeypatch)
+            disk.steps_left = number
             try:
-                life(directory, synced)
+                life(directory, logs, synced)
+                stopped = False
             except Stop:
-                reached = number
-            else:
-                break
-        if not synced:
-            continue  # it stopped while it was made: DataDir refuses a directory without an identity
-        opened = Log.open(directory)
-        assert at_least(picture(opened), synced[-1])
-        opened.close()
-        shutil.rmtree(directory)
-    assert reached > 50
+                stopped = True
+            if synced:  # else it stopped while it was made: DataDir refuses a directory without an identity
+                disk.crash(left, random.Random(number), kill=not power)
+            disk.close()
+            for log in logs:
+                abandon(log)
+        if not stopped:
+            break
+        if synced:
+            opened = Log.open(left)
+            assert at_least(picture(opened), synced[-1])
+            opened.close()
+    assert number > 50
 
 
 def at_least(found: Picture, synced: Picture) -> bool:
     """Whether nothing of a synced state is missing; compaction and a new snapshot may have taken entries away."""
-    have = dict((one[0], one) for one in found.entries)
+    have = {one[0]: one for one in found.entries}
     return all(one[0] < found.first or have.get(one[0]) == one for one in synced.entries) and (
         found.hard_state.commit >= synced.hard_state.commit
     )
@@ -280,7 +265,7 @@ class Life:
 
 
 @settings(
-    max_examples=250,
+    max_examples=100,
     deadline=None,
     print_blob=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
