@@ -38,7 +38,11 @@ _FLAGS: list[tuple[str, dict[str, Any], str]] = [
     ),
     ("heartbeat-interval", {"default": 100, "type": int}, "Milliseconds between a leader's heartbeats."),
     ("election-timeout", {"default": 1000, "type": int}, "Milliseconds without a leader before an election."),
-    ("snapshot-count", {"default": 100_000, "type": int}, "Log entries after which the log is cut; 256 MiB of log cut it too."),
+    (
+        "snapshot-count",
+        {"default": 100_000, "type": int},
+        "Log entries after which the log is cut; 256 MiB of log cut it too.",
+    ),
     (
         "quota-backend-bytes",
         {"default": 0, "type": int},

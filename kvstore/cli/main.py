@@ -1,0 +1,98 @@
+"""`fluyt`: the command line of the store, in etcdctl's grammar.
+
+This module stays light: what a command needs is imported when it runs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from kvstore.cli import exits
+from kvstore.cli.grammar import LazyGroup
+
+# name → (where it is, what --help says of it).
+COMMANDS = {
+    "store": ("kvstore.cli.store:store", "Run one member of a store."),
+    "get": ("kvstore.cli.kv:get", "Get a key or a range of keys."),
+    "put": ("kvstore.cli.kv:put", "Write a key."),
+    "del": ("kvstore.cli.kv:delete", "Delete a key or a range of keys."),
+    "txn": ("kvstore.cli.txn:txn", "Run several requests as one transaction, from stdin."),
+    "compaction": ("kvstore.cli.kv:compaction", "Forget the history below a revision."),
+    "watch": ("kvstore.cli.watch:watch", "Print the changes of keys as they happen."),
+    "lease": ("kvstore.cli.lease:lease", "Grant, revoke, renew and list leases."),
+    "lock": ("kvstore.cli.lock:lock", "Hold a named lock, and run a command under it."),
+    "elect": ("kvstore.cli.elect:elect", "Take part in an election, or watch one."),
+    "endpoint": ("kvstore.cli.endpoint:endpoint", "Health, status and hash of members."),
+    "member": ("kvstore.cli.member:member", "List and change the members of the cluster."),
+    "move-leader": ("kvstore.cli.member:move_leader", "Hand leadership to another member."),
+    "alarm": ("kvstore.cli.alarm:alarm", "List and disarm alarms."),
+    "defrag": ("kvstore.cli.defrag:defrag", "Give the disk space of deleted data back."),
+    "snapshot": ("kvstore.cli.snapshot:snapshot", "Save a snapshot of a member."),
+    "make-mirror": ("kvstore.cli.mirror:make_mirror", "Keep a copy of keys in another cluster."),
+    "check": ("kvstore.cli.check:check", "Measure whether a cluster performs well enough."),
+    "user": ("kvstore.cli.user:user", "Users and their roles."),
+    "role": ("kvstore.cli.role:role", "Roles and their permissions."),
+    "auth": ("kvstore.cli.auth:auth", "Turn authentication on and off."),
+    "completion": ("kvstore.cli.completion:completion", "Print the completion script of a shell."),
+    "version": ("kvstore.cli.version:version", "Print the versions of fluyt and of its API."),
+}
+
+_HELP = """A store like etcd's, and the command line for it and for any etcd v3 store.
+
+\b
+  fluyt put greeting hello          write a key
+  fluyt get greeting                read it
+  fluyt watch --prefix gr           see it change
+  fluyt endpoint status --cluster   see who leads
+
+Commands may be shortened as long as they are unambiguous. Every option below may also stand after the command, or in
+the environment: --dial-timeout is FLUYT_DIAL_TIMEOUT or ETCDCTL_DIAL_TIMEOUT.
+"""
+
+cli = LazyGroup(
+    "fluyt",
+    lazy=COMMANDS,
+    help=_HELP,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; ends the process with etcdctl's exit codes."""
+    try:
+        code = cli.main(args=arguments, prog_name="fluyt", standalone_mode=False)
+    except exits.CommandError as problem:
+        _complain(problem.message)
+        sys.exit(problem.code)
+    except click.exceptions.NoArgsIsHelpError as problem:
+        click.echo(problem.ctx.get_help() if problem.ctx else "")
+        sys.exit(0)
+    except click.ClickException as problem:
+        _complain(_in_gos_words(problem))
+        sys.exit(exits.BAD_ARGS if isinstance(problem, click.MissingParameter) else exits.ERROR)
+    except (click.Abort, KeyboardInterrupt):
+        _complain("interrupted")
+        sys.exit(130)
+    except BrokenPipeError:
+        # Who reads our output has gone (`fluyt get … | head`); keep the interpreter from saying so at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(exits.ERROR)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _complain(message: str) -> None:
+    click.echo(f"Error: {message}", err=True)
+
+
+def _in_gos_words(problem: click.ClickException) -> str:
+    """The message that scripts written for etcdctl may look for."""
+    if isinstance(problem, click.NoSuchOption):
+        hint = f" (did you mean {' or '.join(problem.possibilities)}?)" if problem.possibilities else ""
+        return f"unknown flag: {problem.option_name}{hint}"
+    if isinstance(problem, click.UsageError) and problem.ctx is not None:
+        return f"{problem.format_message()}\nRun '{problem.ctx.command_path} --help' for usage."
+    return problem.format_message()
