@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kvstore.raft.state import Raft
 from kvstore.raft.tracker import Membership
-from kvstore.raft.types import Message, MessageKind, SnapshotMeta
+from kvstore.raft.types import COMMIT_ONLY, Message, MessageKind, SnapshotMeta
 
 
 def on_append(r: Raft, m: Message) -> None:
@@ -19,7 +19,8 @@ def on_append(r: Raft, m: Message) -> None:
         _rejected(r, m)
         return
     log.commit_to(min(m.commit, last))
-    _accepted(r, m, last)
+    if m.entries or m.context != COMMIT_ONLY:
+        _accepted(r, m, last)
 
 
 def _accepted(r: Raft, m: Message, index: int) -> None:
