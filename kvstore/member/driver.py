@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Protocol
@@ -21,11 +22,15 @@ from kvstore.member.proposals import ProposalQueue
 from kvstore.member.reads import ReadQueue
 from kvstore.raft.node import RawNode
 from kvstore.raft.types import Entry, Message, MessageKind, Ready, Role
+from kvstore.storage.errors import StorageError
 from kvstore.storage.log import Log
 
 log = logging.getLogger(__name__)
 
 SLICE_SECONDS = 0.004
+# A sync of little data, on a disk that has been this quick lately, is waited for on the loop.
+QUICK_BYTES = 64 * 1024
+QUICK_SECONDS = 0.001
 
 
 class StateMachine(Protocol):
@@ -81,6 +86,7 @@ class Driver:
         self._forwarded: deque[bytes] = deque()
         self._taken: dict[int, int] = {}
         self._taken_term = 0
+        self._sync_seconds = QUICK_SECONDS
         self.sync_observer: Callable[[float], None] | None = None
 
     @property
@@ -164,8 +170,8 @@ class Driver:
     def _propose(self) -> None:
         raw, proposals = self.raw, self._proposals
         if raw.role == Role.LEADER:
-            if self._disk.busy:
-                return
+            if self._syncing:
+                return  # what comes meanwhile goes with the next
             while self._forwarded and self._taken_term == raw.term and raw.propose(self._forwarded[0]):
                 self._forwarded.popleft()
             while taken := proposals.take(raw.term):
@@ -208,16 +214,43 @@ class Driver:
             self._machine.send(ready.messages_after_save)
 
     def _sync(self) -> None:
-        if self._unsynced and not self._disk.busy:
-            self._syncing, self._unsynced = self._unsynced, []
+        if not self._unsynced or self._syncing:
+            return
+        self._syncing, self._unsynced = self._unsynced, []
+        if self._is_quick():
+            # After the callbacks that write to the sockets, so that followers begin while our own disk works.
+            self._loop.call_soon(self._sync_here)
+        else:
             self._disk.start()
+
+    def _is_quick(self) -> bool:
+        """Whether handing the sync to a thread, and being told, would cost more than waiting for it."""
+        size = sum(len(entry.data) for ready in self._syncing for entry in ready.entries)
+        return size <= QUICK_BYTES and self._sync_seconds < QUICK_SECONDS
+
+    def _sync_here(self) -> None:
+        if self._stopped:
+            return
+        began = time.perf_counter()
+        try:
+            self._wal.sync()
+        except StorageError as problem:
+            self._machine.failed(problem)
+            return
+        self._durable(time.perf_counter() - began)
 
     def _synced(self, problem: BaseException | None) -> None:
         if problem is not None:
             self._machine.failed(problem)
-            return
+        else:
+            self._durable(self._disk.seconds)
+
+    def _durable(self, seconds: float) -> None:
+        """What was being synced is on the disk; it took so long."""
+        # A disk that stalled once is not waited for on the loop again before it has been quick for a while.
+        self._sync_seconds = max(seconds, self._sync_seconds * 0.98)
         if self.sync_observer is not None:
-            self.sync_observer(self._disk.seconds)
+            self.sync_observer(seconds)
         done, self._syncing = self._syncing, []
         for ready in done:
             self._saved(ready)
@@ -237,12 +270,13 @@ class Driver:
     def _apply(self) -> None:
         committed, apply = self._committed, self._machine.apply
         if committed:
-            until = self._loop.time() + SLICE_SECONDS
+            # Not loop.time(): uvloop's stands still during a turn.
+            until = time.perf_counter() + SLICE_SECONDS
             while committed:
                 entry = committed.popleft()
                 apply(entry)
                 self._applied = entry.index
-                if self._loop.time() > until:
+                if time.perf_counter() > until:
                     break
             self.raw.applied(self._applied)
             self._machine.applied_turn()

@@ -145,7 +145,6 @@ class Member:
         """Whether this member leads, as far as it knows."""
         return self.leader_id == self.id
 
-
     # ---- requests ----
 
     def propose(self, kind: int, body: bytes, request: Any, done: Done) -> None:

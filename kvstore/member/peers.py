@@ -18,8 +18,8 @@ from kvstore.raft import codec
 from kvstore.raft.types import Message
 from kvstore.version import FLUYT_VERSION
 from kvstore.wire.channel import Channel
-from kvstore.wire.grpc.client_call import ClientCall
 from kvstore.wire.grpc.call import Call
+from kvstore.wire.grpc.client_call import ClientCall
 from kvstore.wire.server import GrpcServer
 
 log = logging.getLogger(__name__)

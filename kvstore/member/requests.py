@@ -6,6 +6,11 @@ applies the entry; every other member only applies.
 
     batch   := origin u64 | first sequence u64 | request*
     request := kind u8 | length u32 | body
+
+While auth is on, a request also says who made it, so that every member can check their permissions when it is applied.
+Its kind then carries the bit SIGNED, and its body begins with that:
+
+    body    := auth revision u64 | length u32 | user | body
 """
 
 from __future__ import annotations
@@ -15,10 +20,12 @@ from collections.abc import Iterator
 from enum import IntEnum
 from typing import NamedTuple
 
+from kvstore.auth.types import Identity
 from kvstore.errors import Code, EtcdError
 
 _HEAD = struct.Struct("<QQ")
 _REQUEST = struct.Struct("<BI")
+_IDENTITY = struct.Struct("<QI")
 _pack_request = _REQUEST.pack
 _unpack_request = _REQUEST.unpack_from
 
@@ -35,6 +42,24 @@ class RequestKind(IntEnum):
     LEASE_CHECKPOINT = 7
     ALARM = 8
     MEMBER_ATTRIBUTES = 9
+    # A lease that ran out: revoked by the leader, whoever's keys hang on it.
+    LEASE_EXPIRE = 10
+    AUTH_ENABLE = 32
+    AUTH_DISABLE = 33
+    AUTHENTICATE = 34
+    USER_ADD = 35
+    USER_DELETE = 36
+    USER_CHANGE_PASSWORD = 37
+    USER_GRANT_ROLE = 38
+    USER_REVOKE_ROLE = 39
+    ROLE_ADD = 40
+    ROLE_DELETE = 41
+    ROLE_GRANT_PERMISSION = 42
+    ROLE_REVOKE_PERMISSION = 43
+
+
+SIGNED = 0x80
+"""The bit of a kind whose body begins with who made the request."""
 
 
 class BatchError(EtcdError):
@@ -55,6 +80,24 @@ class Batch(NamedTuple):
 def encode_request(kind: int, body: bytes) -> bytes:
     """One request of a batch; join them behind encode_head."""
     return _pack_request(kind, len(body)) + body
+
+
+def sign(kind: int, body: bytes, identity: Identity) -> tuple[int, bytes]:
+    """The request with who made it: its kind and body."""
+    user = identity.user.encode()
+    return kind | SIGNED, _IDENTITY.pack(identity.revision, len(user)) + user + body
+
+
+def unsign(kind: int, body: bytes) -> tuple[int, bytes, Identity]:
+    """What sign() was given. Raises BatchError."""
+    start = _IDENTITY.size
+    if len(body) < start:
+        raise BatchError("a request is cut in its signature")
+    revision, length = _IDENTITY.unpack_from(body)
+    end = start + length
+    if len(body) < end:
+        raise BatchError("a request is cut in its signature")
+    return kind & ~SIGNED, body[end:], Identity(body[start:end].decode(), revision)
 
 
 def encode_head(origin: int, first_sequence: int) -> bytes:
