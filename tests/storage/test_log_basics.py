@@ -119,6 +119,7 @@ def test_a_log_of_many_segments(log: Log, tmp_path: Path) -> None:
     before = picture(log)
     after = reopened(log, tmp_path)
     assert len(segment_files(tmp_path)) > 5
+    assert after.size == len(segment_files(tmp_path)) * SMALL
     assert picture(after) == before
     after.append(entries(100, 1))
     assert after.last_index() == 100

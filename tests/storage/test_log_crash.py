@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from log_picture import Picture, entries, entry, meta, picture
+from log_picture import EVERYTHING, Picture, entries, entry, meta, picture
 from power_loss import PowerLoss, Stop
 
-from kvstore.raft.types import HardState
+from kvstore.raft.types import Entry, HardState
 from kvstore.storage import Log
 
 SEGMENT = 4096
@@ -107,6 +107,27 @@ def test_stale_records_behind_a_cut_never_come_back(tmp_path: Path) -> None:
     abandon(opened)
     again = Log.open(directory)
     assert [one[3] for one in picture(again).entries[1:]] == [b"new!"]
+    again.close()
+
+
+@pytest.mark.parametrize("junk_at", [1, 65_000, 70_000, 131_072, 199_000])
+def test_junk_far_behind_the_last_record_is_seen(tmp_path: Path, junk_at: int) -> None:
+    directory = tmp_path / "log"
+    log = Log.create(directory, metadata=b"m", segment_bytes=1 << 18)
+    log.append(entries(1, 3))
+    log.sync()
+    end = log._segments.live.end
+    abandon(log)
+    with live_file(directory).open("r+b") as file:
+        file.seek(end + junk_at)
+        file.write(b"junk")
+    opened = Log.open(directory)
+    assert opened.last_index() == 3
+    assert opened.torn is not None
+    assert opened.torn.read_bytes() == bytes(junk_at) + b"junk"
+    opened.close()
+    again = Log.open(directory)
+    assert again.torn is None
     again.close()
 
 
@@ -220,6 +241,7 @@ class Life:
         self.directory = directory
         self.log = Log.create(directory, metadata=b"m", segment_bytes=SEGMENT, cache_bytes=2000)
         self.term = 1
+        self.model: dict[int, Entry] = {}
         self.seen = [picture(self.log)]
         self.durable = 0
 
@@ -228,17 +250,31 @@ class Life:
         # Only sync and reopen can stop in the middle, and they change nothing that the log says.
         getattr(self, name)(number, size)
         self.seen.append(picture(self.log))
+        self.check()
         if not self.log.needs_sync:
             self.durable = len(self.seen) - 1
 
+    def check(self) -> None:
+        """The log agrees with the model, but for what it has compacted."""
+        first, last = self.log.first_index(), self.log.last_index()
+        assert last == max(self.model, default=last)
+        known = [self.model[index] for index in range(first, last + 1)]
+        assert known == (self.log.entries(first, last + 1, EVERYTHING) if known else [])
+        assert [one.term for one in known] == [self.log.term(index) for index in range(first, last + 1)]
+
+    def write(self, batch: list[Entry], hard_state: HardState) -> None:
+        self.log.append(batch, hard_state)
+        self.model = {index: one for index, one in self.model.items() if index < batch[0].index}
+        self.model |= {one.index: one for one in batch}
+
     def append(self, count: int, size: int) -> None:
         last = self.log.last_index()
-        self.log.append(entries(last + 1, count, self.term, size), HardState(self.term, 1, last))
+        self.write(entries(last + 1, count, self.term, size), HardState(self.term, 1, last))
 
     def override(self, back: int, size: int) -> None:
         self.term += 1
         first = max(self.log.last_index() - back + 1, self.log.snapshot_meta().index + 1)
-        self.log.append(entries(first, 2, self.term, size), HardState(self.term, 2, 0))
+        self.write(entries(first, 2, self.term, size), HardState(self.term, 2, 0))
 
     def hard(self, term: int, _: int) -> None:
         self.term += term
@@ -255,6 +291,7 @@ class Life:
 
     def install(self, ahead: int, _: int) -> None:
         self.log.install_snapshot(meta(self.log.last_index() + ahead, self.term))
+        self.model = {}
 
     def reopen(self, *_: int) -> None:
         before = picture(self.log)
