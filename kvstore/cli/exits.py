@@ -10,6 +10,8 @@ INVALID_INPUT = 3
 BAD_FEATURE = 4
 INTERRUPTED = 5
 BAD_ARGS = 128
+# As shells report a process that SIGINT ended.
+CTRL_C = 130
 
 
 class CommandError(click.ClickException):

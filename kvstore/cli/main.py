@@ -34,9 +34,6 @@ COMMANDS = {
     "snapshot": ("kvstore.cli.snapshot:snapshot", "Save a snapshot of a member."),
     "make-mirror": ("kvstore.cli.mirror:make_mirror", "Keep a copy of keys in another cluster."),
     "check": ("kvstore.cli.check:check", "Measure whether a cluster performs well enough."),
-    "user": ("kvstore.cli.user:user", "Users and their roles."),
-    "role": ("kvstore.cli.role:role", "Roles and their permissions."),
-    "auth": ("kvstore.cli.auth:auth", "Turn authentication on and off."),
     "completion": ("kvstore.cli.completion:completion", "Print the completion script of a shell."),
     "version": ("kvstore.cli.version:version", "Print the versions of fluyt and of its API."),
 }
@@ -75,11 +72,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _complain(_in_gos_words(problem))
         sys.exit(exits.BAD_ARGS if isinstance(problem, click.MissingParameter) else exits.ERROR)
     except (click.Abort, KeyboardInterrupt):
-        _complain("interrupted")
-        sys.exit(130)
+        sys.exit(exits.CTRL_C)
     except BrokenPipeError:
         # Who reads our output has gone (`fluyt get … | head`); keep the interpreter from saying so at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(exits.ERROR)
+    except Exception as bug:
+        if "--debug" in sys.argv:
+            raise
+        _complain(f"unexpected {type(bug).__name__}: {bug} (--debug shows where)")
         sys.exit(exits.ERROR)
     sys.exit(code if isinstance(code, int) else 0)
 
