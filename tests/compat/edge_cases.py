@@ -289,9 +289,4 @@ CASES: dict[str, list[Any]] = {
     ],
     "hash of the future": [("HashKV", pb.HashKVRequest(revision=1 << 40))],
     "move leader to nobody": [("MoveLeader", pb.MoveLeaderRequest(targetID=12345))],
-    "auth is off": [
-        ("AuthStatus", pb.AuthStatusRequest()),
-        ("Authenticate", pb.AuthenticateRequest(name="root", password="x")),
-        ("UserList", pb.AuthUserListRequest()),
-    ],
 }

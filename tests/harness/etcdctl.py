@@ -38,6 +38,7 @@ def etcdctl(
         input=stdin,
         capture_output=True,
         text=True,
+        errors="replace",
         timeout=timeout,
         env=clean_environment(environment),
         check=False,
