@@ -11,8 +11,9 @@ from typing import Any
 
 from kvstore.errors import EtcdError, error
 from kvstore.member.alarms import Alarms
+from kvstore.member.auth_applier import AuthApplier
 from kvstore.member.cluster import Cluster
-from kvstore.member.requests import RequestKind
+from kvstore.member.requests import SIGNED, RequestKind, unsign
 from kvstore.mvcc.lease import Lessor
 from kvstore.mvcc.store import Store
 from kvstore.pb import etcd_pb2 as pb
@@ -23,11 +24,13 @@ Apply = Callable[[Any], Any]
 class Applier:
     """Request kind → what it does to the store."""
 
-    def __init__(self, store: Store, lessor: Lessor, cluster: Cluster, alarms: Alarms) -> None:
+    def __init__(self, store: Store, lessor: Lessor, cluster: Cluster, alarms: Alarms, auth: AuthApplier) -> None:
         self._store = store
         self._lessor = lessor
         self._cluster = cluster
         self._alarms = alarms
+        self._auth = auth
+        self._auth_store = auth.store
         self._now = 0.0
         self._table: dict[int, tuple[Any, Apply]] = {
             RequestKind.PUT: (pb.PutRequest.FromString, self._put),
@@ -36,26 +39,37 @@ class Applier:
             RequestKind.COMPACT: (pb.CompactionRequest.FromString, self._compact),
             RequestKind.LEASE_GRANT: (pb.LeaseGrantRequest.FromString, self._grant),
             RequestKind.LEASE_REVOKE: (pb.LeaseRevokeRequest.FromString, self._revoke),
+            RequestKind.LEASE_EXPIRE: (pb.LeaseRevokeRequest.FromString, self._revoke),
             RequestKind.LEASE_CHECKPOINT: (pb.LeaseCheckpointRequest.FromString, lessor.checkpoint),
             RequestKind.ALARM: (pb.AlarmRequest.FromString, self._alarms.apply),
             RequestKind.MEMBER_ATTRIBUTES: (pb.Member.FromString, self._attributes),
+            **auth.table,
         }
 
-    def set_time(self, now: float) -> None:
-        """The monotonic time that leases granted from here on begin to run at (seconds.
+    def begin(self, now: float, index: int) -> None:
+        """The requests of one entry follow.
 
-        It never reaches the stored state).
+        now: the monotonic time (seconds) that leases granted from here on begin to run at; it never reaches the stored
+        state. index: the entry's.
         """
         self._now = now
+        self._auth.index = index
 
     def apply(self, kind: int, body: bytes, request: Any = None) -> Any:
         """Apply one request.
 
         `request` is its parsed form if the caller has it. Returns the result, or the EtcdError.
         """
+        identity = None
+        if kind & SIGNED:
+            kind, body, identity = unsign(kind, body)
         parse, work = self._table[kind]
         try:
-            return work(parse(body) if request is None else request)
+            if request is None:
+                request = parse(body)
+            if self._auth_store.enabled:
+                self._auth.check(kind, identity, request)
+            return work(request)
         except EtcdError as problem:
             return problem
 

@@ -91,6 +91,9 @@ class Config:
     watch_progress_interval: float = 600.0
     pre_vote: bool = True
     unsafe_no_fsync: bool = False
+    auth_token: str = "simple"
+    auth_token_ttl: int = 300
+    bcrypt_cost: int = 10
     log_level: str = "info"
 
     @property

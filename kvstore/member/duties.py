@@ -99,7 +99,7 @@ class Duties:
             return
         for lease in self._expired():
             self._revoking.add(lease)
-            self._propose(RequestKind.LEASE_REVOKE, pb.LeaseRevokeRequest(ID=lease), partial(self._revoked, lease))
+            self._propose(RequestKind.LEASE_EXPIRE, pb.LeaseRevokeRequest(ID=lease), partial(self._revoked, lease))
 
     def _revoked(self, lease: int, result: Any, problem: EtcdError | None) -> None:
         self._revoking.discard(lease)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from kvstore.auth.types import Identity
 from kvstore.errors import EtcdError, error
 from kvstore.member.bootstrap import Opened
 from kvstore.member.committer import Committer
@@ -26,7 +27,7 @@ from kvstore.member.leader_calls import LeaderCalls
 from kvstore.member.peers import PeerLinks
 from kvstore.member.proposals import Done, Proposal, ProposalQueue
 from kvstore.member.reads import ReadDone, ReadQueue
-from kvstore.member.requests import RequestKind, decode
+from kvstore.member.requests import RequestKind, decode, sign
 from kvstore.member.retention import Retention
 from kvstore.member.transfer import SnapshotTransfer
 from kvstore.pb import etcd_pb2 as pb
@@ -51,6 +52,7 @@ class Member:
         self.state = opened.state
         self.store, self.watches, self.lessor = self.state.store, self.state.watches, self.state.lessor
         self.cluster, self.alarms = self.state.cluster, self.state.alarms
+        self.auth, self.checks, self.tokens = self.state.auth, self.state.checks, self.state.tokens
         self.stopping = False
         self.leader_id = 0
         self.leader_changes = 0
@@ -147,14 +149,16 @@ class Member:
 
     # ---- requests ----
 
-    def propose(self, kind: int, body: bytes, request: Any, done: Done) -> None:
-        """Put a request into the log.
+    def propose(self, kind: int, body: bytes, request: Any, done: Done, identity: Identity | None = None) -> None:
+        """Put a request into the log; identity: who made it, while auth is on.
 
         `done(result, None)` when it is applied here, `done(None, error)` otherwise. Raises TOO_MANY_REQUESTS,
         STOPPED.
         """
         if self.stopping:
             raise error("STOPPED")
+        if identity is not None:
+            kind, body = sign(kind, body, identity)
         self._proposals.add(Proposal(kind, body, request, done, self.loop.time() + self.config.request_timeout))
         self.driver.wake()
 
@@ -240,13 +244,13 @@ class Member:
         if entry.kind == EntryKind.CONF_CHANGE:
             self._apply_conf_change(entry)
         elif entry.data:
-            self._apply_batch(entry.data)
+            self._apply_batch(entry.data, entry.index)
         state.applied_index, state.applied_term = entry.index, entry.term
 
-    def _apply_batch(self, data: bytes) -> None:
+    def _apply_batch(self, data: bytes, entry_index: int) -> None:
         batch = decode(data)
         applier = self.state.applier
-        applier.set_time(self.loop.time())
+        applier.begin(self.loop.time(), entry_index)
         mine = self._proposals.applied(batch.first_sequence) if batch.origin == self.id else None
         self._applied_requests += len(batch.requests)
         self.batch_sizes.observe(len(batch.requests))

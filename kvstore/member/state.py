@@ -6,10 +6,14 @@ restart finds a state that is exactly that of one log index (etcd #13766 is what
 
 from __future__ import annotations
 
+from kvstore.auth.checks import Checks
+from kvstore.auth.store import AuthStore
 from kvstore.member.alarms import Alarms
 from kvstore.member.applier import Applier
+from kvstore.member.auth_applier import AuthApplier
 from kvstore.member.cluster import Cluster
 from kvstore.member.config import Config
+from kvstore.member.tokens import open_tokens
 from kvstore.mvcc.lease import Lessor, minimum_ttl
 from kvstore.mvcc.meta import Meta
 from kvstore.mvcc.store import Store
@@ -35,7 +39,11 @@ class State:
         self.watches.bind(self.store)
         self.cluster = Cluster(cluster_id, backend)
         self.alarms = Alarms(backend)
-        self.applier = Applier(self.store, self.lessor, self.cluster, self.alarms)
+        self.auth = AuthStore(backend)
+        self.checks = Checks(self.auth, self.lessor)
+        self.tokens = open_tokens(config.auth_token, config.auth_token_ttl)
+        auth_applier = AuthApplier(self.auth, self.checks, self.tokens)
+        self.applier = Applier(self.store, self.lessor, self.cluster, self.alarms, auth_applier)
         self.applied_index, self.applied_term = self.meta.applied
 
     def save_position(self) -> int:
@@ -61,5 +69,8 @@ class State:
         self.store.reload()
         self.cluster.load()
         self.alarms.load()
+        self.auth.load()
+        # Whose tokens were invalidated by the entries that the snapshot stands for, is not known.
+        self.tokens.provider.clear()
         self.watches.restored()
         self.applied_index, self.applied_term = self.meta.applied
