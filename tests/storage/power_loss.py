@@ -2,8 +2,8 @@
 
 The machine may also stop at any fsync, rename or unlink: that call raises Stop and does not happen.
 While it watches, every fsync of a file or of the directory is remembered. `crash` then builds a directory as the disk
-may hold it: of every file what was synced, plus any of the sectors written since; of the names the synced ones or the
-present ones. Descriptors of all files that were synced are kept, so that an inode number never means two files.
+may hold it: of every file what was synced and any of the sectors written since; each name as it was synced or as it is.
+Descriptors of all files that were synced are kept, so that an inode number never means two files.
 """
 
 from __future__ import annotations
@@ -68,7 +68,14 @@ class PowerLoss:
             return
         if found.st_ino not in self._kept:
             self._kept[found.st_ino] = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY)
-        self._content[found.st_ino] = os.pread(fd, found.st_size, 0)
+        self._content[found.st_ino] = os.pread(self._kept[found.st_ino], found.st_size, 0)
+
+    def remember_all(self) -> None:
+        """All that is there now is on the disk."""
+        for path in (*self.directory.iterdir(), self.directory):
+            fd = os.open(path, os.O_RDONLY)
+            self.remember(fd)
+            os.close(fd)
 
     def crash(self, target: Path, chance: random.Random, *, kill: bool = False) -> None:
         """Fill a new directory with what may be left; kill: only the process ended, so everything is."""
@@ -76,9 +83,12 @@ class PowerLoss:
             shutil.copytree(self.directory, target)
             return
         target.mkdir()
-        names = self._present() if chance.random() < 0.5 else self._names
-        for name, inode in names.items():
-            (target / name).write_bytes(self._left(inode, name, chance))
+        present = self._present()
+        for name in sorted(present | self._names):
+            # Each change of the directory that was not synced came through or not, for itself.
+            inode = (present if chance.random() < 0.5 else self._names).get(name)
+            if inode is not None:
+                (target / name).write_bytes(self._left(inode, name, chance))
 
     def _left(self, inode: int, name: str, chance: random.Random) -> bytes:
         durable = self._content.get(inode, b"")

@@ -212,6 +212,56 @@ def test_a_stop_at_every_step_of_a_log_s_life(tmp_path: Path, power: bool) -> No
     assert number > 50
 
 
+def test_a_stop_at_every_step_of_a_start_after_a_crash(tmp_path: Path) -> None:
+    """The crash left a torn tail, a segment that is compacted and one that was begun; the start is cut off as well."""
+    directory = tmp_path / "log"
+    log = Log.create(directory, metadata=b"m", segment_bytes=SEGMENT)
+    for index in range(1, 25):
+        log.append(entries(index, 1, size=600))
+    log.set_snapshot(meta(18))
+    log.sync()
+    superfluous = min(directory.glob("*.wal"))
+    kept = superfluous.read_bytes()
+    log.compact(18)
+    log.sync()
+    superfluous.write_bytes(kept)
+    expected = picture(log)
+    start = log._segments.live.end
+    log.append(entries(25, 1, size=300))
+    second = log._segments.live.end
+    log.append(entries(26, 1, size=300))
+    log.append(entries(27, 1, size=SEGMENT))
+    assert list(directory.glob("next-*.tmp"))
+    torn = {path.name: path.read_bytes() for path in directory.iterdir()}
+    abandon(log)
+    live = max(name for name in torn if name.endswith(".wal"))
+    torn[live] = torn[live][:start] + bytes(second - start) + torn[live][second:]
+    for number in range(1000):
+        broken, left = tmp_path / f"{number}", tmp_path / f"{number}.left"
+        broken.mkdir()
+        for name, data in torn.items():
+            (broken / name).write_bytes(data)
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            disk = PowerLoss(broken, monkeypatch)
+            disk.remember_all()
+            disk.steps_left = number
+            try:
+                abandon(Log.open(broken))
+                stopped = False
+            except Stop:
+                stopped = True
+            disk.crash(left, random.Random(number))
+            disk.close()
+        opened = Log.open(left)
+        assert picture(opened) == expected
+        opened.append(entries(25, 1, size=300))
+        opened.close()
+        assert list(left.glob("*.torn-*"))
+        if not stopped:
+            break
+    assert number > 8
+
+
 def at_least(found: Picture, synced: Picture) -> bool:
     """Whether nothing of a synced state is missing; compaction and a new snapshot may have taken entries away."""
     have = {one[0]: one for one in found.entries}

@@ -108,13 +108,36 @@ def test_a_segment_that_is_missing(tmp_path: Path) -> None:
     directory = tmp_path / "log"
     written(directory).close()
     files = sorted(directory.glob("*.wal"))
-    for path, message in ((files[0], "are missing"), (files[1], "segment 2 is missing")):
+    for path in files[:-1]:
         good = path.read_bytes()
         path.unlink()
-        with pytest.raises(LogDamaged, match=message):
+        there = contents(directory)
+        with pytest.raises(LogDamaged, match="a segment is missing, no other has the entries 1 to"):
             Log.open(directory)
+        assert contents(directory) == there
         path.write_bytes(good)
+    with pytest.raises(LogDamaged, match="under another one's name"):
+        open_with_names_swapped(directory, files[0], files[1])
     Log.open(directory).close()
+
+
+def open_with_names_swapped(directory: Path, one: Path, other: Path) -> None:
+    content = one.read_bytes(), other.read_bytes()
+    one.write_bytes(content[1])
+    other.write_bytes(content[0])
+    try:
+        Log.open(directory)
+    finally:
+        one.write_bytes(content[0])
+        other.write_bytes(content[1])
+
+
+def test_a_stranger_among_the_segments(tmp_path: Path) -> None:
+    directory = tmp_path / "log"
+    written(directory).close()
+    (directory / "copy of 1.wal").write_bytes(b"")
+    with pytest.raises(LogDamaged, match="not a segment's name"):
+        Log.open(directory)
 
 
 def test_a_sealed_segment_cut_short(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from kvstore.storage.errors import LogDamaged, StorageError, from_os
 from kvstore.storage.log.format import Header
 from kvstore.storage.log.index import place_of
 from kvstore.storage.log.replay import check_sealed, cut, records, torn, write_again
-from kvstore.storage.log.segment import CURE, Segment, allocate
+from kvstore.storage.log.segment import CURE, Segment, allocate, sequence_of
 from kvstore.storage.log.segments import SUSPECT, Segments, names
 from kvstore.storage.log.state import LogState
 
@@ -49,10 +49,11 @@ def load(directory: Path, *, segment_bytes: int, fsync: bool) -> tuple[Segments,
         raise LogDamaged(f"{directory}: no log segment is there; restore the directory, or start with an empty one")
     loaded: list[Segment] = []
     try:
+        older, paths = _split_at_gap(paths)
         state, data = _replay(paths, loaded)
         state.finish(directory)
         copy = _settle(loaded[-1], data)
-        _remove_leftovers(directory)
+        _remove_leftovers(directory, older)
     except BaseException:
         for segment in loaded:
             segment.close()
@@ -65,6 +66,18 @@ def load(directory: Path, *, segment_bytes: int, fsync: bool) -> tuple[Segments,
         segments.close()
         raise
     return segments, state, copy
+
+
+def _split_at_gap(paths: list[Path]) -> tuple[list[Path], list[Path]]:
+    """The segments before the last gap in the sequence, and those after it.
+
+    A crash may keep the removal of one segment and lose that of an older one. The ones after the gap stand for
+    themselves if the gap is no more than that, and finish() finds out.
+    """
+    first = len(paths) - 1
+    while first > 0 and sequence_of(paths[first - 1]) + 1 == sequence_of(paths[first]):
+        first -= 1
+    return paths[:first], paths[first:]
 
 
 def _replay(paths: list[Path], loaded: list[Segment]) -> tuple[LogState, bytes]:
@@ -87,7 +100,7 @@ def _replay(paths: list[Path], loaded: list[Segment]) -> tuple[LogState, bytes]:
 def _check_join(before: Segment, segment: Segment) -> None:
     expected = before.header.sequence + 1
     if segment.header.sequence != expected:
-        raise LogDamaged(f"{before.path.parent}: segment {expected} is missing before {segment.path.name}; {CURE}")
+        raise LogDamaged(f"{segment.path}: is segment {segment.header.sequence} under another one's name; {CURE}")
     check_sealed(before, segment.header)
 
 
@@ -105,9 +118,9 @@ def _settle(last: Segment, data: bytes) -> Path | None:
     return copy
 
 
-def _remove_leftovers(directory: Path) -> None:
-    """Segments that were prepared, or begun and not yet durable: nobody was told of what is in them."""
-    for path in directory.glob("*.tmp"):
+def _remove_leftovers(directory: Path, older: list[Path]) -> None:
+    """Superfluous segments, and such as were prepared, or begun and not durable: nobody was told of what is in them."""
+    for path in (*older, *directory.glob("*.tmp")):
         path.unlink()
 
 

@@ -31,6 +31,14 @@ def file_name(header: Header) -> str:
     return f"{header.sequence:08d}-{header.next_index:016x}{SUFFIX}"
 
 
+def sequence_of(path: Path) -> int:
+    """The sequence number in a segment's name. LogDamaged if there is none."""
+    try:
+        return int(path.name.partition("-")[0])
+    except ValueError as error:
+        raise LogDamaged(f"{path}: is not a segment's name; move the file away, it is none of ours") from error
+
+
 def allocate(path: Path, size: int) -> int:
     """Make a file of `size` zero bytes whose blocks are taken; its descriptor. NoSpace leaves no file behind."""
     try:

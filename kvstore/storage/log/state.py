@@ -67,8 +67,7 @@ class LogState:
         index = self.index
         if not index.base <= base <= index.last:
             raise LogDamaged(
-                f"{directory}: the entries from {base + 1} to {index.base} are missing, "
-                f"a segment before the first one was removed; {CURE}"
+                f"{directory}: a segment is missing, no other has the entries {base + 1} to {index.base}; {CURE}"
             )
         if index.base == base:
             index.base_term = term
