@@ -73,7 +73,7 @@ def _lead_on(r: Raft) -> None:
     reads.confirm(r)
     r.appends_due = True
     if r.id not in r.tracker.membership.all_voters:
-        r.leaving_index = r.leaving_index or r.log.committed
+        r.leaving_index = r.leaving_index or r.last_change_index
         replication.heartbeat(r)
 
 

@@ -164,8 +164,7 @@ class RawNode:
         entries, snapshot = r.log.hand_out(self._number)
         committed = r.log.take_committed(r.config.max_committed_bytes)
         replication.on_committed(r, committed)
-        # A member that forgot that a change of membership is committed might wait for votes of members that are gone.
-        changed = any(entry.kind == EntryKind.CONF_CHANGE for entry in committed)
+        changed = self._note_changes(committed)
         ready = Ready(
             number=self._number,
             soft_state=self._take_soft(),
@@ -183,6 +182,17 @@ class RawNode:
             self._hard_writes.append((self._number, self._hard))
         r.messages, r.messages_after_save, r.read_states = [], [], []
         return ready
+
+    def _note_changes(self, committed: list[Entry]) -> bool:
+        """Whether there are changes of membership to apply.
+
+        Then the commit index goes to the disk at once: a member that forgot that a change is committed might wait for
+        votes of members that are gone.
+        """
+        changes = [entry.index for entry in committed if entry.kind == EntryKind.CONF_CHANGE]
+        if changes:
+            self._raft.last_change_index = changes[-1]
+        return bool(changes)
 
     def _flush(self) -> None:
         r = self._raft

@@ -47,6 +47,7 @@ class Raft:
         self.term = hard.term
         self.vote = hard.vote
         self.saved_commit = hard.commit  # the commit index that a restart would find
+        self.last_change_index = 0  # the last change of membership that was handed out to be applied
         self.log = RaftLog(storage, hard.commit, applied)
         self.tracker = Tracker(config)
         self.tracker.switch(Membership.of(conf_state), self.log.last_index)

@@ -65,7 +65,7 @@ class Simulation:
         self.pre_vote = pre_vote
         self.net: list[Message] = []
         self.cut: set[tuple[int, int]] = set()
-        self.loss = self.random.choice((0.0, 0.02, 0.1, 0.3))
+        self.loss = self.random.choice((0.0, 0.0, 0.02, 0.1, 0.3))
         self.repeat = self.random.choice((0.0, 0.05, 0.3))
         self.trace: list[str] = []
         # What everybody must agree on.
@@ -142,16 +142,16 @@ class Simulation:
 
     def _weights(self, membership: bool) -> list[tuple[Callable[[], None], float]]:
         choices: list[tuple[Callable[[], None], float]] = [
-            (self._act_tick, 30),
-            (self._act_deliver, 120),
-            (self._act_handle, 60),
-            (self._act_sync, 40),
-            (self._act_propose, 12),
+            (self._act_tick, 25),
+            (self._act_deliver, 200),
+            (self._act_handle, 100),
+            (self._act_sync, 60),
+            (self._act_propose, 16),
             (self._act_read, 4),
-            (self._act_crash, 0.8),
+            (self._act_crash, 0.6),
             (self._act_restart, 2),
-            (self._act_cut, 0.6),
-            (self._act_mend, 0.8),
+            (self._act_cut, 0.4),
+            (self._act_mend, 2),
             (self._act_peer_lost, 0.6),
             (self._act_unreachable, 0.5),
             (self._act_compact, 1),
