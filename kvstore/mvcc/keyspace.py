@@ -58,7 +58,9 @@ class Keyspace:
         """Read the state from the tables and attach live keys to their leases (which must be known by then)."""
         self.compacted = max(self.meta.get(COMPACT_SCHEDULED, -1), self.meta.get(COMPACT_FINISHED, -1))
         last = next(self.history.scan(reverse=True), None)
-        self.revision = max(1, self.compacted, main_of(from_bytes(last[0])) if last else 0)
+        # Compaction always leaves the last change of the compacted revision, so history knows the current one.
+        self.revision = main_of(from_bytes(last[0])) if last else 1
+        invariant(self.compacted <= self.revision, "the compacted revision is newer than all history")
         self.index = KeyIndex(self._live_keys())
 
     def _live_keys(self) -> dict[bytes, int]:

@@ -62,9 +62,7 @@ def read_slices(keyspace: Keyspace, req: RangeRequest, current: int, budget: int
 
 def range_size(keyspace: Keyspace, req: RangeRequest) -> int:
     """About how many keys and changes an answer touches: what tells a small range from one that needs slices."""
-    size = 0 if req.count_only else keyspace.index.count(req.key, req.range_end)
-    if 0 < req.limit < size and not _selects(req):
-        size = req.limit
+    size = 0 if req.count_only else _looked_at(req, keyspace.index.count(req.key, req.range_end))
     since = keyspace.revision - req.revision if 0 < req.revision < keyspace.revision and req.range_end else 0
     return size + since
 
@@ -79,14 +77,23 @@ def _resolve(keyspace: Keyspace, wanted: int, current: int) -> int:
 
 
 def _selects(req: RangeRequest) -> bool:
-    """Whether every key of the range has to be looked at to tell which ones are answered."""
-    return bool(
-        req.sort_target != RangeRequest.KEY
-        or req.min_mod_revision
-        or req.max_mod_revision
-        or req.min_create_revision
-        or req.max_create_revision
-    )
+    """Whether keys have to be looked into to tell which ones are answered, and in which order."""
+    return req.sort_target != RangeRequest.KEY or _filters(req)
+
+
+def _filters(req: RangeRequest) -> bool:
+    return bool(req.min_mod_revision or req.max_mod_revision or req.min_create_revision or req.max_create_revision)
+
+
+def _looked_at(req: RangeRequest, count: int) -> int:
+    """How many of the range's keys, from the first on, can be part of the answer.
+
+    With another sort target than KEY, but no order and no filter, etcd sorts only the first limit + 1 keys.
+    """
+    by_key = req.sort_target == RangeRequest.KEY
+    if req.limit <= 0 or _filters(req) or not (by_key or req.sort_order == RangeRequest.NONE):
+        return count
+    return min(count, req.limit if by_key else req.limit + 1)
 
 
 def _read_one(keyspace: Keyspace, req: RangeRequest, revision: int, current: int) -> RangeResult:
@@ -132,12 +139,12 @@ def _by_key(keyspace: Keyspace, view: PinnedView, req: RangeRequest, count: int,
 def _selected(keyspace: Keyspace, view: PinnedView, req: RangeRequest, count: int, budget: int) -> _Parts:
     """Filter and sort first, then cut; only what is left is read."""
     rows: list[tuple[int | bytes, Pair]] = []
-    key = req.key
-    for done in range(0, count, budget):
-        pairs = list(islice(view.pairs(key, req.range_end), min(budget, count - done)))
+    key, wanted = req.key, _looked_at(req, count)
+    for done in range(0, wanted, budget):
+        pairs = list(islice(view.pairs(key, req.range_end), min(budget, wanted - done)))
         rows += [(_sort_value(keyspace, req, pair), pair) for pair in pairs if _passes(keyspace, req, pair)]
         key = pairs[-1][0] + b"\0"
-        if done + budget < count:
+        if done + budget < wanted:
             yield [], None
             yield from _refreshed(view, budget)
     rows.sort(key=_first, reverse=req.sort_order == RangeRequest.DESCEND)

@@ -131,6 +131,9 @@ class Model:
         count = len(rows)
         if req.count_only:
             return ("range", now, [], False, count)
+        filters = (req.min_mod_revision, req.max_mod_revision, req.min_create_revision, req.max_create_revision)
+        if req.limit > 0 and req.sort_order == pb.RangeRequest.NONE and not any(filters):
+            rows = rows[: req.limit + 1]  # before it sorts: so does etcd
         rows = [row for row in rows if self._passes(req, row[1])]
         self._sort(req, rows)
         more = 0 < req.limit < len(rows)

@@ -152,7 +152,9 @@ def test_the_size_of_a_range_is_known_beforehand() -> None:
     store = filled(50)
     assert store.range_size(pb.RangeRequest(**EVERYTHING)) == 50
     assert store.range_size(pb.RangeRequest(**EVERYTHING, limit=7)) == 7
-    assert store.range_size(pb.RangeRequest(**EVERYTHING, limit=7, sort_target=4)) == 50
+    assert store.range_size(pb.RangeRequest(**EVERYTHING, limit=7, sort_target=4)) == 8
+    assert store.range_size(pb.RangeRequest(**EVERYTHING, limit=7, sort_target=4, sort_order=1)) == 50
+    assert store.range_size(pb.RangeRequest(**EVERYTHING, limit=7, min_mod_revision=4)) == 50
     assert store.range_size(pb.RangeRequest(**EVERYTHING, count_only=True)) == 0
     assert store.range_size(pb.RangeRequest(**EVERYTHING, count_only=True, revision=41)) == 10
     assert store.range_size(pb.RangeRequest(key=b"k0001")) == 1

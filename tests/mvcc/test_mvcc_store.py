@@ -111,8 +111,8 @@ def test_reload_after_the_tables_were_replaced() -> None:
 
 def test_keys_of_a_revoked_lease_go_in_one_revision_in_order() -> None:
     setup = Setup(9)
-    for key in (b"c", b"a", b"b", b"x"):
-        setup.store.put(pb.PutRequest(key=key, lease=9 if key != b"x" else 0))
+    for key, lease in ((b"c", 9), (b"a", 9), (b"b", 9), (b"bb", 0)):
+        setup.store.put(pb.PutRequest(key=key, lease=lease))
     result = setup.store.delete_keys([b"c", b"a", b"gone", b"b", b"a"])
     assert plain(result) == ("delete", 6, 3, [])
     main, events = setup.sink.published[-1]
@@ -121,6 +121,7 @@ def test_keys_of_a_revoked_lease_go_in_one_revision_in_order() -> None:
         [(DELETE, b"a"), (DELETE, b"b"), (DELETE, b"c")],
     )
     assert setup.leases.keys == {9: set()}
+    assert [kv.key for kv in get(setup.store, b"\0", range_end=b"\0")] == [b"bb"]
     assert plain(setup.store.delete_keys([b"gone"])) == ("delete", 6, 0, [])
     assert len(setup.sink.published) == 5
 
@@ -230,9 +231,11 @@ def test_a_put_that_keeps_the_value_behind_a_delete_from_key_on_is_refused() -> 
     setup.store.put(pb.PutRequest(key=b"b", value=b"v"))
     req = txn(pb.DeleteRangeRequest(key=b"a", range_end=b"\0"), pb.PutRequest(key=b"b", ignore_value=True))
     setup.store.check_txn(req)
+    before = setup.tables.dump()
     with pytest.raises(EtcdError, match="key not found"):
         setup.store.txn(req)
-    assert setup.store.revision == 2
+    assert setup.tables.dump() == before
+    assert get(setup.store, b"b")[0].value == b"v"
 
 
 def test_ignore_value_and_ignore_lease_keep_what_was_there() -> None:
@@ -279,6 +282,38 @@ def test_meta_holds_named_integers() -> None:
     again = Meta(setup.tables)
     assert again.applied == (1 << 62, 7)
     assert (again.get(b"anything"), again.get(b"other"), again.get(b"other", 3)) == (-5, 0, 3)
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        ({"min_mod_revision": 4}, [b"a", b"c"]),
+        ({"min_mod_revision": 5}, [b"a"]),
+        ({"max_mod_revision": 4}, [b"b", b"c"]),
+        ({"max_mod_revision": 3}, [b"b"]),
+        ({"min_create_revision": 3}, [b"b", b"c"]),
+        ({"min_create_revision": 4}, [b"c"]),
+        ({"max_create_revision": 3}, [b"a", b"b"]),
+        ({"max_create_revision": 2}, [b"a"]),
+        ({"max_mod_revision": -1}, []),
+        ({"min_create_revision": -1}, [b"a", b"b", b"c"]),
+        ({"min_mod_revision": 3, "limit": 2, "sort_order": 2}, [b"c", b"b"]),
+        ({"sort_target": 3, "sort_order": 2, "limit": 1}, [b"a"]),
+        ({"sort_target": 3, "limit": 1}, [b"b"]),
+        ({"sort_target": 2, "sort_order": 2, "limit": 1}, [b"c"]),
+        ({"sort_target": 1, "sort_order": 2, "limit": 1}, [b"a"]),
+        ({"sort_target": 4, "sort_order": 1}, [b"c", b"b", b"a"]),
+        ({"sort_target": 4, "limit": 1}, [b"b"]),  # of the first two keys only: no order is asked for
+    ],
+)
+def test_filters_and_orders(options: dict, found: list[bytes]) -> None:
+    store = Setup().store
+    for key, value in ((b"a", b""), (b"b", b"2"), (b"c", b"1"), (b"a", b"3")):
+        store.put(pb.PutRequest(key=key, value=value))
+    result = store.range(pb.RangeRequest(key=b"a", range_end=b"z", **options))
+    assert [pb.KeyValue.FromString(kv).key for kv in result.kvs] == found
+    assert result.count == 3
+    assert result.more == ("limit" in options)
 
 
 def test_previous_values_of_events() -> None:

@@ -42,7 +42,8 @@ def test_no_other_key_stands_among_a_keys_versions(key: bytes, other: bytes, rev
     stranger = version_key(other, revision)
     prefix = version_prefix(key)
     inside = prefix + bytes(12) <= stranger < prefix + b"\xff" * 12
-    if key != other and len(stranger) == len(prefix) + 12:
+    whole = len(key) < LONGEST_PLAIN // 2  # longer ones end in a digest, which nobody can foresee
+    if key != other and (whole or len(stranger) == len(prefix) + 12):
         assert not inside
 
 
