@@ -60,6 +60,8 @@ cli = LazyGroup(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; ends the process with etcdctl's exit codes."""
+    # gRPC's own remarks on connections that come and go; what matters of them is in our errors.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         code = cli.main(args=arguments, prog_name="fluyt", standalone_mode=False)
     except exits.CommandError as problem:

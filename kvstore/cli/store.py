@@ -67,6 +67,13 @@ _FLAGS: list[tuple[str, dict[str, Any], str]] = [
         {**BOOL, "default": "false"},
         "UNSAFE: do not wait for the disk. Acknowledged writes can be lost.",
     ),
+    (
+        "auth-token",
+        {"default": "simple"},
+        "Tokens of users: simple, or jwt,sign-method=M,priv-key=FILE,pub-key=FILE,ttl=DURATION.",
+    ),
+    ("auth-token-ttl", {"default": 300, "type": click.IntRange(min=0)}, "Seconds that a simple token lives unused."),
+    ("bcrypt-cost", {"default": 10, "type": int}, "Cost of hashing a password: 4 to 31, each doubling the work."),
     ("log-level", {"default": "info"}, "debug, info, warn, error."),
     ("logger", {"default": "zap"}, "Accepted for etcd's sake; there is one logger."),
 ]
@@ -146,6 +153,9 @@ def _config(flags: dict[str, Any]) -> Config:
         ),
         pre_vote=flags["pre_vote"],
         unsafe_no_fsync=flags["unsafe_no_fsync"],
+        auth_token=flags["auth_token"],
+        auth_token_ttl=flags["auth_token_ttl"],
+        bcrypt_cost=flags["bcrypt_cost"],
         log_level=flags["log_level"],
     )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, TextIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import click
 
@@ -113,11 +113,11 @@ _OPERATIONS: dict[str, tuple[click.Command, Callable[[Any, Any], pb.RequestOp]]]
 }
 
 
-def read_block(source: TextIO, parse: Callable[[str], T]) -> list[T]:
+def read_block(source: BinaryIO, parse: Callable[[str], T]) -> list[T]:
     """The lines up to an empty one, parsed. CommandError when the input ends before."""
     parsed: list[T] = []
     while True:
-        line = source.readline()
+        line = source.readline().decode("utf-8", "surrogateescape")
         if not line.endswith("\n"):
             raise CommandError("EOF", INVALID_INPUT)
         if not line.strip():
@@ -125,7 +125,7 @@ def read_block(source: TextIO, parse: Callable[[str], T]) -> list[T]:
         parsed.append(parse(line.strip()))
 
 
-def read_txn(source: TextIO, prompt: Callable[[str], None]) -> pb.TxnRequest:
+def read_txn(source: BinaryIO, prompt: Callable[[str], None]) -> pb.TxnRequest:
     """A whole transaction; prompt is called before each block."""
     prompt("compares:")
     compares: Sequence[pb.Compare] = read_block(source, parse_compare)
@@ -152,6 +152,5 @@ async def txn(console: Console, arguments: tuple[str, ...], interactive: bool) -
     """
     if arguments:
         raise bad_args("txn command does not accept argument")
-    with open(sys.stdin.fileno(), encoding="utf-8", errors="surrogateescape", closefd=False) as source:
-        request = read_txn(source, lambda line: click.echo(line) if interactive else None)
+    request = read_txn(sys.stdin.buffer, lambda line: click.echo(line) if interactive else None)
     console.printer.txn(await console.client.send_txn(request))

@@ -1,0 +1,57 @@
+"""Stores for the client's tests: ours and a real etcd, by the same names.
+
+FLUYT_CLIENT_STORES (comma-separated kinds) narrows which stores the tests run against.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+import pytest
+from harness.binaries import Kind
+from harness.cluster import Cluster
+from harness.require import require
+
+from kvstore.client import Client
+
+STORES = os.environ.get("FLUYT_CLIENT_STORES", "fluyt,etcd-3.5").split(",")
+
+
+@pytest.fixture(scope="session", params=STORES)
+def kind(request: pytest.FixtureRequest) -> Kind:
+    """Each kind of store in turn."""
+    return cast(Kind, request.param)
+
+
+@pytest.fixture(scope="session")
+def store(kind: Kind) -> Iterator[Cluster]:
+    """One member that lives as long as its tests: nobody stops it."""
+    require(kind)
+    with Cluster(kind, members=1) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def client(store: Cluster) -> Iterator[Client]:
+    """A blocking client of the store."""
+    with Client(store.endpoints) as made:
+        yield made
+
+
+@pytest.fixture
+def name() -> str:
+    """A prefix that no other test uses."""
+    return f"t-{uuid.uuid4().hex}/"
+
+
+@pytest.fixture
+def new_store(kind: Kind, new_cluster: Callable[..., Cluster]) -> Callable[..., Cluster]:
+    """Starts stores of the kind under test that a test may break: new_store(members=3)."""
+
+    def make(**options: Any) -> Cluster:
+        return new_cluster(kind, **options)
+
+    return make

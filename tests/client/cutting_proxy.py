@@ -1,0 +1,77 @@
+"""A TCP proxy that can cut a connection after a request went through and before its answer comes back."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from types import TracebackType
+from typing import Self
+
+
+class CuttingProxy:
+    """Forwards bytes between clients and one target. arm(): the next answer is swallowed and its connection cut."""
+
+    def __init__(self, target: str) -> None:
+        host, _, port = target.rpartition(":")
+        self._target = (host, int(port))
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._armed = threading.Event()
+        self._sockets: list[socket.socket] = []
+        self.cuts = 0
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+        self._thread.start()
+
+    @property
+    def endpoint(self) -> str:
+        """host:port for clients."""
+        return f"127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def arm(self) -> None:
+        """Cut the connection of the next request once the target has begun to answer it."""
+        self._armed.set()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                server = socket.create_connection(self._target)
+                self._sockets += [client, server]
+                asked = threading.Event()
+                for pump, pair in ((self._requests, (client, server)), (self._answers, (server, client))):
+                    threading.Thread(target=pump, args=(*pair, asked), daemon=True).start()
+
+    def _requests(self, source: socket.socket, sink: socket.socket, asked: threading.Event) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 16):
+                # Set before it is passed on: the answer may be faster than this thread.
+                if self._armed.is_set():
+                    asked.set()
+                sink.sendall(data)
+        _close(source, sink)
+
+    def _answers(self, source: socket.socket, sink: socket.socket, asked: threading.Event) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 16):
+                if self._armed.is_set() and asked.is_set():
+                    self._armed.clear()
+                    self.cuts += 1
+                    break
+                sink.sendall(data)
+        _close(source, sink)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._listener.close()
+        _close(*self._sockets)
+
+
+def _close(*sockets: socket.socket) -> None:
+    for each in sockets:
+        with contextlib.suppress(OSError):
+            each.shutdown(socket.SHUT_RDWR)
+        each.close()

@@ -1,0 +1,95 @@
+"""Elections: one leader, its values, its succession."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from harness.cluster import Cluster
+
+from kvstore.client import Client, LeaseLost, NoElectionLeader, connect, put
+
+
+def test_campaign_proclaim_resign(client: Client, name: str) -> None:
+    with client.election(name, ttl=5) as election:
+        with pytest.raises(NoElectionLeader):
+            election.leader()
+        with pytest.raises(LeaseLost):
+            election.proclaim("not yet")
+        election.campaign("one")
+        assert election.is_leader
+        assert (election.leader().value, election.leader().key) == (b"one", election.key)
+        election.proclaim("two")
+        assert election.leader().value == b"two"
+        assert election.leader().create_revision == election.token
+        fence = election.fenced()
+        assert client.txn().when(fence).then(put(name + "x")).commit().succeeded
+        election.resign()
+        assert not election.is_leader
+        assert not client.txn().when(fence).then(put(name + "x")).commit().succeeded
+        election.campaign("again")
+        assert election.leader().value == b"again"
+    with pytest.raises(NoElectionLeader):
+        client.election(name).leader()
+
+
+def test_candidates_follow_each_other_in_order(store: Cluster, name: str) -> None:
+    async def run() -> list[str]:
+        led: list[str] = []
+        async with connect(store.endpoints) as client:
+
+            async def stand(who: str) -> None:
+                async with client.election(name, ttl=10) as election:
+                    await election.campaign(who)
+                    led.append(who)
+
+            async with client.election(name, ttl=10) as first:
+                await first.campaign("first")
+                candidates = []
+                for count, who in enumerate("abcd", start=2):
+                    candidates.append(asyncio.create_task(stand(who)))
+                    while (await client.get_prefix(name + "/")).count < count:
+                        await asyncio.sleep(0.01)
+                assert led == []
+            await asyncio.gather(*candidates)
+        return led
+
+    assert asyncio.run(run()) == ["a", "b", "c", "d"]
+
+
+def test_observers_see_every_leader(store: Cluster, name: str) -> None:
+    async def run() -> list[bytes]:
+        seen: list[bytes] = []
+        async with connect(store.endpoints) as client:
+
+            async def observe() -> None:
+                async for answer in client.election(name).observe():
+                    seen.append(answer.kvs[0].value)
+
+            async def until(value: bytes) -> None:
+                while not seen or seen[-1] != value:
+                    await asyncio.sleep(0.01)
+
+            observer = asyncio.create_task(observe())
+            for who in (b"one", b"two"):
+                async with client.election(name, ttl=10) as election:
+                    await election.campaign(who)
+                    await asyncio.wait_for(until(who), 10)
+                    await election.proclaim(who + b"!")
+                    await asyncio.wait_for(until(who + b"!"), 10)
+            observer.cancel()
+            await asyncio.gather(observer, return_exceptions=True)
+        return seen
+
+    assert asyncio.run(run()) == [b"one", b"one!", b"two", b"two!"]
+
+
+def test_a_leader_whose_lease_is_gone_knows(client: Client, name: str) -> None:
+    with client.session(ttl=3) as session:
+        election = client.election(name, session=session)
+        election.campaign("v")
+        client.leases.revoke(session.lease_id)
+        election.wait_lost()
+        assert not election.is_leader
+        with pytest.raises(LeaseLost):
+            election.proclaim("v2")
