@@ -20,11 +20,14 @@ from collections.abc import Callable, Iterable
 
 from kvstore.mvcc.types import EventSource, StoredEvent
 from kvstore.mvcc.watch_group import GroupSet, Interest, Watcher, WatcherSink
+from kvstore.mvcc.watch_recent import RecentEvents
 from kvstore.mvcc.watch_walk import Walk
 
 # Bytes that a sink may have waiting before it counts as slow, and that one response or slice may hold.
 BUFFER_BOUND = 1 << 20
 SLICE_BYTES = 1 << 19
+# Bytes of published events that are kept for those who are a little behind.
+RECENT_BYTES = 4 << 20
 # Watchers whose next revisions are this close share a walk.
 WALK_SPAN = 10_000
 
@@ -37,17 +40,23 @@ class WatchHub:
     """All watchers of one member; the EventSink of its store."""
 
     def __init__(
-        self, source: EventSource | None = None, buffer_bound: int = BUFFER_BOUND, slice_bytes: int = SLICE_BYTES
+        self,
+        source: EventSource | None = None,
+        buffer_bound: int = BUFFER_BOUND,
+        slice_bytes: int = SLICE_BYTES,
+        recent_bytes: int = RECENT_BYTES,
     ) -> None:
         """source: may come later, by bind. buffer_bound: bytes a sink may have waiting.
 
-        slice_bytes: bytes of history or of pending events at a time.
+        slice_bytes: bytes of history or of pending events at a time. recent_bytes: published events kept in memory.
         """
         if source is not None:
             self.bind(source)
         self._bound = buffer_bound
         self._slice_bytes = slice_bytes
         self._synced = GroupSet()
+        self._alive = 0  # watchers that have not ended
+        self._recent = RecentEvents(recent_bytes)
         self._published = 0  # every synced watcher was offered everything up to here
         self._ready: dict[Watcher, None] = {}
         self._parked: dict[WatcherSink, dict[Watcher, None]] = {}
@@ -89,6 +98,7 @@ class WatchHub:
         watcher = Watcher(sink, id, Interest(key, end, frozenset(filters), prev_kv), start_revision, next)
         watcher.fragment = fragment
         watcher.progress = progress
+        self._alive += 1
         if synced:
             self._sync(watcher)
         else:
@@ -97,7 +107,10 @@ class WatchHub:
 
     def cancel(self, watcher: Watcher) -> None:
         """End a watch; nothing is delivered any more. It may have ended already."""
+        if watcher.done:
+            return
         watcher.done = True
+        self._alive -= 1
         if watcher.group is not None:
             watcher.group.owner.discard(watcher)
         self._ready.pop(watcher, None)
@@ -114,11 +127,12 @@ class WatchHub:
     # ---- the present
 
     def publish(self, main: int, events: list[StoredEvent]) -> None:
-        """The store's new events, all of one revision. Hot: next to nothing without synced watchers."""
-        synced = self._synced
-        if not synced.groups:
+        """The store's new events, all of one revision. Hot: next to nothing without watchers."""
+        if not self._alive:
             return
         self._published = main
+        self._recent.add(main, events)
+        synced = self._synced
         if synced.collect(events) or self._owed:
             if synced.size > self._slice_bytes:
                 self.flush()
@@ -211,7 +225,7 @@ class WatchHub:
     @property
     def watcher_count(self) -> int:
         """Watches that have not ended."""
-        return sum(len(group.watchers) for group in self._synced.groups.values()) + self.slow_count
+        return self._alive
 
     @property
     def slow_count(self) -> int:
@@ -260,11 +274,11 @@ class WatchHub:
                 self._sync(watcher)
             else:
                 if together and watcher.next > together[0].next + WALK_SPAN:
-                    self._walks.append(Walk(self._source, together))
+                    self._walks.append(Walk(self._source, self._recent, together))
                     together = []
                 together.append(watcher)
         if together:
-            self._walks.append(Walk(self._source, together))
+            self._walks.append(Walk(self._source, self._recent, together))
 
     def _expel_compacted(self, walk: Walk) -> None:
         compacted = self._source.compacted_revision
@@ -278,6 +292,7 @@ class WatchHub:
 
     def _end_compacted(self, watcher: Watcher, compacted: int) -> None:
         watcher.done = True
+        self._alive -= 1
         watcher.sink.compacted(watcher, compacted)
 
     def _join(self, walk: Walk) -> None:

@@ -13,14 +13,16 @@ from collections.abc import Callable
 from kvstore.invariant import invariant
 from kvstore.mvcc.types import EventSource, StoredEvent
 from kvstore.mvcc.watch_group import GroupSet, Watcher
+from kvstore.mvcc.watch_recent import RecentEvents
 
 
 class Walk:
     """A set of watchers on their way through history."""
 
-    def __init__(self, source: EventSource, watchers: list[Watcher]) -> None:
-        """watchers: sorted by `next`."""
+    def __init__(self, source: EventSource, recent: RecentEvents, watchers: list[Watcher]) -> None:
+        """recent: read instead of the source where it can be. watchers: sorted by `next`."""
         self._source = source
+        self._recent = recent
         self.set = GroupSet()
         self.position = watchers[0].next
         for watcher in watchers:
@@ -52,7 +54,7 @@ class Walk:
         read = 0
         if last >= current:
             return found, current
-        for event in self._source.events(self.position, current):
+        for event in self._recent.since(self.position, current) or self._source.events(self.position, current):
             main = event.revision >> 32
             if main != last:
                 invariant(main > last, "history is not in order")

@@ -29,7 +29,7 @@ class Watches(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.history = ListHistory()
-        self.hub = WatchHub(self.history, buffer_bound=BOUND, slice_bytes=300)
+        self.hub = WatchHub(self.history, buffer_bound=BOUND, slice_bytes=300, recent_bytes=150)
         self.sinks = [Recorder(BOUND) for _ in range(3)]
         self.watchers: list[tuple[Watcher, int]] = []  # and the first revision it is owed
         self.by_sink: list[dict[int, Watcher]] = [{}, {}, {}]
