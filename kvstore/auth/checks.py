@@ -54,9 +54,12 @@ class Checks:
             self._write_all(self._of(identity), keys)
 
     def lease_read(self, identity: Identity | None, lease: int) -> None:
-        """May they see the names of the lease's keys?"""
-        for key in self._leases.keys(lease) if self._store.enabled else []:
-            _read(self._of(identity), key, _NOTHING)
+        """May they see the names of the lease's keys? Root may, as in lease_write."""
+        keys = self._leases.keys(lease) if self._store.enabled else []
+        if keys and not self._is_root(identity):
+            user = self._of(identity)
+            for key in keys:
+                _read(user, key, _NOTHING)
 
     def _is_root(self, identity: Identity | None) -> bool:
         found = self._store.permissions(identity.user) if identity is not None else None

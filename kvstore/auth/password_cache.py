@@ -1,9 +1,9 @@
 """Passwords that were found right, so that bcrypt (tens of milliseconds by design) is asked once and not each time.
 
 What is kept is no password and no hash of one: an HMAC under a key that only this process has, over the user's name,
-the stored bcrypt hash and the password. So a user's new password, or a user who was deleted and added again, has another
-entry, and no old one can be taken for it; the rest is forgotten by age. Wrong passwords are not kept: they cost bcrypt
-each time, in a thread.
+the stored bcrypt hash and the password. So a user's new password, or a user who was deleted and added again, has
+another entry, and no old one can be taken for it; the rest is forgotten by age. Wrong passwords are not kept: they cost
+bcrypt each time, in a thread.
 """
 
 from __future__ import annotations

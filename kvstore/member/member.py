@@ -24,6 +24,7 @@ from kvstore.member.duties import Duties
 from kvstore.member.header import Headers
 from kvstore.member.histogram import BATCH_SIZES, DISK_SECONDS, LAG_SECONDS, Histogram
 from kvstore.member.leader_calls import LeaderCalls
+from kvstore.member.passwords import Passwords
 from kvstore.member.peers import PeerLinks
 from kvstore.member.proposals import Done, Proposal, ProposalQueue
 from kvstore.member.reads import ReadDone, ReadQueue
@@ -83,6 +84,7 @@ class Member:
         self.committer.sync_observer = self.commit_seconds.observe
         self._transfer = SnapshotTransfer(self, opened)
         self.leader_calls = LeaderCalls(self)
+        self.passwords = Passwords(config.bcrypt_cost)
         self.duties = Duties(self)
         self._timers: list[asyncio.TimerHandle] = []
 
@@ -122,6 +124,7 @@ class Member:
             done(error("STOPPED"))
         self.links.close()
         self.leader_calls.close()
+        self.passwords.close()
         self.committer.stop()
 
     async def _hand_over(self) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from kvstore.member.member import Member
 from kvstore.services import cluster, health, http
+from kvstore.services.access import guard
+from kvstore.services.auth import AuthService
 from kvstore.services.kv import KvService
 from kvstore.services.lease import LeaseService
 from kvstore.services.maintenance import MaintenanceService
@@ -17,6 +19,8 @@ def register_all(server: GrpcServer, member: Member) -> None:
     WatchService(member).register(server)
     LeaseService(member).register(server)
     MaintenanceService(member).register(server)
+    AuthService(member).register(server)
     cluster.register(server, member)
     health.register(server, member)
+    guard(server, member)
     http.register(server, member)

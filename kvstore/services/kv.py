@@ -19,6 +19,7 @@ from kvstore.member.requests import RequestKind
 from kvstore.mvcc.results import RangeResult
 from kvstore.mvcc.txn_check import check_range, check_txn
 from kvstore.pb import etcd_pb2 as pb
+from kvstore.services.access import identify
 from kvstore.services.encode import delete_response, put_response, range_parts, txn_response
 from kvstore.services.guard import check_leader, parse, refuse_learner
 from kvstore.wire.grpc.call import Call
@@ -64,7 +65,7 @@ class KvService:
             raise error("LEASE_PROVIDED")
         self._check(call, message)
         self._member.check_space(len(message))
-        self._member.propose(RequestKind.PUT, message, request, partial(self._put_done, call))
+        self._member.propose(RequestKind.PUT, message, request, partial(self._put_done, call), call.user)
 
     def _put_done(self, call: Call, result: Any, problem: EtcdError | None) -> None:
         if problem is not None:
@@ -87,7 +88,7 @@ class KvService:
             else:
                 call.reply(delete_response(self._member.header_field(result.revision), result))
 
-        self._member.propose(RequestKind.DELETE_RANGE, message, request, done)
+        self._member.propose(RequestKind.DELETE_RANGE, message, request, done, call.user)
 
     def txn(self, call: Call, message: bytes) -> None:
         """Txn; one that only reads does not enter the log."""
@@ -103,13 +104,15 @@ class KvService:
             return
         self._check(call, message)
         self._member.check_space(len(message))
-        self._member.propose(RequestKind.TXN, message, request, partial(self._txn_done, call))
+        self._member.propose(RequestKind.TXN, message, request, partial(self._txn_done, call), call.user)
 
     def _read_txn(self, call: Call, request: pb.TxnRequest, problem: EtcdError | None) -> None:
         if problem is not None:
             call.fail(problem.code, problem.message)
             return
         try:
+            if self._member.auth.enabled:
+                self._member.checks.txn(identify(self._member, call), request)
             self._txn_done(call, self._member.store.txn(request), None)
         except EtcdError as refused:
             call.fail(refused.code, refused.message)
@@ -167,9 +170,13 @@ class KvService:
             call.fail(problem.code, problem.message)
             return
         store = self._member.store
+        revision = 0
         try:
+            if self._member.auth.enabled:
+                self._member.checks.read(identify(self._member, call), request.key, request.range_end)
+                revision = self._member.auth.revision
             if request.range_end and store.range_size(request) > SLICE_KEYS:
-                self._gather(call, store.range_slices(request, SLICE_KEYS), [])
+                self._gather(call, store.range_slices(request, SLICE_KEYS), [], revision)
                 return
             result = store.range(request)
         except EtcdError as refused:
@@ -178,19 +185,29 @@ class KvService:
         self._answer(call, result)
 
     def _gather(
-        self, call: Call, slices: Iterator[RangeResult], kvs: list[bytes], last: RangeResult | None = None
+        self,
+        call: Call,
+        slices: Iterator[RangeResult],
+        kvs: list[bytes],
+        auth_revision: int,
+        last: RangeResult | None = None,
     ) -> None:
-        """One slice, then a turn for everybody else; gRPC wants the length of the answer before it."""
+        """One slice, then a turn for everybody else; gRPC wants the length of the answer before it.
+
+        auth_revision: at which the read was permitted; 0 while auth is off.
+        """
         if call.closed:
             return
         try:
+            if auth_revision and auth_revision != self._member.auth.revision:
+                raise error("AUTH_OLD_REVISION")
             result = next(slices, None)
         except EtcdError as refused:
             call.fail(refused.code, refused.message)
             return
         if result is not None:
             kvs += result.kvs
-            self._member.loop.call_soon(self._gather, call, slices, kvs, result)
+            self._member.loop.call_soon(self._gather, call, slices, kvs, auth_revision, result)
         elif last is not None:
             last.kvs = kvs
             self._answer(call, last)

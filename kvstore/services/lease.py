@@ -16,6 +16,7 @@ from kvstore.errors import EtcdError, error
 from kvstore.member.requests import RequestKind
 from kvstore.mvcc.lease import MAX_TTL
 from kvstore.pb import etcd_pb2 as pb
+from kvstore.services.access import identify, require_user
 from kvstore.services.guard import check_leader, parse, refuse_learner
 from kvstore.services.leader_guard import LeaderGuard
 
@@ -73,7 +74,7 @@ class LeaseService:
             else:
                 self._reply(call, pb.LeaseGrantResponse(ID=request.ID, TTL=ttl))
 
-        self.member.propose(RequestKind.LEASE_GRANT, message, request, done)
+        self.member.propose(RequestKind.LEASE_GRANT, message, request, done, call.user)
 
     def revoke(self, call: Call, message: bytes) -> None:
         """LeaseRevoke; the lease's keys go with it."""
@@ -86,7 +87,7 @@ class LeaseService:
             else:
                 call.reply(self.member.header_field(revision))
 
-        self.member.propose(RequestKind.LEASE_REVOKE, message, request, done)
+        self.member.propose(RequestKind.LEASE_REVOKE, message, request, done, call.user)
 
     # ---- questions
 
@@ -116,6 +117,12 @@ class LeaseService:
             return
         left, granted = times
         keys = self.member.lessor.keys(request.ID) if request.keys else []
+        try:
+            if keys:
+                self.member.checks.lease_read(identify(self.member, call), request.ID)
+        except EtcdError as refused:
+            call.fail(refused.code, refused.message)
+            return
         self._reply(call, pb.LeaseTimeToLiveResponse(ID=request.ID, TTL=left, grantedTTL=granted, keys=keys))
 
     def leases(self, call: Call, message: bytes) -> None:
@@ -127,10 +134,23 @@ class LeaseService:
             if problem is not None:
                 call.fail(problem.code, problem.message)
                 return
-            found = [pb.LeaseStatus(ID=id) for id in self.member.lessor.leases()]
-            self._reply(call, pb.LeaseLeasesResponse(leases=found))
+            try:
+                found = self._visible_leases(call)
+            except EtcdError as refused:
+                call.fail(refused.code, refused.message)
+                return
+            self._reply(call, pb.LeaseLeasesResponse(leases=[pb.LeaseStatus(ID=id) for id in found]))
 
         self.member.linearizable(done)
+
+    def _visible_leases(self, call: Call) -> list[int]:
+        """Every lease, for who may read all keys that hang on leases. Raises what the checks raise."""
+        found = self.member.lessor.leases()
+        if self.member.auth.enabled:
+            identity = require_user(self.member, call)
+            for lease in found:
+                self.member.checks.lease_read(identity, lease)
+        return found
 
     def keep_alive(self, call: Call) -> KeepAliveStream:
         """LeaseKeepAlive. Raises NO_LEADER, NOT_SUPPORTED_FOR_LEARNER."""
@@ -161,6 +181,8 @@ class KeepAliveStream:
         request = parse(pb.LeaseKeepAliveRequest, data)
         if len(self._waiting) >= MAX_RENEWALS or self._call.buffered > BUFFER_BOUND:
             raise error("TOO_MANY_REQUESTS")
+        if self._member.auth.enabled:
+            self._member.checks.lease_write(require_user(self._member, self._call), request.ID)
         # The header's revision is one at which the lease was alive for sure: that before the renewal.
         renewal = _Renewal(request.ID, self._member.header_field(self._member.store.revision))
         self._waiting.append(renewal)

@@ -14,6 +14,7 @@ from kvstore.member.member import Member
 from kvstore.member.requests import RequestKind
 from kvstore.mvcc.results import HashResult
 from kvstore.pb import etcd_pb2 as pb
+from kvstore.services.access import require_root, require_user
 from kvstore.services.guard import check_leader, parse
 from kvstore.version import ETCD_CLUSTER_VERSION, ETCD_VERSION
 from kvstore.wire.grpc.call import Call
@@ -79,6 +80,10 @@ class MaintenanceService:
             else:
                 call.reply(pb.AlarmResponse(header=self._header(), alarms=result).SerializeToString())
 
+        if request.action == pb.AlarmRequest.GET:
+            require_user(self._member, call)
+        else:
+            require_root(self._member, call)
         if request.action == pb.AlarmRequest.GET:
             done(self._member.alarms.apply(request), None)
         else:

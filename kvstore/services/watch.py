@@ -13,12 +13,13 @@ from collections.abc import Callable, Sequence
 from random import random
 from typing import TYPE_CHECKING
 
-from kvstore.errors import error
+from kvstore.errors import Code, EtcdError, error
 from kvstore.mvcc.types import DELETE, PUT
 from kvstore.mvcc.watch import WatchRefused
 from kvstore.mvcc.watch_batch import Batch
 from kvstore.mvcc.watch_group import Watcher
 from kvstore.pb import etcd_pb2 as pb
+from kvstore.services.access import identify
 from kvstore.services.guard import parse
 from kvstore.services.leader_guard import LeaderGuard
 from kvstore.services.watch_pump import WatchPump
@@ -41,6 +42,12 @@ CONTROL_BOUND = 16 << 20
 SHARED = 4096
 
 _FRAGMENT = b"\x38\x01"
+# The codes that a check may end with, as grpc-go spells them.
+_CODES = {
+    Code.INVALID_ARGUMENT: "InvalidArgument",
+    Code.PERMISSION_DENIED: "PermissionDenied",
+    Code.UNAUTHENTICATED: "Unauthenticated",
+}
 # WatchCreateRequest.FilterType → event type that it leaves out.
 _FILTERS = {pb.WatchCreateRequest.NOPUT: PUT, pb.WatchCreateRequest.NODELETE: DELETE}
 
@@ -163,6 +170,9 @@ class WatchStream:
         if request.start_revision < 0:
             self._refuse(error("COMPACTED").message)
             return
+        if self._member.auth.enabled and (problem := self._forbidden(request)):
+            self._refuse(problem)
+            return
         try:
             id = self._choose_id(request.watch_id)
             watcher = self._watch(id, request)
@@ -174,6 +184,15 @@ class WatchStream:
         self._respond(pb.WatchResponse(watch_id=id, created=True))
         if watcher.progress and self._ticker is None:
             self._ticker = self._service.tick_later(self._tick)
+
+    def _forbidden(self, request: pb.WatchCreateRequest) -> str:
+        """Why the client may not watch these keys, in the words of etcd's cancel_reason; empty if it may."""
+        try:
+            identity = identify(self._member, self._call)
+            self._member.checks.read(identity, request.key or b"\0", request.range_end)
+        except EtcdError as problem:
+            return f"rpc error: code = {_CODES[problem.code]} desc = {problem.message}"
+        return ""
 
     def _watch(self, id: int, request: pb.WatchCreateRequest) -> Watcher:
         return self._hub.watch(

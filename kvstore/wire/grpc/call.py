@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from struct import Struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kvstore.errors import Code, EtcdError
 from kvstore.wire.grpc import status
@@ -40,6 +40,8 @@ class Call(Stream):
     connection: ServerConnection
 
     closed = False
+    # Left to the layer above: whom it found the call to come from.
+    user: Any = None
     # A unary call of which no DATA came yet.
     fresh = True
     on_closed: Callable[[], None] | None = None
@@ -64,6 +66,11 @@ class Call(Stream):
     def peer(self) -> str:
         """The client's address, host:port."""
         return self.connection.peer
+
+    @property
+    def common_name(self) -> str:
+        """The common name in the client's verified certificate; empty without one."""
+        return self.connection.common_name
 
     @property
     def metadata(self) -> Mapping[str, str]:

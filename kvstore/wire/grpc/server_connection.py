@@ -42,6 +42,8 @@ class ServerConnection(Connection):
     """
 
     is_server = True
+    # The common name in the client's certificate, once it was verified.
+    common_name = ""
 
     def __init__(
         self,
