@@ -3,7 +3,7 @@
 The machine may also stop at any fsync, rename or unlink: that call raises Stop and does not happen.
 While it watches, every fsync of a file or of the directory is remembered. `crash` then builds a directory as the disk
 may hold it: of every file what was synced and any of the sectors written since; each name as it was synced or as it is.
-Descriptors of all files that were synced are kept, so that an inode number never means two files.
+Descriptors of all files that were or whose names were synced are kept, so that an inode number never means two files.
 """
 
 from __future__ import annotations
@@ -65,10 +65,15 @@ class PowerLoss:
         if os.path.isdir(f"/proc/self/fd/{fd}"):
             if os.path.realpath(f"/proc/self/fd/{fd}") == str(self.directory.resolve()):
                 self._names = self._present()
+                for name, inode in self._names.items():
+                    self._keep(inode, self.directory / name)
             return
-        if found.st_ino not in self._kept:
-            self._kept[found.st_ino] = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY)
+        self._keep(found.st_ino, f"/proc/self/fd/{fd}")
         self._content[found.st_ino] = os.pread(self._kept[found.st_ino], found.st_size, 0)
+
+    def _keep(self, inode: int, path: Path | str) -> None:
+        if inode not in self._kept:
+            self._kept[inode] = os.open(path, os.O_RDONLY)
 
     def remember_all(self) -> None:
         """All that is there now is on the disk."""
