@@ -99,6 +99,11 @@ class MemoryLog:
         self.sync()
 
     @property
+    def durable_last(self) -> int:
+        """The last index that a crash would leave."""
+        return self._durable[1].index + len(self._durable[2])
+
+    @property
     def pending(self) -> int:
         """Writes that are not durable."""
         return len(self._pending)

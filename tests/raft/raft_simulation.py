@@ -328,6 +328,7 @@ class Simulation:
 
     def _apply(self, member: Member, entry: Entry) -> None:
         assert entry.index == member.applied + 1, "entries are applied in order and once"
+        assert entry.index <= member.log.durable_last, "an entry was applied that a crash could take away"
         member.applied = entry.index
         self._check_applied(member, entry)
         if entry.kind == EntryKind.CONF_CHANGE:

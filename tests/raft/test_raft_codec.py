@@ -1,0 +1,105 @@
+"""What travels and what is saved comes back as it was; what is no message is refused with ValueError."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kvstore.pb import raft_pb2 as pb
+from kvstore.raft import codec, types
+from kvstore.raft.types import (
+    ConfChange,
+    ConfChangeKind,
+    ConfChangeSingle,
+    ConfState,
+    Entry,
+    EntryKind,
+    HardState,
+    Message,
+    MessageKind,
+    SnapshotMeta,
+    Transition,
+)
+
+numbers = st.integers(0, (1 << 64) - 1)
+data = st.binary(max_size=64)
+members = st.lists(numbers, max_size=5).map(tuple)
+states = st.builds(ConfState, members, members, members, members, st.booleans())
+metas = st.builds(SnapshotMeta, numbers, numbers, states)
+entries = st.builds(Entry, numbers, numbers, st.sampled_from(EntryKind), data)
+messages = st.builds(
+    Message,
+    kind=st.sampled_from(MessageKind),
+    to=numbers,
+    from_=numbers,
+    term=numbers,
+    log_term=numbers,
+    index=numbers,
+    entries=st.lists(entries, max_size=4),
+    commit=numbers,
+    reject=st.booleans(),
+    reject_hint=numbers,
+    context=data,
+    snapshot=st.none() | metas,
+)
+singles = st.builds(ConfChangeSingle, st.sampled_from(ConfChangeKind), numbers)
+changes = st.builds(ConfChange, st.lists(singles, max_size=4).map(tuple), st.sampled_from(Transition), data)
+
+
+@settings(deadline=None)
+@given(st.lists(messages, max_size=4))
+def test_messages(sent: list[Message]) -> None:
+    assert codec.decode_frame(codec.encode_frame(sent)) == sent
+    for message in sent:
+        back = codec.decode_message(codec.encode_message(message))
+        assert back == message
+        assert isinstance(back.kind, MessageKind)
+
+
+@settings(deadline=None)
+@given(changes)
+def test_conf_changes(change: ConfChange) -> None:
+    assert codec.decode_conf_change(codec.encode_conf_change(change)) == change
+
+
+@settings(deadline=None)
+@given(states, metas, numbers)
+def test_states(state: ConfState, meta: SnapshotMeta, number: int) -> None:
+    assert codec.conf_state_from_pb(codec.conf_state_to_pb(state)) == state
+    assert codec.snapshot_meta_from_pb(codec.snapshot_meta_to_pb(meta)) == meta
+    hard = HardState(number, number // 2, number // 3)
+    assert codec.hard_state_from_pb(codec.hard_state_to_pb(hard)) == hard
+
+
+def test_the_empty_change_is_empty() -> None:
+    """That is what a leader writes to leave a joint configuration."""
+    assert codec.encode_conf_change(ConfChange()) == b""
+
+
+@pytest.mark.parametrize("decode", [codec.decode_message, codec.decode_frame, codec.decode_conf_change])
+def test_what_is_no_message_is_refused(decode: object) -> None:
+    assert callable(decode)
+    with pytest.raises(ValueError):
+        decode(b"\xff\xff\xff\xff")
+
+
+def test_a_kind_from_the_future_is_refused() -> None:
+    unknown = pb.Message()
+    unknown.ParseFromString(b"\x08\x63")  # kind: 99
+    with pytest.raises(ValueError):
+        codec.message_from_pb(unknown)
+
+
+@pytest.mark.parametrize("name", ["EntryKind", "MessageKind", "ConfChangeKind", "Transition"])
+def test_enums_are_those_of_the_wire(name: str) -> None:
+    ours, theirs = getattr(types, name), getattr(pb, name)
+    assert {kind.name: kind.value for kind in ours} == dict(theirs.items())
+
+
+@pytest.mark.parametrize(
+    "name", ["Entry", "HardState", "ConfState", "SnapshotMeta", "ConfChange", "ConfChangeSingle", "Message"]
+)
+def test_fields_are_those_of_the_wire(name: str) -> None:
+    ours = {field.rstrip("_") for field in getattr(types, name).__slots__}
+    assert ours == {field.name for field in getattr(pb, name).DESCRIPTOR.fields}

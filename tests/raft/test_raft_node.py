@@ -1,0 +1,299 @@
+"""What an owner may do with a RawNode, and what it is told when it cannot be done."""
+
+from __future__ import annotations
+
+import pytest
+from raft_alone import Alone, entries
+
+from kvstore.invariant import InvariantViolation
+from kvstore.raft.types import (
+    ConfChange,
+    ConfChangeKind,
+    ConfChangeSingle,
+    Entry,
+    EntryKind,
+    HardState,
+    Message,
+    MessageKind,
+    Role,
+    Transition,
+)
+
+APPEND, APPEND_REPLY, HEARTBEAT = MessageKind.APPEND, MessageKind.APPEND_REPLY, MessageKind.HEARTBEAT
+
+
+def add(member: int) -> ConfChange:
+    return ConfChange((ConfChangeSingle(ConfChangeKind.ADD_VOTER, member),))
+
+
+def acknowledge(alone: Alone, *peers: int) -> None:
+    for peer in peers:
+        alone.step(APPEND_REPLY, peer, index=alone.node.last_index)
+
+
+class TestReady:
+    def test_an_idle_member_has_none(self) -> None:
+        alone = Alone()
+        assert not alone.node.has_ready()
+
+    def test_a_commit_index_alone_does_not_wait_for_the_disk(self) -> None:
+        alone = Alone().elect()
+        alone.node.propose(b"x")
+        alone.drain()
+        alone.node.step(Message(APPEND_REPLY, 1, 2, alone.node.term, index=alone.node.last_index))
+        ready = alone.node.ready()
+        assert ready.hard_state is not None
+        assert ready.committed
+        assert not ready.must_sync
+
+    def test_a_committed_change_of_membership_does(self) -> None:
+        alone = Alone().elect()
+        alone.node.propose_conf_change(add(4))
+        alone.drain()
+        alone.node.step(Message(APPEND_REPLY, 1, 2, alone.node.term, index=alone.node.last_index))
+        assert alone.node.ready().must_sync
+
+    def test_readys_are_saved_in_order(self) -> None:
+        alone = Alone().elect()
+        readies = []
+        for data in (b"x", b"y"):
+            alone.node.propose(data)
+            readies.append(alone.node.ready())
+        alone.node.saved(readies[1])
+        with pytest.raises(InvariantViolation, match="in the order"):
+            alone.node.saved(readies[0])
+
+    def test_a_later_save_covers_an_earlier_one(self) -> None:
+        alone = Alone((1,)).elect()
+        for data in (b"x", b"y"):
+            alone.node.propose(data)
+            ready = alone.node.ready()
+            alone.log.write(ready)
+        alone.node.saved(ready)
+        assert alone.node.commit == 3
+
+    def test_the_soft_state_comes_once(self) -> None:
+        alone = Alone()
+        alone.node.step(Message(HEARTBEAT, 1, 2, 1))
+        soft = alone.node.ready().soft_state
+        assert soft is not None
+        assert (soft.leader, soft.role) == (2, Role.FOLLOWER)
+        alone.node.step(Message(HEARTBEAT, 1, 2, 1))
+        assert alone.node.ready().soft_state is None
+
+    def test_proposals_between_two_readys_share_a_message(self) -> None:
+        alone = Alone().elect()
+        for number in range(5):
+            alone.node.propose(b"%d" % number)
+        appends = [m for m in alone.node.ready().messages if m.kind is APPEND]
+        assert [(m.to, len(m.entries)) for m in appends] == [(2, 5), (3, 5)]
+
+    def test_a_commit_index_with_nothing_to_store_gets_no_answer(self) -> None:
+        """An answer would say nothing new; but an empty append that asks for one gets it."""
+        alone = Alone(terms=[1])
+        assert alone.step(APPEND, 2, index=1, log_term=1, commit=1, context=b"commit") == []
+        assert alone.node.commit == 1
+        assert [m.index for m in alone.step(APPEND, 2, index=1, log_term=1, commit=1)] == [1]
+
+
+class TestProposals:
+    def test_without_a_leader_everything_is_dropped(self) -> None:
+        alone = Alone()
+        assert not alone.node.propose(b"x")
+        assert not alone.node.propose_conf_change(add(4))
+        assert not alone.node.read_index(b"r")
+        alone.node.transfer_leader(2)
+        assert alone.drain() == []
+
+    def test_a_follower_passes_them_on(self) -> None:
+        alone = Alone()
+        alone.step(HEARTBEAT, 2, 1)
+        assert alone.node.propose(b"x")
+        assert alone.node.propose_conf_change(add(4))
+        assert alone.node.read_index(b"r")
+        alone.node.transfer_leader(3)
+        assert [(m.kind.name, m.to) for m in alone.drain()] == [
+            ("PROPOSE", 2),
+            ("PROPOSE", 2),
+            ("READ_INDEX", 2),
+            ("TRANSFER_LEADER", 2),
+        ]
+
+    def test_what_is_passed_on_to_a_member_that_does_not_lead_is_dropped(self) -> None:
+        alone = Alone()
+        assert alone.step(MessageKind.PROPOSE, 2, 0, entries=entries([0])) == []
+        assert alone.step(MessageKind.READ_INDEX, 2, 0, context=b"r") == []
+        assert alone.node.last_index == 0
+
+    def test_a_leader_takes_what_followers_pass_on(self) -> None:
+        alone = Alone().elect()
+        alone.step(MessageKind.PROPOSE, 2, 0, entries=entries([0, 0]))
+        assert [e.data for e in alone.log.held[-2:]] == [b"0/1", b"0/2"]
+        assert alone.terms()[-2:] == [alone.node.term] * 2
+
+
+class TestMembership:
+    def test_one_change_at_a_time(self) -> None:
+        alone = Alone().elect()
+        assert alone.node.propose_conf_change(add(4))
+        assert not alone.node.propose_conf_change(add(5))
+        alone.drain()
+        acknowledge(alone, 2, 3)
+        assert alone.node.conf_state.voters == (1, 2, 3, 4)
+        assert alone.node.propose_conf_change(add(5))
+
+    def test_a_new_leader_first_applies_what_earlier_ones_left(self) -> None:
+        alone = Alone(terms=[1]).elect(acknowledge=False)
+        assert not alone.node.propose_conf_change(add(4))
+        acknowledge(alone, 2)
+        assert alone.node.propose_conf_change(add(4))
+
+    def test_a_member_does_not_campaign_with_an_unapplied_change(self) -> None:
+        alone = Alone(terms=[1, 1], hard=HardState(1, 0, 2))
+        alone.log.held[1] = Entry(1, 2, EntryKind.CONF_CHANGE, b"")
+        assert not alone.node.campaign()
+        alone.drain()
+        assert alone.node.campaign()
+
+    def test_a_change_the_owner_rejects_does_not_bind_the_leader(self) -> None:
+        """It removes the leader, so the leader takes nothing on; the owner does not apply it: all is as before."""
+        alone = Alone((1,)).elect()
+        alone.node.propose_conf_change(add(2))
+        alone.drain()
+        acknowledge(alone, 2)
+        assert alone.node.propose_conf_change(ConfChange((ConfChangeSingle(ConfChangeKind.REMOVE, 1),)))
+        assert not alone.node.propose(b"x")
+        alone.node.step(Message(APPEND_REPLY, 1, 2, alone.node.term, index=alone.node.last_index))
+        while alone.node.has_ready():
+            ready = alone.node.ready()
+            alone.log.write(ready)
+            alone.log.sync()
+            alone.node.saved(ready)
+            if ready.committed:
+                alone.node.applied(ready.committed[-1].index)
+        assert alone.node.propose(b"x")
+
+    def test_applying_twice_changes_nothing(self) -> None:
+        """After a restart, entries come again that the saved membership already has."""
+        joint = ConfChange((ConfChangeSingle(ConfChangeKind.REMOVE, 3),), Transition.JOINT_EXPLICIT)
+        alone = Alone((1, 2), outgoing=(1, 2, 3))
+        before = alone.node.conf_state
+        assert alone.node.apply_conf_change(joint) == before
+        assert alone.node.apply_conf_change(add(4)) == before
+
+    def test_a_new_leader_leaves_a_joint_configuration_that_an_old_one_entered(self) -> None:
+        alone = Alone().elect()
+        alone.node.propose_conf_change(
+            ConfChange((ConfChangeSingle(ConfChangeKind.REMOVE, 3),), Transition.JOINT_IMPLICIT)
+        )
+        alone.drain()
+        acknowledge(alone, 2)
+        assert alone.node.conf_state.auto_leave
+        term = alone.node.term + 1
+        alone.step(HEARTBEAT, 2, term)  # another one leads, and is gone again
+        alone.elect()
+        acknowledge(alone, 2, 3)
+        assert alone.node.conf_state.voters == (1, 2)
+        assert alone.node.conf_state.voters_outgoing == ()
+
+
+class TestPeerLost:
+    def follower(self, **options: object) -> Alone:
+        alone = Alone(pre_vote=True, check_quorum=True, **options)  # type: ignore[arg-type]
+        alone.step(HEARTBEAT, 2, 1)
+        return alone
+
+    def test_losing_the_leader_asks_for_pre_votes(self) -> None:
+        alone = self.follower()
+        alone.node.peer_lost(2)
+        assert [(m.kind.name, m.to, m.term) for m in alone.drain()] == [("PRE_VOTE", 2, 2), ("PRE_VOTE", 3, 2)]
+        assert (alone.node.role, alone.node.term, alone.node.leader) == (Role.PRE_CANDIDATE, 1, 0)
+
+    def test_losing_another_follower_is_nothing(self) -> None:
+        alone = self.follower()
+        alone.node.peer_lost(3)
+        assert alone.drain() == []
+        assert alone.node.leader == 2
+
+    def test_a_follower_that_hears_the_leader_ignores_pre_votes(self) -> None:
+        alone = self.follower()
+        assert alone.step(MessageKind.PRE_VOTE, 3, 2, index=9, log_term=9) == []
+
+    def test_one_that_lost_it_too_grants_them(self) -> None:
+        alone = self.follower()
+        alone.node.peer_lost(2)
+        alone.drain()
+        (reply,) = alone.step(MessageKind.PRE_VOTE, 3, 2, index=9, log_term=1)
+        assert (reply.kind, reply.reject) == (MessageKind.PRE_VOTE_REPLY, False)
+
+    def test_a_learner_waits_but_knows(self) -> None:
+        alone = self.follower(voters=(2, 3), learners=(1,))
+        alone.node.peer_lost(2)
+        assert alone.drain() == []
+        assert (alone.node.leader, alone.node.role) == (0, Role.FOLLOWER)
+
+    def test_hearing_the_leader_again_ends_it(self) -> None:
+        alone = self.follower()
+        alone.node.peer_lost(2)
+        alone.step(HEARTBEAT, 2, 1)
+        assert (alone.node.role, alone.node.leader) == (Role.FOLLOWER, 2)
+
+    def test_a_tie_is_broken_only_while_both_have_just_begun(self) -> None:
+        """Whoever is still no leader a heartbeat later lets others try, whatever their id."""
+        alone = Alone(me=3, pre_vote=True, check_quorum=True)
+        alone.step(HEARTBEAT, 1, 1)
+        alone.node.peer_lost(1)
+        alone.drain()
+        refused, again = alone.step(MessageKind.PRE_VOTE, 2, 2)
+        assert (refused.reject, again.kind, again.to) == (True, MessageKind.PRE_VOTE, 2)
+        alone.tick()
+        (granted,) = alone.step(MessageKind.PRE_VOTE, 2, 2)
+        assert (granted.kind, granted.reject) == (MessageKind.PRE_VOTE_REPLY, False)
+
+    def test_a_leader_probes_a_follower_it_lost(self) -> None:
+        alone = Alone().elect()
+        assert alone.node.status().progress[2].state == "replicate"
+        alone.node.peer_lost(2)
+        assert alone.node.status().progress[2].state == "probe"
+
+    def test_without_pre_votes_nothing_happens(self) -> None:
+        alone = Alone()
+        alone.step(HEARTBEAT, 2, 1)
+        alone.node.peer_lost(2)
+        assert alone.drain() == []
+        assert alone.node.leader == 2
+
+
+class TestTransfer:
+    def test_learners_strangers_and_oneself_are_ignored(self) -> None:
+        alone = Alone((1, 2), learners=(3,)).elect()
+        for member in (1, 3, 9):
+            alone.node.transfer_leader(member)
+        assert alone.drain() == []
+        assert alone.node.propose(b"x")
+
+    def test_another_wish_replaces_the_first(self) -> None:
+        alone = Alone().elect()
+        alone.node.propose(b"x")
+        alone.drain()
+        alone.node.transfer_leader(2)
+        alone.node.transfer_leader(3)
+        assert alone.node.status().transferee == 3
+        sent = alone.step(APPEND_REPLY, 2, index=alone.node.last_index)
+        assert MessageKind.TIMEOUT_NOW not in [m.kind for m in sent]
+        sent = alone.step(APPEND_REPLY, 3, index=alone.node.last_index)
+        assert [m.to for m in sent if m.kind is MessageKind.TIMEOUT_NOW] == [3]
+
+    def test_it_waits_for_changes_of_membership_to_be_applied(self) -> None:
+        alone = Alone(terms=[1], hard=HardState(1, 0, 1))
+        alone.log.held[0] = Entry(1, 1, EntryKind.CONF_CHANGE, b"")
+        alone.node.step(Message(MessageKind.TIMEOUT_NOW, 1, 2, 1))
+        assert alone.node.role is Role.FOLLOWER
+        assert MessageKind.VOTE in [m.kind for m in alone.drain()]
+
+    def test_its_campaign_is_not_refused_for_the_leaders_sake(self) -> None:
+        alone = Alone(check_quorum=True)
+        alone.step(HEARTBEAT, 2, 1)
+        assert alone.step(MessageKind.VOTE, 3, 2) == []
+        (reply,) = alone.step(MessageKind.VOTE, 3, 2, context=b"transfer")
+        assert not reply.reject
