@@ -43,21 +43,16 @@ class Opened:
         self.data_dir.close()
 
 
-def open_member(config: Config) -> Opened:
-    """Open or found the member that the configuration describes.
+def open_member(config: Config, data_dir: DataDir) -> Opened:
+    """Open or found the member that the configuration describes, in its locked data directory.
 
     Raises ConfigError and kvstore.storage's errors, each one line.
     """
-    data_dir = DataDir.open(config.data_dir)
-    try:
-        identity = data_dir.identity()
-        if identity is None:
-            return _found(config, data_dir)
-        _check_identity(config, identity)
-        return _reopen(config, data_dir, identity)
-    except BaseException:
-        data_dir.close()
-        raise
+    identity = data_dir.identity()
+    if identity is None:
+        return _found(config, data_dir)
+    _check_identity(config, identity)
+    return _reopen(config, data_dir, identity)
 
 
 def _found(config: Config, data_dir: DataDir) -> Opened:

@@ -16,6 +16,7 @@ from typing import Any
 
 from kvstore.auth.types import Identity
 from kvstore.errors import EtcdError, error
+from kvstore.member import roster
 from kvstore.member.bootstrap import Opened
 from kvstore.member.committer import Committer
 from kvstore.member.config import Config
@@ -95,6 +96,7 @@ class Member:
         self.links.register(server)
         self._transfer.register(server)
         self.leader_calls.register(server)
+        roster.register(server, self.cluster)
 
     def start(self) -> None:
         """Connect to the peers and begin to tick."""

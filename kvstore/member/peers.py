@@ -25,7 +25,6 @@ from kvstore.wire.server import GrpcServer
 log = logging.getLogger(__name__)
 
 STREAM_PATH = "/fluyt.raft.Raft/Stream"
-MEMBERS_PATH = "/fluyt.raft.Raft/Members"
 # More than this waiting for a peer's socket: it is not keeping up, and Raft is better off sending again later.
 MAX_BUFFERED = 32 * 1024 * 1024
 CONNECT_SECONDS = 1.0

@@ -15,6 +15,8 @@ from collections.abc import Callable
 from kvstore.member.bootstrap import Opened, open_member
 from kvstore.member.config import Address, Config, ConfigError, parse_url
 from kvstore.member.member import Member
+from kvstore.member.roster import refuse_second_founding
+from kvstore.storage.data_dir import DataDir
 from kvstore.version import ETCD_VERSION, FLUYT_VERSION
 from kvstore.wire.limits import Limits
 from kvstore.wire.server import GrpcServer
@@ -34,7 +36,14 @@ async def run(config: Config, register: Register) -> int:
     Returns the exit code. Raises ConfigError and storage errors before anything is served.
     """
     config.validate()
-    opened = open_member(config)
+    data_dir = DataDir.open(config.data_dir)
+    try:
+        if data_dir.identity() is None:
+            await refuse_second_founding(config)
+        opened = open_member(config, data_dir)
+    except BaseException:
+        data_dir.close()
+        raise
     try:
         return await _serve(config, opened, register)
     finally:
