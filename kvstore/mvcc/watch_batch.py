@@ -7,6 +7,7 @@ protobuf wire format: an Event inside a WatchResponse is field 11; in it type is
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable
 
 from kvstore.mvcc.encoding import varint
@@ -50,7 +51,7 @@ class Batch:
     head: left to the sinks, which share one encoded header.
     """
 
-    __slots__ = ("_body", "_parts", "_previous_kv", "events", "first", "head", "revision")
+    __slots__ = ("_body", "_late", "_parts", "_previous_kv", "events", "first", "head", "revision")
 
     def __init__(self, events: list[StoredEvent], revision: int, previous_kv: PreviousKv | None) -> None:
         """events: not empty, in order. previous_kv: where to get prev_kv from; None if the watchers don't want it."""
@@ -61,6 +62,7 @@ class Batch:
         self._previous_kv = previous_kv
         self._parts: list[bytes] | None = None
         self._body: bytes | None = None
+        self._late: dict[int, Batch | None] = {}
 
     def parts(self) -> list[bytes]:
         """Each event as an encoded field of WatchResponse."""
@@ -79,6 +81,12 @@ class Batch:
         return self._body
 
     def since(self, revision: int) -> Batch | None:
-        """What of it is not older than a main revision; None if that is nothing."""
-        events = [event for event in self.events if event.revision >> 32 >= revision]
-        return Batch(events, self.revision, self._previous_kv) if events else None
+        """What of it is not older than a main revision; None if that is nothing. Made once for each revision."""
+        if revision not in self._late:
+            events = self.events[bisect_left(self.events, revision << 32, key=_revision_of) :]
+            self._late[revision] = Batch(events, self.revision, self._previous_kv) if events else None
+        return self._late[revision]
+
+
+def _revision_of(event: StoredEvent) -> int:
+    return event.revision
