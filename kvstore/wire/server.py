@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl as tls
-from collections.abc import Callable
-from typing import cast
+from collections.abc import Callable, Mapping
+from typing import Any, cast
 
 from kvstore.wire.grpc.deadlines import GRAIN, Deadlines
 from kvstore.wire.grpc.methods import Method, Methods, StreamFactory, UnaryHandler
@@ -175,7 +175,9 @@ class _ServerProtocol(asyncio.Protocol):
 
     def _http2(self) -> Link:
         link = Link(self._loop, self._transport, self._server.stats)
-        link.attach(self._server.new_connection(link, self._loop.time(), self._peer))
+        connection = self._server.new_connection(link, self._loop.time(), self._peer)
+        connection.common_name = _common_name(self._transport.get_extra_info("peercert"))
+        link.attach(connection)
         return link
 
     def _http1(self) -> Http1Link:
@@ -215,3 +217,9 @@ class _ServerProtocol(asyncio.Protocol):
     def abort(self) -> None:
         """Close at once."""
         self._transport.abort()
+
+
+def _common_name(certificate: Mapping[str, Any] | None) -> str:
+    """Of a verified client certificate, in ssl's own form; empty without one."""
+    names = (certificate or {}).get("subject", ())
+    return next((str(value) for part in names for key, value in part if key == "commonName"), "")

@@ -393,6 +393,26 @@ def certificate(tmp_path_factory):
     return folder
 
 
+def test_client_certificate(certificate):
+    async def go() -> None:
+        pair = Pair()
+        pair.server.unary("/t/Who", lambda call, body: call.reply(call.common_name.encode()))
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=certificate / "crt")
+        context.load_cert_chain(certificate / "crt", certificate / "key")
+        context.verify_mode = ssl.CERT_OPTIONAL
+        port = await pair.server.listen("127.0.0.1", 0, context)
+        for own, name in ((False, b""), (True, b"localhost")):
+            trust = ssl.create_default_context(cafile=certificate / "crt")
+            if own:
+                trust.load_cert_chain(certificate / "crt", certificate / "key")
+            channel = await connect(port, ssl=trust)
+            assert await channel.unary("/t/Who", b"", 10) == name
+            channel.close()
+        await pair.server.stop()
+
+    run(go())
+
+
 def test_tls(certificate):
     async def go() -> None:
         pair = Pair()

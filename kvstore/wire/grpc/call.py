@@ -13,6 +13,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Any
 
 from kvstore.errors import Code, EtcdError
+from kvstore.invariant import invariant
 from kvstore.wire.grpc import status
 from kvstore.wire.grpc.messages import PREFIX, PREFIX_SIZE, MessageReader
 from kvstore.wire.h2.errors import ErrorCode
@@ -31,7 +32,10 @@ _ANSWER = Struct(f">IBI{len(status.RESPONSE)}sIBIBI").pack
 _ANSWER_HEADERS = len(status.RESPONSE) << 8 | FrameType.HEADERS
 _OK = Struct(f">IBI{len(status.TRAILERS_OK)}s").pack
 _OK_HEADERS = len(status.TRAILERS_OK) << 8 | FrameType.HEADERS
-_LAST = END_HEADERS | END_STREAM
+# Flags of the two HEADERS, as reply() writes them.
+invariant(END_HEADERS == 4 and END_HEADERS | END_STREAM == 5, "flags of an answer")
+_RESPONSE = status.RESPONSE
+_TRAILERS = status.TRAILERS_OK
 
 
 class Call(Stream):
@@ -102,16 +106,18 @@ class Call(Stream):
             connection.send_window -= size
             stream_id = self.stream_id
             connection.write(
-                _ANSWER(
-                    _ANSWER_HEADERS, END_HEADERS, stream_id, status.RESPONSE,
-                    size << 8, 0, stream_id, 0, size - PREFIX_SIZE,
-                )
+                _ANSWER(_ANSWER_HEADERS, 4, stream_id, _RESPONSE, size << 8, 0, stream_id, 0, size - PREFIX_SIZE)
                 + message
-                + _OK(_OK_HEADERS, _LAST, stream_id, status.TRAILERS_OK)
-            )  # fmt: skip
+                + _OK(_OK_HEADERS, 5, stream_id, _TRAILERS)
+            )
             self.ended = self.local_closed = True
             del connection.streams[stream_id]
-            self._close(0)
+            if self.fresh and self.deadline_bucket is None:
+                # Nothing else that _close would have to undo.
+                self.closed = True
+                self.head.method.handled[0] += 1  # type: ignore[union-attr]
+            else:
+                self._close(0)
             return
         self.send(message)
         self.finish()

@@ -142,10 +142,15 @@ class ServerConnection(Connection):
                     or call.length_left not in (None, size)
                 ):
                     break
-                self.took(size)
+                self.recv_left -= size
+                if self.recv_left < self._recv_low:
+                    self.took(0)
                 at = stop
                 call.remote_closed = True
-                call.run(data[start + PREFIX_SIZE : stop])
+                try:
+                    call.head.plain.unary(call, data[start + PREFIX_SIZE : stop])  # type: ignore[union-attr,misc]
+                except Exception as fault:
+                    call.fail_with(fault)
             elif flags == END_HEADERS and word & 0xFF == 1 and stream_id & 1:
                 if not self.last_stream < stream_id <= self._accept_until or len(streams) >= most:
                     break
