@@ -222,11 +222,14 @@ class RawNode:
         return self._soft
 
     def saved(self, ready: Ready) -> None:
-        """What was handed out in this Ready, and in those before it, is on disk (a snapshot: installed). Once each,
-        in order.
+        """What was handed out in this Ready, and in those before it, is on disk (a snapshot: installed).
+
+        For a Ready that a later one stood for already it changes nothing.
         """
         r = self._raft
-        invariant(self._saved < ready.number <= self._number, "Readys are saved in the order they were handed out")
+        invariant(ready.number <= self._number, "only what was handed out can have been saved")
+        if ready.number <= self._saved:
+            return
         self._saved = ready.number
         if r.log.saved_to(ready.number):
             replication.on_saved(r)

@@ -21,6 +21,8 @@ VOTES = frozenset((MessageKind.VOTE, MessageKind.PRE_VOTE))
 
 def step(r: Raft, m: Message) -> None:
     """Take in one message from another member."""
+    if m.kind is MessageKind.UNSPECIFIED or m.from_ == r.id:
+        return  # nothing that a member says; its term must not count either
     if m.kind not in WITHOUT_TERM and not _term_allows(r, m):
         return
     if m.kind in VOTES:

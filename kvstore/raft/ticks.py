@@ -12,8 +12,9 @@ def tick(r: Raft) -> None:
     r.election_elapsed += 1
     if r.role is Role.LEADER:
         _tick_leader(r)
-    elif r.promotable and r.election_elapsed >= r.election_timeout:
+    elif r.election_elapsed >= r.election_timeout:
         r.election_elapsed = 0
+        r.leader = 0  # also for who must not campaign: what it passes on would be lost
         election.campaign(r)
 
 

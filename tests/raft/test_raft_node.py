@@ -53,24 +53,26 @@ class TestReady:
         alone.node.step(Message(APPEND_REPLY, 1, 2, alone.node.term, index=alone.node.last_index))
         assert alone.node.ready().must_sync
 
-    def test_readys_are_saved_in_order(self) -> None:
-        alone = Alone().elect()
-        readies = []
-        for data in (b"x", b"y"):
-            alone.node.propose(data)
-            readies.append(alone.node.ready())
-        alone.node.saved(readies[1])
-        with pytest.raises(InvariantViolation, match="in the order"):
-            alone.node.saved(readies[0])
-
     def test_a_later_save_covers_an_earlier_one(self) -> None:
         alone = Alone((1,)).elect()
+        readies = []
         for data in (b"x", b"y"):
             alone.node.propose(data)
             ready = alone.node.ready()
             alone.log.write(ready)
-        alone.node.saved(ready)
+            readies.append(ready)
+        alone.node.saved(readies[1])
         assert alone.node.commit == 3
+        alone.node.saved(readies[0])
+        assert alone.node.commit == 3
+
+    def test_what_was_not_handed_out_cannot_have_been_saved(self) -> None:
+        alone = Alone().elect()
+        alone.node.propose(b"x")
+        ready = alone.node.ready()
+        ready.number += 1
+        with pytest.raises(InvariantViolation, match="handed out"):
+            alone.node.saved(ready)
 
     def test_the_soft_state_comes_once(self) -> None:
         alone = Alone()
@@ -94,6 +96,23 @@ class TestReady:
         assert alone.step(APPEND, 2, index=1, log_term=1, commit=1, context=b"commit") == []
         assert alone.node.commit == 1
         assert [m.index for m in alone.step(APPEND, 2, index=1, log_term=1, commit=1)] == [1]
+
+
+class TestStrangeMessages:
+    @pytest.mark.parametrize(("kind", "from_"), [(MessageKind.UNSPECIFIED, 2), (HEARTBEAT, 1), (APPEND_REPLY, 1)])
+    def test_what_no_other_member_says_is_ignored_with_its_term(self, kind: MessageKind, from_: int) -> None:
+        alone = Alone()
+        assert alone.step(kind, from_, 1000) == []
+        assert alone.node.term == 0
+
+    def test_answers_of_members_that_are_gone_are_ignored(self) -> None:
+        alone = Alone().elect()
+        alone.node.propose(b"x")
+        alone.drain()
+        before = alone.node.commit
+        for kind in (APPEND_REPLY, MessageKind.HEARTBEAT_REPLY):
+            assert alone.step(kind, 9, index=alone.node.last_index, context=b"x") == []
+        assert alone.node.commit == before
 
 
 class TestProposals:
@@ -262,6 +281,16 @@ class TestPeerLost:
         alone.node.peer_lost(2)
         assert alone.drain() == []
         assert alone.node.leader == 2
+
+
+class TestSilence:
+    def test_a_learner_that_hears_nothing_has_no_leader_any_more(self) -> None:
+        alone = Alone((2, 3), learners=(1,))
+        alone.step(HEARTBEAT, 2, 1)
+        assert alone.node.read_index(b"r")
+        alone.tick(10)
+        assert (alone.node.role, alone.node.leader) == (Role.FOLLOWER, 0)
+        assert not alone.node.read_index(b"r")
 
 
 class TestTransfer:
