@@ -72,6 +72,7 @@ class FakeCall:
 
     def __init__(self, **metadata: str) -> None:
         self.metadata = metadata
+        self.user = None  # authentication is off
         self.buffered = 0
         self.closed = False
         self.on_drain: Callable[[], None] | None = None
@@ -163,6 +164,17 @@ class FakeTables:
         return self.tables.setdefault(name, DictTable())
 
 
+class FakeAuth:
+    enabled = False
+
+
+class FakeChecks:
+    """Nothing is forbidden while authentication is off."""
+
+    def lease_read(self, identity: Any, lease: int) -> None:
+        assert identity is None
+
+
 class FakeAlarms:
     no_space = False
 
@@ -180,6 +192,8 @@ class FakeMember:
         self.watches.bind(self.store)
         self.lessor.promote(0.0)
         self.alarms = FakeAlarms()
+        self.auth = FakeAuth()
+        self.checks = FakeChecks()
         self.headers = Headers(14, 15)
         self.headers.set_term(3)
         self.leader_id = 15
@@ -205,7 +219,9 @@ class FakeMember:
         if self.alarms.no_space:
             raise error("NO_SPACE")
 
-    def propose(self, kind: int, body: bytes, request: Any, done: Callable[[Any, EtcdError | None], None]) -> None:
+    def propose(
+        self, kind: int, body: bytes, request: Any, done: Callable[[Any, EtcdError | None], None], identity: Any = None
+    ) -> None:
         self.proposals.append((kind, body))
         self.answer(lambda: self.apply(kind, body, done))
 
