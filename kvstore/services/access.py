@@ -64,8 +64,8 @@ _SERVICES: dict[str, dict[str, Rule]] = {
         **dict.fromkeys(("RoleAdd", "RoleGet", "RoleList", "RoleDelete"), Rule.CARRIED),
         **dict.fromkeys(("RoleGrantPermission", "RoleRevokePermission"), Rule.CARRIED),
     },
-    "v3lockpb.Lock": dict.fromkeys(("Lock", "Unlock"), Rule.OWN),
-    "v3electionpb.Election": dict.fromkeys(("Campaign", "Proclaim", "Leader", "Observe", "Resign"), Rule.OWN),
+    "v3lockpb.Lock": dict.fromkeys(("Lock", "Unlock"), Rule.CARRIED),
+    "v3electionpb.Election": dict.fromkeys(("Campaign", "Proclaim", "Leader", "Observe", "Resign"), Rule.CARRIED),
     "grpc.health.v1.Health": dict.fromkeys(("Check", "Watch"), Rule.OPEN),
 }
 RULES = {f"/{service}/{method}": rule for service, methods in _SERVICES.items() for method, rule in methods.items()}

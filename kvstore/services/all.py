@@ -6,8 +6,10 @@ from kvstore.member.member import Member
 from kvstore.services import cluster, health, http
 from kvstore.services.access import guard
 from kvstore.services.auth import AuthService
+from kvstore.services.election import ElectionService
 from kvstore.services.kv import KvService
 from kvstore.services.lease import LeaseService
+from kvstore.services.lock import LockService
 from kvstore.services.maintenance import MaintenanceService
 from kvstore.services.watch import WatchService
 from kvstore.wire.server import GrpcServer
@@ -20,6 +22,8 @@ def register_all(server: GrpcServer, member: Member) -> None:
     LeaseService(member).register(server)
     MaintenanceService(member).register(server)
     AuthService(member).register(server)
+    LockService(member).register(server)
+    ElectionService(member).register(server)
     cluster.register(server, member)
     health.register(server, member)
     guard(server, member)

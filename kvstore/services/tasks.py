@@ -35,8 +35,16 @@ def run(member: Member, call: Call, work: Coroutine[Any, Any, bytes]) -> None:
         except Exception as fault:
             call.fail_with(fault)
 
-    task = spawn(member, answer())
-    call.on_closed = lambda: task.cancel() and None
+    cancel_with(call, spawn(member, answer()))
+
+
+def cancel_with(call: Call, task: asyncio.Task[None]) -> None:
+    """A call that its client or its deadline ends takes the task with it."""
+
+    def cancel() -> None:
+        task.cancel()
+
+    call.on_closed = cancel
 
 
 async def linearizable(member: Member) -> None:
