@@ -41,6 +41,11 @@ CASES: dict[str, list[Any]] = {
         *ABC,
         *(get(*ALL, limit=2, sort_order=o, sort_target=t) for o in (0, 1, 2) for t in range(5)),
     ],
+    # etcd 3.5 cuts before it sorts when the order is not named.
+    "limit and sort without an order": [
+        *ABC,
+        *(get(*ALL, limit=n, sort_target=t) for n in (1, 2, 3) for t in range(5)),
+    ],
     "sort of one key": [*ABC, get(b"b", sort_order=2, sort_target=3)],
     "keys only": [*ABC, get(*ALL, keys_only=True), get(*ALL, keys_only=True, sort_order=2, sort_target=4)],
     "keys only and count only": [*ABC, get(*ALL, keys_only=True, count_only=True)],
@@ -88,10 +93,7 @@ CASES: dict[str, list[Any]] = {
     ],
     "value of 1 MiB": [put(b"a", b"v" * MIB), get(b"a"), delete(b"a", prev_kv=True)],
     "value above 1.5 MiB": [put(b"a", b"v" * (3 * MIB // 2 + 1)), get(b"a")],
-    "value just above 1.5 MiB with the request around it": [
-        put(b"a", b"v" * (3 * MIB // 2 - 20)),
-        put(b"a", b"v" * (3 * MIB // 2 - 200)),
-    ],
+    "value just below 1.5 MiB": [put(b"a", b"v" * (3 * MIB // 2 - 200)), get(b"a")],
     "message above the receive limit": [put(b"a", b"v" * (2 * MIB + 1))],
     # ---- delete ----
     "delete of nothing takes no revision": [delete(b"none"), delete(*ALL), delete(b"x", b"y", prev_kv=True)],

@@ -46,7 +46,7 @@ def run_both(pair: Pair, source: RequestSource, calls: int, seed: int) -> None:
             catch_up(pair)
         expected = ask(oracle.stub(member), rpc, request)
         got = ask(ours.stub(member), rpc, request)
-        history.append(f"{number}: m{member + 1} {rpc} {_short(request)}")
+        history.append(f"{number}: m{member + 1} {rpc} {_short(request)} → {revision_of(expected) or expected}")
         assert got == expected, "\n".join([f"seed {seed}, the last calls:", *history[-12:]])
         note(source, rpc, request, revision_of(expected))
 

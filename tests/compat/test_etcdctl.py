@@ -141,7 +141,7 @@ _STATUS_FIGURES = (
 
 def _items(lines: list[str]) -> list[str]:
     """One item a line, in one order: members answer in any."""
-    return sorted(item for line in lines for item in line.replace("},{", "},\n{").strip("[]").splitlines())
+    return sorted(item for line in lines for item in line.replace("},{", "}\n{").strip("[]").splitlines())
 
 
 def shape(words: str, lines: list[str]) -> list[str]:
@@ -153,13 +153,13 @@ def shape(words: str, lines: list[str]) -> list[str]:
         return _items([re.sub(_STATUS_FIGURES, "", line) for line in lines])
     if words.startswith("endpoint hashkv"):
         return _items([re.sub(r", \d+$|\"hash\":\d+", "", line) for line in lines])
+    if words.startswith(("lease list", "endpoint health", "member list", "defrag")):
+        return _items([re.sub(r"[-+]{3,}| +", "", line) for line in lines])
     if "table" in words:
         return [re.sub(r"[-+]{3,}| +", "", line) for line in lines]
     if words.startswith("lock"):
         # The owner key of a lock holds its lease's id.
         return [re.sub(r"room/[0-9a-f]+", "room/ID", line) for line in lines]
-    if words.startswith(("lease list", "endpoint health", "member list", "defrag")):
-        return _items(lines)
     if "-w protobuf" in words:
         return [str(len(lines) > 0)]
     return lines

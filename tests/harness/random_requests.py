@@ -76,8 +76,13 @@ class RequestSource:
             [0, 0, 0, -1, world.revision, world.compacted, world.compacted - 1, world.revision + 1]
             + [self.rng.randint(min(world.revision, max(1, world.compacted - 2)), world.revision)] * 4
         )
-        # In a transaction that writes, members of an etcd 3.5 cluster disagree about a negative one, and diverge.
-        return max(0, drawn) if self.in_txn else drawn
+        if not self.in_txn:
+            return drawn
+        if self.linearizable_only:
+            # A transaction that writes and reads at an unreadable revision makes the members of an etcd 3.5 cluster
+            # diverge: some refuse it, some apply the writes. So here only readable ones.
+            return self.rng.choice([0, 0, self.rng.randint(max(1, world.compacted), max(1, world.revision))])
+        return max(0, drawn)
 
     def bound(self) -> int:
         """Rarely a bound on mod or create revisions."""
