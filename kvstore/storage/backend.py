@@ -22,7 +22,7 @@ import lmdb
 from kvstore.invariant import invariant
 from kvstore.storage import meta_pages
 from kvstore.storage.copying import copy_environment, open_view
-from kvstore.storage.durable import rename, sync_directory
+from kvstore.storage.durable import rename, sync_directory, sync_file
 from kvstore.storage.environment import Environment
 from kvstore.storage.errors import NoSpace, StorageFailed, from_os, is_full
 from kvstore.storage.sync_mark import ANY, SyncMark
@@ -181,7 +181,7 @@ class Backend:
             return copy_environment(environment.env, Path(path))
 
     def replace_with(self, path: str | os.PathLike[str]) -> None:
-        """The file, made by copy_to and synced, becomes the backend; what was not committed is forgotten.
+        """The file, made by copy_to, becomes the backend; what was not committed is forgotten.
 
         It must be on the same file system and is moved. Tables stay valid; views that are open keep the old state.
         BackendDamaged if it is no backend; then nothing has changed. NoSpace, StorageFailed.
@@ -203,6 +203,7 @@ class Backend:
         # From here to the last mark, both files are such that any state in them is on the disk: a crash may fall
         # on either side of the rename.
         old.env.sync(True)
+        sync_file(path)
         self._mark.write(ANY)
         old.retire()
         os.rename(path, self._path)

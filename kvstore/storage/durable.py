@@ -25,6 +25,15 @@ def sync_directory(path: Path) -> None:
         os.close(fd)
 
 
+def sync_file(path: Path) -> None:
+    """Make a file's content durable, whoever wrote it. OSError if the disk refuses."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
 def write_file(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     """Write or replace a small file, durably: under a temporary name, fsync, rename, fsync of the directory."""
     temporary = path.with_name(path.name + ".tmp")

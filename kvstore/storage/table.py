@@ -41,7 +41,10 @@ class Table:
 
     def get(self, key: bytes) -> bytes | None:
         """The value, or None."""
-        value: bytes | None = self._get(key, None, self._db)
+        try:
+            value: bytes | None = self._get(key, None, self._db)
+        except lmdb.Error as error:
+            raise self._refused(key, error) from error
         return value
 
     def put(self, key: bytes, value: bytes) -> None:
@@ -81,7 +84,7 @@ class Table:
 
     def _refused(self, key: bytes, error: lmdb.Error) -> Exception:
         invariant(0 < len(key) <= MAX_KEY_BYTES, f"a key of {len(key)} bytes in table {self.name}; LMDB takes 1 to 511")
-        return self._fail(error, f"can't write table {self.name}")
+        return self._fail(error, f"can't use table {self.name}")
 
 
 class ReadTable:

@@ -172,6 +172,28 @@ def test_a_replacement_that_a_crash_left_unmarked_is_marked_when_opened(tmp_path
     backend.close()
 
 
+def test_a_received_file_that_nobody_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    directory = tmp_path / "backend"
+    source = Backend.open(tmp_path / "source", **SMALL)
+    source.table("keys").put(b"a", b"received")
+    saved(source)
+    source.copy_to(tmp_path / "copy")
+    source.close()
+    disk = watched(directory, monkeypatch)
+    backend = Backend.open(directory, **SMALL)
+    (directory / "received").write_bytes((tmp_path / "copy").read_bytes())
+    backend.replace_with(directory / "received")
+    for number in range(5):
+        left = tmp_path / f"{number}.left"
+        disk.crash(left, random.Random(number))
+        (left / "data.mdb-lock").unlink(missing_ok=True)
+        again = Backend.open(left, **SMALL)
+        assert state(again) == {b"a": b"received"}
+        again.close()
+    backend.close()
+    disk.close()
+
+
 def test_a_file_older_than_its_mark_is_refused(tmp_path: Path) -> None:
     backend = Backend.open(tmp_path / "backend", **SMALL)
     backend.table("keys").put(b"a", b"1")

@@ -76,6 +76,10 @@ def test_keys_that_lmdb_does_not_take_are_the_caller_s_error(backend: Backend, k
     for write in (lambda: table.put(key, b""), lambda: table.append(key, b"")):
         with pytest.raises(InvariantViolation, match="1 to 511"):
             write()
+    assert table.get(b"k" * 512) is None
+    with pytest.raises(InvariantViolation, match="1 to 511"):
+        table.get(b"")
+    assert list(table.scan(b"k" * 600, b"l" * 600)) == []
     table.put(b"k" * 511, b"fits")
     assert table.get(b"k" * 511) == b"fits"
 

@@ -185,6 +185,22 @@ def test_install_snapshot_restarts_the_log(log: Log, tmp_path: Path) -> None:
     after.close()
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(HardState(2, 3, 4), HardState(9, 0, 1000)), (HardState(9, 3, 4), HardState(9, 3, 1000))],
+)
+def test_the_hard_state_rises_to_an_installed_snapshot(
+    log: Log, tmp_path: Path, before: HardState, after: HardState
+) -> None:
+    """A crash may keep this record and lose Raft's own hard state, which follows."""
+    log.append([], before)
+    log.install_snapshot(meta(1000, 9))
+    assert log.initial_state()[0] == after
+    opened = reopened(log, tmp_path)
+    assert opened.initial_state()[0] == after
+    opened.close()
+
+
 def test_compaction_drops_whole_segments_and_keeps_the_term_before(log: Log, tmp_path: Path) -> None:
     for index in range(1, 81):
         log.append(entries(index, 1, term=index, size=200))

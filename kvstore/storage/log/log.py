@@ -33,7 +33,7 @@ from kvstore.storage.log.format import (
 from kvstore.storage.log.index import place_of, split
 from kvstore.storage.log.segment import Segment
 from kvstore.storage.log.segments import Segments
-from kvstore.storage.log.state import LogState
+from kvstore.storage.log.state import LogState, raised
 
 SEGMENT_BYTES = 64 << 20
 CACHE_BYTES = 64 << 20
@@ -139,9 +139,10 @@ class Log:
         self._segments.sync()
 
     def install_snapshot(self, meta: SnapshotMeta) -> None:
-        """Begin the log again after meta.index: every entry goes. NoSpace, StorageFailed as append."""
+        """Restart the log after meta.index: every entry goes, the hard state rises to it. NoSpace, StorageFailed."""
         self._write(RESTART, encode_meta(meta))
         self._state.snapshot = meta
+        self._state.hard_state = raised(self._state.hard_state, meta)
         self._index.restart(meta.index, meta.term)
         self._cache.clear()
         self._memo_place = -1

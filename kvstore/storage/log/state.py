@@ -49,6 +49,7 @@ class LogState:
             self.snapshot, _ = decode_meta(record.payload)
             self._base = (self.snapshot.index, self.snapshot.term)
             self.index.restart(*self._base)
+            self.hard_state = raised(self.hard_state, self.snapshot)
         elif record.kind == BASE:
             self._base = decode_base(record.payload)
 
@@ -73,3 +74,13 @@ class LogState:
             index.base_term = term
         else:
             index.drop_to(base)
+
+
+def raised(hard_state: HardState, snapshot: SnapshotMeta) -> HardState:
+    """The hard state that goes with a snapshot which replaced the log: what it holds is committed, and of its term.
+
+    Raft's own follows in the next record, which a crash may part from this one.
+    """
+    term = max(hard_state.term, snapshot.term)
+    vote = hard_state.vote if term == hard_state.term else 0
+    return HardState(term, vote, max(hard_state.commit, snapshot.index))
