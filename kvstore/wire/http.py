@@ -107,7 +107,19 @@ class HttpRequest:
         if not self.closed:
             self.closed = True
             if self.on_closed is not None:
-                self.on_closed()
+                self._call(self.on_closed)
+
+    def drained(self) -> None:
+        """What was written has left."""
+        if self.on_drain is not None:
+            self._call(self.on_drain)
+
+    def _call(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except Exception:
+            log.exception("HTTP request for %s failed", self.path)
+            self.end()
 
     def serve(self, handler: HttpHandler | None) -> None:
         """Let the handler answer, now or later."""

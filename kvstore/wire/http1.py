@@ -165,8 +165,8 @@ class Http1Link:
     def resume_writing(self) -> None:
         """The client reads again."""
         self._held = False
-        if self._request is not None and self._request.on_drain is not None:
-            self._request.on_drain()
+        if self._request is not None:
+            self._request.drained()
 
     def lost(self, fault: Exception | None) -> None:
         """The transport has closed."""

@@ -4,6 +4,7 @@ HTTP/1.1.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from kvstore.wire.grpc.status import literal_block
@@ -49,9 +50,13 @@ class HttpStream(Stream):
         self.on_drain = self._drained
         return self._request
 
+    def guard(self, step: Callable[[], None]) -> None:
+        """HttpRequest looks after what its handler raises."""
+        step()
+
     def _drained(self) -> None:
-        if self._request is not None and self._request.on_drain is not None:
-            self._request.on_drain()
+        if self._request is not None:
+            self._request.drained()
 
     def on_abort(self, code: ErrorCode, reason: str) -> None:
         """The client has gone, or cancelled."""

@@ -61,12 +61,16 @@ class Link:
         """Write what there is. A failed connection is closed behind it."""
         connection = self.connection
         out = connection.take_output()
-        if out:
+        if out and not self._transport.is_closing():
             joined = b"".join(out) if len(out) > 1 else out[0]
             self._traffic.sent += len(joined)
             self._transport.write(joined)
         if connection.failed is not None or connection.finished:
-            self.close()
+            # A peer that does not read would not read the GOAWAY either.
+            if connection.held:
+                self.abort()
+            else:
+                self.close()
         elif connection.has_more:
             self._loop.call_soon(self._go_on)
 

@@ -32,6 +32,8 @@ _ANSWER = Struct(f">IBI{len(status.RESPONSE)}sIBIBI").pack
 _ANSWER_HEADERS = len(status.RESPONSE) << 8 | FrameType.HEADERS
 _OK = Struct(f">IBI{len(status.TRAILERS_OK)}s").pack
 _OK_HEADERS = len(status.TRAILERS_OK) << 8 | FrameType.HEADERS
+# A message in one DATA frame.
+_MESSAGE = Struct(">IBIBI").pack
 # Flags of the two HEADERS, as reply() writes them.
 invariant(END_HEADERS == 4 and END_HEADERS | END_STREAM == 5, "flags of an answer")
 _RESPONSE = status.RESPONSE
@@ -134,11 +136,21 @@ class Call(Stream):
             return
         if not self._headers_sent:
             self._send_headers()
-        size = len(message)
-        if size < 4096:
-            self.put_data([PREFIX.pack(0, size) + message], size + PREFIX_SIZE)
+        connection = self.connection
+        size = len(message) + PREFIX_SIZE
+        # The hot path of watches, as in reply().
+        if (
+            self._queue is None
+            and size <= connection.send_window
+            and size <= connection.peer_window + self.window_delta
+            and size <= connection.peer_max_frame
+            and not connection.held
+        ):
+            connection.send_window -= size
+            self.window_delta -= size
+            connection.write(_MESSAGE(size << 8, 0, self.stream_id, 0, size - PREFIX_SIZE) + message)
         else:
-            self.put_data([PREFIX.pack(0, size), message], size + PREFIX_SIZE)
+            self.put_data([PREFIX.pack(0, size - PREFIX_SIZE), message], size)
 
     def send_parts(self, parts: list[bytes]) -> None:
         """send() with the message in pieces, which are not joined."""
@@ -194,7 +206,7 @@ class Call(Stream):
             self.connection.partial -= self._reader.held
             self._reader = None
         if self._stream is not None:
-            self._guard(self._stream.closed)
+            self.guard(self._stream.closed)
             self._stream = None
 
     # Hearing.
@@ -209,7 +221,7 @@ class Call(Stream):
         if method is not None and method.factory is not None:
             factory = method.factory
             self.fresh = False
-            self._guard(lambda: self._adopt(factory(self)))
+            self.guard(lambda: self._adopt(factory(self)))
 
     def _adopt(self, stream: ServerStream) -> None:
         if self.closed:
@@ -240,7 +252,7 @@ class Call(Stream):
     def _heard(self, message: bytes) -> None:
         if self._stream is not None:
             stream = self._stream
-            self._guard(lambda: stream.message(message))
+            self.guard(lambda: stream.message(message))
         elif self._message is None:
             self._message = message
         else:
@@ -253,7 +265,7 @@ class Call(Stream):
         if self._reader is not None and self._reader.held:
             self.fail(Code.INTERNAL, "unexpected EOF")
         elif self._stream is not None:
-            self._guard(self._stream.half_close)
+            self.guard(self._stream.half_close)
         elif self._message is None:
             self.fail(Code.INTERNAL, "grpc: received no message for a unary method")
         else:
@@ -267,7 +279,8 @@ class Call(Stream):
         except Exception as fault:
             self.fail_with(fault)
 
-    def _guard(self, step: Callable[[], None]) -> None:
+    def guard(self, step: Callable[[], None]) -> None:
+        """Run a callback of the handler's; what it raises ends the call."""
         try:
             step()
         except Exception as fault:
@@ -293,10 +306,10 @@ class Call(Stream):
             on_closed, self.on_closed = self.on_closed, None
             self.fail(Code.DEADLINE_EXCEEDED, "context deadline exceeded")
             if on_closed is not None:
-                self._guard(on_closed)
+                self.guard(on_closed)
 
     def _drop(self, code: Code) -> None:
         on_closed, self.on_closed = self.on_closed, None
         self._close(code)
         if on_closed is not None:
-            self._guard(on_closed)
+            self.guard(on_closed)

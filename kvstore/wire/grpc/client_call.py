@@ -98,10 +98,11 @@ class ClientCall(Stream):
             return
         self.closed = True
         self._early = []
-        self._guard(lambda: self._listener.finished(code, message))
+        self.guard(lambda: self._listener.finished(code, message))
         self.connection.call_ended(self)
 
-    def _guard(self, step: Callable[[], None]) -> None:
+    def guard(self, step: Callable[[], None]) -> None:
+        """Run a callback of the listener's; one that raises ends the call."""
         try:
             step()
         except Exception:
@@ -144,7 +145,7 @@ class ClientCall(Stream):
                 self._hear(message)
 
     def _hear(self, message: bytes) -> None:
-        self._guard(lambda: self._listener.message(message))
+        self.guard(lambda: self._listener.message(message))
 
     def on_remote_end(self) -> None:
         """END_STREAM on DATA: a server must end with trailers."""

@@ -169,9 +169,9 @@ class ServerConnection(Connection):
                 streams[stream_id] = fresh = Call(self, stream_id, head, None)
                 if head.length >= 0:
                     fresh.length_left = head.length
+                method.started += 1
                 if late is not None:
                     self._time(fresh, late)
-                method.started += 1
             else:
                 break
         return at
@@ -186,20 +186,16 @@ class ServerConnection(Connection):
         try:
             call.timeout = metadata.parse_timeout(value)
         except ValueError:
-            call.timeout = -1.0
-        self._timed.append(call)
+            call.fail(Code.INTERNAL, "malformed grpc-timeout")
+        else:
+            self._timed.append(call)
 
     def _watch_deadlines(self) -> None:
         # After the burst, because most calls that came in it have been answered by now.
         timed, self._timed = self._timed, []
         for call in timed:
-            timeout = call.timeout
-            if call.closed or timeout is None:
-                continue
-            if timeout < 0:
-                call.fail(Code.INTERNAL, "malformed grpc-timeout")
-            else:
-                self.deadlines.add(call, self.now + timeout)
+            if not call.closed and call.timeout is not None:
+                self.deadlines.add(call, self.now + call.timeout)
 
     def _skip_to(self, stream_id: int) -> None:
         first = self.last_stream + 2 if self.last_stream else 1
@@ -252,10 +248,13 @@ class ServerConnection(Connection):
     def _open_call(self, stream_id: int, head: RequestHead, late: bytes | None) -> Call:
         call = Call(self, stream_id, head, None)
         self.streams[stream_id] = call
-        if late is not None:
-            self._time(call, late)
         if head.method is not None:
             head.method.started += 1
+        if late is not None:
+            self._time(call, late)
+        if call.closed:
+            return call
+        if head.method is not None:
             call.start()
         elif head.http_method != b"POST":
             call.refuse_http(b"405")

@@ -46,6 +46,8 @@ class Stream:
     # Everything is still to come, and one DATA frame may bring it all: see ServerConnection's hot path.
     fresh = False
     on_drain: Callable[[], None] | None = None
+    # pause() was called: the peer gets no more window on this stream.
+    _paused = False
 
     def __init__(self, connection: Connection, stream_id: int) -> None:
         self.connection = connection
@@ -90,9 +92,23 @@ class Stream:
             return
         if ends:
             self.end_remote()
-        elif self._received > self.connection.limits.stream_window // 2:
+        else:
+            self._give_back()
+
+    def _give_back(self) -> None:
+        if not self._paused and self._received > self.connection.limits.stream_window // 2:
             self.connection.write(window_update(self.stream_id, self._received))
             self._received = 0
+
+    def pause(self) -> None:
+        """Let the peer send no more than one stream window, until resume(). What is on its way still comes."""
+        self._paused = True
+
+    def resume(self) -> None:
+        """Undo pause()."""
+        self._paused = False
+        if not self.ended and not self.remote_closed:
+            self._give_back()
 
     def _count_length(self, size: int, ends: bool) -> None:
         if self.length_left is not None:
@@ -106,6 +122,10 @@ class Stream:
         if self.local_closed and self._queue is None:
             self.connection.forget(self)
         self.on_remote_end()
+
+    def guard(self, step: Callable[[], None]) -> None:
+        """Run a callback of the layer above, whose faults are its own and must not end the connection."""
+        raise NotImplementedError
 
     # What a subclass does.
 
@@ -176,7 +196,7 @@ class Stream:
             self.connection.write_end(self.stream_id, tail)
             self._sent_all()
         elif self.on_drain is not None:
-            self.on_drain()
+            self.guard(self.on_drain)
 
     def drop_queue(self) -> int:
         """Forget what waits; the octets dropped."""
