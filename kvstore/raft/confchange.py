@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from kvstore.invariant import invariant
 from kvstore.raft.tracker import Membership
 from kvstore.raft.types import ConfChange, ConfChangeKind, ConfChangeSingle, Transition
 
@@ -40,8 +41,7 @@ def simple(membership: Membership, change: ConfChange) -> Membership:
     if membership.joint:
         raise ConfChangeError("a joint configuration must be left before the next change")
     after = _changed(membership, change)
-    if len(membership.voters ^ after.voters) > 1:
-        raise ConfChangeError("more than one voter changes without a joint configuration")
+    invariant(len(membership.voters ^ after.voters) <= 1, "more than one voter changes only jointly")
     return after
 
 

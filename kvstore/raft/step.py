@@ -86,11 +86,6 @@ def _on_read_reply(r: Raft, m: Message) -> None:
     r.read_states.append(ReadState(m.context, m.index))
 
 
-def _forward_transfer(r: Raft, m: Message) -> None:
-    if r.leader:
-        r.send(Message(MessageKind.TRANSFER_LEADER, to=r.leader, index=m.index))
-
-
 # Who does what with which message; what is not here is late or lost its way, and is ignored.
 _HANDLERS: dict[tuple[Role, MessageKind], Handler] = {
     (Role.LEADER, MessageKind.PROPOSE): _on_proposal,

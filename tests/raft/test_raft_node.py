@@ -16,6 +16,7 @@ from kvstore.raft.types import (
     Message,
     MessageKind,
     Role,
+    SnapshotMeta,
     Transition,
 )
 
@@ -115,6 +116,68 @@ class TestStrangeMessages:
         assert alone.node.commit == before
 
 
+class TestPreVotes:
+    def test_one_of_an_earlier_term_is_told_ours(self) -> None:
+        alone = Alone(hard=HardState(5, 0, 0), pre_vote=True)
+        (reply,) = alone.step(MessageKind.PRE_VOTE, 2, 4)
+        assert (reply.kind, reply.term, reply.reject) == (MessageKind.PRE_VOTE_REPLY, 5, True)
+        alone = Alone(pre_vote=True)
+        alone.node.campaign()
+        alone.step(MessageKind.PRE_VOTE_REPLY, 2, 5, reject=True)
+        assert (alone.node.term, alone.node.role) == (5, Role.FOLLOWER)
+
+    def test_a_refusal_by_a_quorum_ends_the_campaign(self) -> None:
+        alone = Alone(pre_vote=True)
+        alone.node.campaign()
+        for peer in (2, 3):
+            alone.step(MessageKind.PRE_VOTE_REPLY, peer, reject=True)
+        assert (alone.node.term, alone.node.role) == (0, Role.FOLLOWER)
+
+    def test_who_does_not_vote_is_no_rival(self) -> None:
+        alone = Alone(me=3, pre_vote=True)
+        alone.node.campaign()
+        alone.drain()
+        (reply,) = alone.step(MessageKind.PRE_VOTE, 9, 1, index=1, log_term=1)
+        assert not reply.reject
+
+
+class TestSnapshots:
+    def compacted(self) -> Alone:
+        """A leader whose log begins behind what 2 has, and that has not heard from 2 for an election timeout."""
+        alone = Alone(terms=[1] * 5).elect(acknowledge=False)
+        acknowledge(alone, 3)
+        alone.log.compact(SnapshotMeta(4, 1, alone.node.conf_state))
+        alone.node.report_unreachable(2)
+        alone.tick(20)
+        return alone
+
+    def test_a_member_that_is_silent_gets_none(self) -> None:
+        alone = self.compacted()
+        assert alone.node.role is Role.LEADER
+        sent = alone.step(APPEND_REPLY, 3, index=alone.node.last_index)
+        assert MessageKind.SNAPSHOT not in [m.kind for m in sent]
+        alone.node.propose(b"x")
+        assert [(m.kind, m.to) for m in alone.drain()] == [(APPEND, 3)]
+
+    def test_until_it_is_heard_again(self) -> None:
+        alone = self.compacted()
+        sent = alone.step(MessageKind.HEARTBEAT_REPLY, 2)
+        sent += alone.step(APPEND_REPLY, 2, index=5, reject=True, reject_hint=0)
+        assert [(m.kind, m.to) for m in sent if m.kind is not APPEND] == [(MessageKind.SNAPSHOT, 2)]
+
+    def test_reports_about_nothing_change_nothing(self) -> None:
+        alone = Alone().elect()
+        before = alone.node.status()
+        alone.node.report_snapshot(2, True)
+        alone.node.report_snapshot(9, False)
+        alone.node.report_unreachable(9)
+        assert alone.node.status() == before
+        follower = Alone()
+        follower.node.report_snapshot(2, True)
+        follower.node.report_unreachable(2)
+        assert follower.drain() == []
+
+
 class TestProposals:
     def test_without_a_leader_everything_is_dropped(self) -> None:
         alone = Alone()
@@ -191,6 +254,14 @@ class TestMembership:
             if ready.committed:
                 alone.node.applied(ready.committed[-1].index)
         assert alone.node.propose(b"x")
+
+    def test_a_leader_that_removes_itself_stays_until_that_is_applied(self) -> None:
+        alone = Alone().elect()
+        assert alone.node.propose_conf_change(ConfChange((ConfChangeSingle(ConfChangeKind.REMOVE, 1),)))
+        alone.drain()
+        for peer in (2, 3):
+            alone.step(MessageKind.HEARTBEAT_REPLY, peer, commit=99)
+        assert alone.node.role is Role.LEADER
 
     def test_applying_twice_changes_nothing(self) -> None:
         """After a restart, entries come again that the saved membership already has."""
