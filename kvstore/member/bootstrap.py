@@ -103,7 +103,7 @@ def _reopen(config: Config, data_dir: DataDir, identity: Identity) -> Opened:
     try:
         state = State(backend, identity.cluster_id, config)
         wal = Log.open(data_dir.log, fsync=not config.unsafe_no_fsync)
-        if state.applied_index > wal.last_index():
+        if not _joins(wal, state):
             # A crash between the two steps of installing a snapshot: the backend is new, the log does not know yet.
             wal.install_snapshot(state.position())
             wal.sync()
@@ -111,6 +111,14 @@ def _reopen(config: Config, data_dir: DataDir, identity: Identity) -> Opened:
         backend.close()
         raise
     return _assemble(config, data_dir, identity.member_id, state, wal)
+
+
+def _joins(wal: Log, state: State) -> bool:
+    """Whether the log holds, or begins behind, the very entry that the backend stands at."""
+    applied = state.applied_index
+    if applied > wal.last_index():
+        return False
+    return applied < wal.first_index() - 1 or wal.term(applied) == state.applied_term
 
 
 def _assemble(config: Config, data_dir: DataDir, mine: int, state: State, wal: Log) -> Opened:
