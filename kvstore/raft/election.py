@@ -120,9 +120,7 @@ def _poll(r: Raft, voter: int, granted: bool) -> None:
 
 
 def become_leader(r: Raft) -> None:
-    """Lead the term this member was elected for, and begin with an empty entry: it commits what earlier terms left
-    (5.4.2).
-    """
+    """Lead the term, and begin it with an empty entry: that commits what earlier terms left (5.4.2)."""
     r.reset(r.term)
     r.role = Role.LEADER
     r.leader = r.id
@@ -136,17 +134,13 @@ def become_leader(r: Raft) -> None:
 
 
 def on_timeout_now(r: Raft) -> None:
-    """The leader wants this member to take over: campaign at once, or as soon as the changes of membership it knows
-    are applied.
-    """
+    """The leader wants this member to take over: campaign now, or once the known changes of membership are applied."""
     if not campaign(r, transfer=True):
         r.campaign_postponed = r.promotable and r.role is not Role.LEADER
 
 
 def on_peer_lost(r: Raft, peer: int) -> None:
-    """The connection to a peer broke. If it was our leader, nobody is heard until it is back, and a voter asks for
-    pre-votes.
-    """
+    """The connection to a peer broke. If it was our leader, there is none now, and a voter asks for pre-votes."""
     if r.role is Role.LEADER:
         replication.on_unreachable(r, peer)
     elif r.config.pre_vote and peer == r.leader:

@@ -36,9 +36,7 @@ def _rejected(r: Raft, m: Message) -> None:
 
 
 def on_heartbeat(r: Raft, m: Message) -> None:
-    """The leader is there, and may have committed more. The answer says what we would still know to be committed
-    after a crash.
-    """
+    """The leader is there. The answer says what we would still know to be committed after a crash."""
     r.log.commit_to(m.commit)
     r.send(Message(MessageKind.HEARTBEAT_REPLY, to=m.from_, commit=r.saved_commit, context=m.context))
 

@@ -90,9 +90,7 @@ class RaftLog:
         return (term, index) >= (self.last_term, self.last_index)
 
     def slice(self, lo: int, hi: int, max_bytes: int) -> list[Entry]:
-        """Entries lo <= index < hi, bounded by max_bytes of data, at least one if lo < hi. Raises Compacted,
-        Unavailable.
-        """
+        """Entries lo <= index < hi: at most max_bytes of data, at least one. Raises Compacted, Unavailable."""
         if lo >= hi:
             return []
         if lo < self.first_index:
@@ -149,9 +147,7 @@ class RaftLog:
             write.upto = min(write.upto, before)
 
     def accept(self, index: int, term: int, entries: list[Entry]) -> int | None:
-        """Follow a leader: entries come after (index, term). The last index that now agrees with the leader; None if
-        it did not fit.
-        """
+        """Entries come after (index, term). The last index that now agrees with the leader; None if they do not fit."""
         if not self.matches(index, term):
             return None
         for at, entry in enumerate(entries):

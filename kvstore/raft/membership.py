@@ -38,8 +38,7 @@ def propose(r: Raft, change: ConfChange, data: bytes) -> bool:
 def _append(r: Raft, data: bytes, after: Membership) -> None:
     r.pending_conf_index = replication.append(r, EntryKind.CONF_CHANGE, data)
     if r.id not in after.all_voters:
-        # Nothing comes behind it: with a longer log than those who remain, this member could not vote for them any
-        # more.
+        # Nothing comes behind it: with a longer log than those who remain, this member could not vote for them.
         r.leaving_index = r.pending_conf_index
 
 
@@ -53,8 +52,7 @@ def _after(membership: Membership, change: ConfChange) -> Membership | None:
 def apply(r: Raft, change: ConfChange) -> ConfState:
     """A committed change takes effect; the membership after it.
 
-    One that does not fit is without effect: after a restart, entries may be applied again to a membership that has
-    them.
+    One that does not fit is without effect: after a restart, it may come again to a membership that has it.
     """
     after = _after(r.tracker.membership, change)
     if after is None:

@@ -60,8 +60,8 @@ class RawNode:
         ticking.tick(self._raft)
 
     def propose(self, data: bytes) -> bool:
-        """Propose an entry; a follower passes it on. False if it was dropped: no leader, one that hands over, or too
-        much uncommitted.
+        """Propose an entry; a follower passes it on. False if it was dropped: no leader, one that is
+        leaving, or too much uncommitted.
 
         True promises nothing yet: the entry is accepted when it comes back in Ready.committed.
         """
@@ -126,9 +126,7 @@ class RawNode:
         return election.campaign(self._raft)
 
     def peer_lost(self, peer: int) -> None:
-        """The connection to a peer broke, in either direction. A voter that lost its leader asks for pre-votes at
-        once.
-        """
+        """The connection to a peer broke, on either side. A voter that lost its leader asks for pre-votes now."""
         election.on_peer_lost(self._raft, peer)
 
     def report_unreachable(self, peer: int) -> None:

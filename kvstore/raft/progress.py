@@ -124,9 +124,7 @@ class Progress:
         self.next = index + 1
 
     def sent(self, last_index: int, size: int) -> None:
-        """An append went out that ends at last_index and carries `size` bytes of data (last_index < next: no
-        entries).
-        """
+        """An append went out that ends at last_index (< next: without entries) and carries `size` bytes."""
         if self.state is ProgressState.REPLICATE:
             if last_index >= self.next:
                 self.inflights.add(last_index, size)
@@ -145,9 +143,7 @@ class Progress:
         return new
 
     def rejected(self, index: int, hint: int) -> bool:
-        """The member has no matching entry at index; the logs may meet at hint. False for an answer that came too
-        late.
-        """
+        """The member has no such entry at index; the logs may meet at hint. False for an answer that is too late."""
         if self.state is ProgressState.REPLICATE:
             if index <= self.match:
                 return False

@@ -46,9 +46,7 @@ def on_saved(r: Raft) -> None:
 
 
 def advance_commit(r: Raft) -> bool:
-    """Commit what a quorum has, if it is of our own term: only that cannot be overwritten any more (5.4.2, figure
-    8).
-    """
+    """Commit what a quorum has, if it is of our own term: only then it cannot be overwritten any more (5.4.2)."""
     index = r.tracker.committed()
     if index <= r.log.committed or not r.log.matches(index, r.term):
         return False
@@ -79,10 +77,8 @@ def _send_append(r: Raft, peer: int, progress: Progress) -> bool:
     previous = progress.next - 1
     try:
         previous_term = log.term(previous)
-        room = (
-            0 if progress.state is ProgressState.REPLICATE and progress.inflights.full else r.config.max_message_bytes
-        )
-        entries = log.slice(progress.next, log.last_index + 1, room) if room else []
+        full = progress.state is ProgressState.REPLICATE and progress.inflights.full
+        entries = [] if full else log.slice(progress.next, log.last_index + 1, r.config.max_message_bytes)
     except Compacted:
         return _send_snapshot(r, peer, progress)
     message = Message(
@@ -108,9 +104,7 @@ def _send_snapshot(r: Raft, peer: int, progress: Progress) -> bool:
 
 
 def heartbeat(r: Raft) -> None:
-    """Tell everybody who leads. The commit index is cut to what the follower is known to have: it may have lost the
-    rest.
-    """
+    """Tell everybody who leads, and a commit index cut to what the follower has: messages with the rest may be lost."""
     context = reads.round_context(r)
     for peer, progress in r.tracker.peers:
         commit = min(progress.match, r.log.committed)

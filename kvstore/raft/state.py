@@ -36,9 +36,7 @@ class HeldRead:
 
 
 class Raft:
-    """Invariants: term and commit never fall; vote changes only from 0 within a term; only a leader has a
-    transferee.
-    """
+    """Invariants: term and commit never fall; a vote stays for its term; only a leader has a transferee."""
 
     def __init__(self, config: Config, storage: LogStorage, applied: int) -> None:
         hard, conf_state = storage.initial_state()
@@ -97,9 +95,7 @@ class Raft:
 
     @property
     def hears_leader(self) -> bool:
-        """Whether votes are to be refused because the leader was heard within an election timeout (dissertation,
-        4.2.3).
-        """
+        """Whether votes are refused because the leader was heard within an election timeout (4.2.3)."""
         return self.config.check_quorum and self.leader != 0 and self.election_elapsed < self.config.election_ticks
 
     @property

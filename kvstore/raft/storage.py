@@ -36,9 +36,7 @@ class LogStorage(Protocol):
         """The term of an entry, first_index() - 1 <= index <= last_index(). Raises Compacted, Unavailable."""
 
     def entries(self, lo: int, hi: int, max_bytes: int) -> list[Entry]:
-        """Entries lo <= index < hi, as many as max_bytes of data hold but at least one. Raises Compacted,
-        Unavailable.
-        """
+        """Entries lo <= index < hi: at most max_bytes of data, at least one. Raises Compacted, Unavailable."""
 
     def snapshot_meta(self) -> SnapshotMeta:
         """The point of a snapshot that could be sent to a follower now; index >= first_index() - 1."""

@@ -32,9 +32,7 @@ def _tick_leader(r: Raft) -> None:
 
 
 def _check_quorum(r: Raft) -> None:
-    """A leader that heard no quorum for an election timeout may long be deposed: its clients should look for
-    another.
-    """
+    """A leader that heard no quorum for so long may be deposed: its clients should look for another."""
     if r.config.check_quorum and not r.tracker.quorum_active():
         r.become_follower(r.term, 0)
         return

@@ -77,9 +77,7 @@ class Membership:
 
 
 class Tracker:
-    """Membership, progress and votes of one member's view of the cluster. `progress` is in order of id: that makes
-    runs repeatable.
-    """
+    """Membership, progress and votes. `progress` is in order of id: that makes runs repeatable."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
