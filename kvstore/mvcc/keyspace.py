@@ -82,8 +82,8 @@ class Keyspace:
     def record(self, revision: int) -> bytes:
         """The history record of a packed revision that is known to be there."""
         record = self.history.get(to_bytes(revision))
-        invariant(record is not None, "a revision that is still referred to is gone from history")
-        assert record is not None
+        if record is None:
+            raise InvariantViolation("a revision that is still referred to is gone from history")
         return record
 
     def kv(self, revision: int) -> bytes:
