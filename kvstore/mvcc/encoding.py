@@ -101,12 +101,6 @@ def tombstone_record(previous: int, key: bytes, mod: int) -> bytes:
     return header + encode_kv(key, 0, mod, 0, b"", 0)
 
 
-def key_of(kv: bytes) -> bytes:
-    """The key of an encoded KeyValue (its first field)."""
-    size, at = read_varint(kv, 1)
-    return kv[at : at + size]
-
-
 def record_key(record: bytes) -> bytes:
     """The key of a history record."""
     size, at = read_varint(record, HEADER_SIZE + 1)
