@@ -1,14 +1,17 @@
 """Questions that only the leader can answer: how long a lease has left, and its renewal.
 
-A follower asks the leader over one channel that it keeps open; while no leader is known, or it has just changed, it
-waits and asks again, as etcd does, until the request's time is up.
+The leader answers once a quorum has confirmed that it leads and it has applied what was committed before the question:
+a leader that was paused renews nothing that its successor has revoked, and a new one knows every lease that was
+granted. A follower asks the leader over one channel that it keeps open; while there is no leader, or another one, it
+asks again, as etcd does, until the request's time is up.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvstore.errors import Code, EtcdError, error
 from kvstore.member.config import parse_url
@@ -20,12 +23,19 @@ from kvstore.wire.server import GrpcServer
 if TYPE_CHECKING:
     from kvstore.member.member import Member
 
-RENEW_PATH = "/fluyt.raft.Raft/RenewLease"
-TTL_PATH = "/fluyt.raft.Raft/LeaseTimeToLive"
 RETRY_SECONDS = 0.05
 CALL_SECONDS = 1.0
 
 Answer = Callable[[Any, EtcdError | None], None]
+
+
+class _Question(NamedTuple):
+    """path: of the call on the peer port. here: the leader's answer. encode, decode: the answer on the wire."""
+
+    path: str
+    here: Callable[[int], Any]
+    encode: Callable[[Any], bytes]
+    decode: Callable[[bytes], Any]
 
 
 class LeaderCalls:
@@ -37,19 +47,18 @@ class LeaderCalls:
         self._channel_peer = 0
         self._connecting = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._renew = _Question("/fluyt.raft.Raft/RenewLease", self._renew_here, _encode_renewed, _decode_renewed)
+        self._ttl = _Question("/fluyt.raft.Raft/LeaseTimeToLive", self._ttl_here, _encode_ttl, _decode_ttl)
 
     # ---- asking ----
 
     def renew(self, lease: int, done: Answer) -> None:
         """done(TTL, None); TTL 0 for an unknown lease."""
-        self._ask(
-            self._renew_here, RENEW_PATH, raft_pb2.RenewLeaseRequest(ID=lease), raft_pb2.RenewLeaseReply, _renewed, done
-        )
+        self._ask(self._renew, lease, done)
 
     def time_to_live(self, lease: int, done: Answer) -> None:
         """done((left, granted) or None, None), in seconds."""
-        request = raft_pb2.LeaseTimeToLiveQuery(ID=lease)
-        self._ask(self._time_to_live_here, TTL_PATH, request, raft_pb2.LeaseTimeToLiveReply, _time_to_live, done)
+        self._ask(self._ttl, lease, done)
 
     def close(self) -> None:
         """End what is under way."""
@@ -58,42 +67,44 @@ class LeaderCalls:
         if self._channel is not None:
             self._channel.close()
 
-    def _ask(
-        self, here: Callable[[int], Any], path: str, request: Any, reply: Any, read: Callable[[Any], Any], done: Answer
-    ) -> None:
-        if self._member.is_leader:
-            try:
-                answer = here(request.ID)
-            except EtcdError as problem:
-                if problem.message != error("NOT_LEADER").message:
-                    done(None, problem)
-                    return
-            else:
+    def _ask(self, question: _Question, lease: int, done: Answer) -> None:
+        def here(answer: Any, problem: EtcdError | None) -> None:
+            if problem is None:
                 done(answer, None)
-                return
-        task = self._member.loop.create_task(self._ask_leader(here, path, request, reply, read, done))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+            else:
+                elsewhere()
 
-    async def _ask_leader(
-        self, here: Callable[[int], Any], path: str, request: Any, reply: Any, read: Callable[[Any], Any], done: Answer
-    ) -> None:
-        until = self._member.loop.time() + self._member.config.request_timeout
-        while self._member.loop.time() < until:
+        def elsewhere() -> None:
+            task = self._member.loop.create_task(self._ask_leader(question, lease, done))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+        if self._member.is_leader:
+            self._answer(question, lease, here)
+        else:
+            elsewhere()
+
+    async def _ask_leader(self, question: _Question, lease: int, done: Answer) -> None:
+        member = self._member
+        until = member.loop.time() + member.config.request_timeout
+        while member.loop.time() < until and not member.stopping:
             try:
-                if self._member.is_leader:
-                    answer = here(request.ID)
-                else:
-                    channel = await self._to_leader()
-                    answer = read(
-                        reply.FromString(await channel.unary(path, request.SerializeToString(), CALL_SECONDS))
-                    )
+                answer = await self._once(question, lease)
             except (EtcdError, OSError, TimeoutError):
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
             done(answer, None)
             return
-        done(None, error("TIMEOUT" if self._member.leader_id else "NO_LEADER"))
+        done(None, error("TIMEOUT" if member.leader_id else "NO_LEADER"))
+
+    async def _once(self, question: _Question, lease: int) -> Any:
+        if not self._member.is_leader:
+            channel = await self._to_leader()
+            request = raft_pb2.RenewLeaseRequest(ID=lease).SerializeToString()
+            return question.decode(await channel.unary(question.path, request, CALL_SECONDS))
+        found: asyncio.Future[Any] = self._member.loop.create_future()
+        self._answer(question, lease, partial(_settle, found))
+        return await found
 
     async def _to_leader(self) -> Channel:
         async with self._connecting:
@@ -115,23 +126,33 @@ class LeaderCalls:
 
     def register(self, server: GrpcServer) -> None:
         """Serve the calls on the peer port."""
-        server.unary(RENEW_PATH, self._serve_renew)
-        server.unary(TTL_PATH, self._serve_time_to_live)
+        for question in (self._renew, self._ttl):
+            server.unary(question.path, partial(self._serve, question))
 
-    def _serve_renew(self, call: Call, message: bytes) -> None:
-        request = raft_pb2.RenewLeaseRequest.FromString(message)
-        self._must_lead()
-        call.reply(raft_pb2.RenewLeaseReply(TTL=self._renew_here(request.ID)).SerializeToString())
+    def _serve(self, question: _Question, call: Call, message: bytes) -> None:
+        def done(answer: Any, problem: EtcdError | None) -> None:
+            if problem is None:
+                call.reply(question.encode(answer))
+            else:
+                call.fail(problem.code, problem.message)
 
-    def _serve_time_to_live(self, call: Call, message: bytes) -> None:
-        request = raft_pb2.LeaseTimeToLiveQuery.FromString(message)
-        self._must_lead()
-        left, granted = self._time_to_live_here(request.ID) or (-1, 0)
-        call.reply(raft_pb2.LeaseTimeToLiveReply(TTL=left, grantedTTL=granted).SerializeToString())
+        # Both requests are a lease id in field 1.
+        self._answer(question, raft_pb2.RenewLeaseRequest.FromString(message).ID, done)
 
-    def _must_lead(self) -> None:
-        if not self._member.is_leader:
-            raise error("NOT_LEADER")
+    def _answer(self, question: _Question, lease: int, done: Answer) -> None:
+        if self._member.is_leader:
+            self._member.linearizable(partial(self._confirmed, question, lease, done))
+        else:
+            done(None, error("NOT_LEADER"))
+
+    def _confirmed(self, question: _Question, lease: int, done: Answer, problem: EtcdError | None) -> None:
+        if problem is None and not self._member.is_leader:
+            problem = error("NOT_LEADER")
+        try:
+            answer = question.here(lease) if problem is None else None
+        except EtcdError as refused:
+            problem = refused
+        done(answer if problem is None else None, problem)
 
     def _renew_here(self, lease: int) -> int:
         try:
@@ -141,13 +162,32 @@ class LeaderCalls:
                 return 0
             raise
 
-    def _time_to_live_here(self, lease: int) -> tuple[int, int] | None:
+    def _ttl_here(self, lease: int) -> tuple[int, int] | None:
         return self._member.lessor.time_to_live(lease, self._member.loop.time())
 
 
-def _renewed(reply: raft_pb2.RenewLeaseReply) -> int:
-    return reply.TTL
+def _settle(future: asyncio.Future[Any], answer: Any, problem: EtcdError | None) -> None:
+    if future.done():
+        return
+    if problem is None:
+        future.set_result(answer)
+    else:
+        future.set_exception(problem)
 
 
-def _time_to_live(reply: raft_pb2.LeaseTimeToLiveReply) -> tuple[int, int] | None:
+def _encode_renewed(ttl: int) -> bytes:
+    return raft_pb2.RenewLeaseReply(TTL=ttl).SerializeToString()
+
+
+def _decode_renewed(data: bytes) -> int:
+    return raft_pb2.RenewLeaseReply.FromString(data).TTL
+
+
+def _encode_ttl(found: tuple[int, int] | None) -> bytes:
+    left, granted = found or (-1, 0)
+    return raft_pb2.LeaseTimeToLiveReply(TTL=left, grantedTTL=granted).SerializeToString()
+
+
+def _decode_ttl(data: bytes) -> tuple[int, int] | None:
+    reply = raft_pb2.LeaseTimeToLiveReply.FromString(data)
     return None if reply.TTL < 0 else (reply.TTL, reply.grantedTTL)
