@@ -284,7 +284,11 @@ def test_a_deadline_runs_before_the_message_is_here():
 @pytest.mark.parametrize("value", ["", "5", "S", "123456789S", "-1S", "1x", "1.5S", "1 S"])
 def test_malformed_timeouts(value):
     peer = RawPeer()
-    assert peer.status(peer.call(1, path=LATER, grpc_timeout=value)) == (13, "malformed grpc-timeout")
+    for number in (1, 3):
+        answer = peer.call(number, path=LATER, grpc_timeout=value)
+        assert peer.status(answer, number) == (13, "malformed grpc-timeout")
+    assert peer.calls == []
+    assert peer.methods.by_path[LATER.encode()].handled[13] == 2
 
 
 @pytest.mark.parametrize(
@@ -333,6 +337,7 @@ def test_compression_is_refused(path):
     answer = peer.send(peer.headers(1, request_fields(path)) + data(1, b"\1\0\0\0\1x", end=True))
     assert peer.status(answer)[0] == 12
     answer = peer.call(3, path=path, grpc_encoding="gzip")
+    assert peer.fields(answer[0])["grpc-accept-encoding"] == "identity"
     assert peer.status(answer, 3) == (12, 'grpc: Decompressor is not installed for grpc-encoding "gzip"')
     answer = peer.call(5, path=path, grpc_encoding="identity")
     assert peer.status(answer, 5) == (0, "")

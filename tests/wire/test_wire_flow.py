@@ -303,3 +303,34 @@ def test_table_size_zero_is_acknowledged_in_the_first_block():
             if frame.kind == F.HEADERS:
                 peer.fields(frame)
         assert sum(f.kind == F.HEADERS and f.payload[0] == 0x20 for f in answer) == 1
+
+
+def test_on_drain_that_raises_ends_its_call_only():
+    peer = RawPeer()
+    peer.send(settings(INITIAL_WINDOW_SIZE=10))
+    call = waiting_call(peer)
+    call.on_drain = lambda: 1 / 0
+    call.send(b"x" * 20)
+    peer.take()
+    assert peer.status(peer.send(frames.window_update(1, 100))) == (2, "ZeroDivisionError: division by zero")
+    assert peer.status(peer.call(3, b""), 3) == (0, "")
+
+
+def test_a_paused_stream_gets_no_more_window():
+    limits = Limits(stream_window=100_000, connection_window=10**7, keepalive_interval=0)
+    peer = RawPeer(limits, max_message=10**9)
+    peer.send(peer.headers(1, request_fields(ECHO)))
+    call = peer.log[0][1]
+    call.pause()
+    chunk = data(1, message(b"x" * 9_995))
+    given = [f for _ in range(10) for f in peer.send(chunk) if f.kind == F.WINDOW_UPDATE]
+    assert given == []
+    # What is on its way is still heard.
+    assert len(peer.log) == 11
+    call.resume()
+    (credit,) = peer.take()
+    assert (credit.kind, credit.payload) == (F.WINDOW_UPDATE, struct.pack(">I", 100_000))
+    call.fail(1, "enough")
+    peer.take()
+    call.resume()
+    assert peer.take() == []

@@ -182,6 +182,9 @@ def test_idle_timeout():
 def stalled(peer: RawPeer, how: str) -> None:
     peer.call(1, path=LATER)
     if how == "transport":
+        # Everything was given to the transport, which is full.
+        peer.connection.hold()
+    elif how == "transport and queue":
         peer.connection.hold()
         peer.calls[0].send(b"x" * 10)
     else:
@@ -191,7 +194,9 @@ def stalled(peer: RawPeer, how: str) -> None:
     peer.take()
 
 
-@pytest.mark.parametrize(("how", "ends"), [("transport", True), ("finished", True), ("watcher", False)])
+@pytest.mark.parametrize(
+    ("how", "ends"), [("transport", True), ("transport and queue", True), ("finished", True), ("watcher", False)]
+)
 def test_stall_timeout(how, ends):
     """A watcher may look away for ever; what is finished, or stuck in the transport, may not wait for ever."""
     peer = RawPeer(limits(stall_timeout=10))

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from struct import Struct
 from typing import TYPE_CHECKING, Any
 
 from kvstore.errors import Code, EtcdError
-from kvstore.invariant import invariant
 from kvstore.wire.grpc import status
+from kvstore.wire.grpc.answer import ANSWER, ANSWER_HEAD, LAST, MESSAGE, OK, OK_HEAD
 from kvstore.wire.grpc.messages import PREFIX, PREFIX_SIZE, MessageReader
+from kvstore.wire.grpc.status import ONLY_IDENTITY, RESPONSE, TRAILERS_OK
 from kvstore.wire.h2.errors import ErrorCode
-from kvstore.wire.h2.frames import END_HEADERS, END_STREAM, FrameType
+from kvstore.wire.h2.frames import END_HEADERS
 from kvstore.wire.h2.stream import Buffer, Stream
 
 if TYPE_CHECKING:
@@ -26,18 +26,6 @@ if TYPE_CHECKING:
     from kvstore.wire.grpc.server_connection import ServerConnection
 
 log = logging.getLogger(__name__)
-
-# A whole unary answer is three frames; what stands before the message and behind it is one pack each.
-_ANSWER = Struct(f">IBI{len(status.RESPONSE)}sIBIBI").pack
-_ANSWER_HEADERS = len(status.RESPONSE) << 8 | FrameType.HEADERS
-_OK = Struct(f">IBI{len(status.TRAILERS_OK)}s").pack
-_OK_HEADERS = len(status.TRAILERS_OK) << 8 | FrameType.HEADERS
-# A message in one DATA frame.
-_MESSAGE = Struct(">IBIBI").pack
-# Flags of the two HEADERS, as reply() writes them.
-invariant(END_HEADERS == 4 and END_HEADERS | END_STREAM == 5, "flags of an answer")
-_RESPONSE = status.RESPONSE
-_TRAILERS = status.TRAILERS_OK
 
 
 class Call(Stream):
@@ -108,9 +96,9 @@ class Call(Stream):
             connection.send_window -= size
             stream_id = self.stream_id
             connection.write(
-                _ANSWER(_ANSWER_HEADERS, 4, stream_id, _RESPONSE, size << 8, 0, stream_id, 0, size - PREFIX_SIZE)
+                ANSWER(ANSWER_HEAD, END_HEADERS, stream_id, RESPONSE, size << 8, 0, stream_id, 0, size - PREFIX_SIZE)
                 + message
-                + _OK(_OK_HEADERS, 5, stream_id, _TRAILERS)
+                + OK(OK_HEAD, LAST, stream_id, TRAILERS_OK)
             )
             self.ended = self.local_closed = True
             del connection.streams[stream_id]
@@ -148,7 +136,7 @@ class Call(Stream):
         ):
             connection.send_window -= size
             self.window_delta -= size
-            connection.write(_MESSAGE(size << 8, 0, self.stream_id, 0, size - PREFIX_SIZE) + message)
+            connection.write(MESSAGE(size << 8, 0, self.stream_id, 0, size - PREFIX_SIZE) + message)
         else:
             self.put_data([PREFIX.pack(0, size - PREFIX_SIZE), message], size)
 
@@ -165,7 +153,7 @@ class Call(Stream):
     def finish(self) -> None:
         """End the call with OK, behind all that was sent."""
         if not self.closed:
-            self._end(Code.OK, status.TRAILERS_OK)
+            self._end(Code.OK, TRAILERS_OK)
 
     def fail(self, code: int, message: str) -> None:
         """End the call with a status other than OK; `message` is the text that clients match."""
@@ -180,12 +168,12 @@ class Call(Stream):
 
     def _send_headers(self) -> None:
         self._headers_sent = True
-        self.connection.write_block(self.stream_id, status.RESPONSE, end_stream=False)
+        self.connection.write_block(self.stream_id, RESPONSE, end_stream=False)
 
     def _end(self, code: int, block: bytes) -> None:
         if not self._headers_sent:
             self._headers_sent = True
-            block = status.RESPONSE + block
+            block = RESPONSE + block
         self.put_tail(block)
         self._close(code)
 
@@ -215,7 +203,7 @@ class Call(Stream):
         """The headers have come: refuse what cannot be read, make the stream's object."""
         if self.head.encoding != b"identity":
             text = f'grpc: Decompressor is not installed for grpc-encoding "{self.head.encoding.decode("latin-1")}"'
-            self.fail(Code.UNIMPLEMENTED, text)
+            self._end(Code.UNIMPLEMENTED, ONLY_IDENTITY + status.trailers(Code.UNIMPLEMENTED, text))
             return
         method = self.head.method
         if method is not None and method.factory is not None:

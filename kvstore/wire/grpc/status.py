@@ -52,6 +52,9 @@ def literal_block(fields: list[tuple[bytes, bytes]]) -> bytes:
 RESPONSE = b"\x88" + b"\x0f\x10" + integer(16, 7, 0) + b"application/grpc"
 TRAILERS_OK = literal(b"grpc-status", b"0")
 
+# Goes with the refusal of a compressed call, so that the client learns what it may use.
+ONLY_IDENTITY = literal(b"grpc-accept-encoding", b"identity")
+
 
 @lru_cache(maxsize=256)
 def trailers(code: int, message: str) -> bytes:

@@ -161,9 +161,7 @@ class Control(Output):
         limits = self.limits
         if not self.settled and limits.handshake_timeout and now - self._born > limits.handshake_timeout:
             self.doom(ErrorCode.SETTINGS_TIMEOUT, "no SETTINGS in time")
-        elif (
-            self.unsent and limits.stall_timeout and self._stalled() and now - self.last_progress > limits.stall_timeout
-        ):
+        elif limits.stall_timeout and self._stalled() and now - self.last_progress > limits.stall_timeout:
             self.doom(ErrorCode.ENHANCE_YOUR_CALM, "peer does not read what it asked for")
         elif self._idle(now):
             self.doom(ErrorCode.NO_ERROR, "idle")

@@ -149,6 +149,7 @@ class Output:
     def hold(self) -> None:
         """The transport's buffer is full."""
         self.held = self.careful = True
+        self.last_progress = self.now
 
     def release(self) -> None:
         """The transport takes data again."""
