@@ -16,6 +16,7 @@ from kvstore.raft import step as stepping
 from kvstore.raft import ticks as ticking
 from kvstore.raft.config import Config
 from kvstore.raft.state import Raft
+from kvstore.raft.status import status_of
 from kvstore.raft.storage import LogStorage
 from kvstore.raft.types import (
     ConfChange,
@@ -25,7 +26,6 @@ from kvstore.raft.types import (
     HardState,
     Message,
     MessageKind,
-    PeerStatus,
     Ready,
     Role,
     SoftState,
@@ -289,32 +289,4 @@ class RawNode:
 
     def status(self) -> Status:
         """A picture of this member; a leader's shows its followers."""
-        r = self._raft
-        return Status(
-            id=r.id,
-            term=r.term,
-            vote=r.vote,
-            leader=r.leader,
-            role=r.role,
-            commit=r.log.committed,
-            applied=r.log.applied,
-            last_index=r.log.last_index,
-            transferee=r.transferee,
-            conf_state=self.conf_state,
-            progress=_progress(r) if r.role is Role.LEADER else {},
-        )
-
-
-def _progress(r: Raft) -> dict[int, PeerStatus]:
-    return {
-        member: PeerStatus(
-            match=p.match,
-            next=p.next,
-            state=p.state.value,
-            recent_active=p.recent_active or member == r.id,
-            learner=p.learner,
-            paused=p.paused and member != r.id,
-            pending_snapshot=p.pending_snapshot,
-        )
-        for member, p in r.tracker.progress.items()
-    }
+        return status_of(self._raft)
