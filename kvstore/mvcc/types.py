@@ -49,7 +49,9 @@ class Table(Protocol):
     def delete(self, key: bytes) -> bool:
         """Remove; False if it was not there."""
 
-    def scan(self, start: bytes = b"", end: bytes | None = None, *, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
+    def scan(
+        self, start: bytes = b"", end: bytes | None = None, *, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
         """Pairs with start <= key < end (None: to the last), in order or, with reverse, from the end down.
 
         The table must not be written while an iterator of it is in use.
