@@ -182,4 +182,5 @@ class Control(Output):
 
     def _stalled(self) -> bool:
         # A stream whose own window is shut may wait for ever (a watcher that looks away); a finished answer may not.
-        return self.held or any(stream.local_closed for stream in self.streams.values() if stream.buffered)
+        finished = (stream.local_closed for stream in self.streams.values() if stream.buffered)
+        return self.held or (self.unsent > 0 and any(finished))
