@@ -1,7 +1,8 @@
 """Random calls of several users: what the generator knows of the servers, and the calls it draws.
 
 Left out, because etcd closed these gaps only after 3.5.1 and we are as strict as it is now: permissions on ranges that
-are none, what stands inside transactions beyond plain operations, leases of nobody, tokens while auth is off.
+are none, what stands inside transactions beyond plain operations, leases of nobody, tokens while auth is off. Ranges
+that end before they begin are left out, too: whether etcd permits those hangs on the shape of its interval tree.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ def _revoke_permission(world: World) -> tuple[str, Message]:
 def _range(world: World) -> tuple[str, Message]:
     key = world.pick(KEYS)
     serializable = world.rng.random() < 0.3
-    return "Range", pb.RangeRequest(key=key, range_end=world.pick(ENDS), serializable=serializable)
+    return "Range", pb.RangeRequest(key=key, range_end=world.range_end(key), serializable=serializable)
 
 
 def _put(world: World) -> tuple[str, Message]:
@@ -94,14 +95,16 @@ def _put(world: World) -> tuple[str, Message]:
 
 def _delete(world: World) -> tuple[str, Message]:
     prev_kv = world.rng.random() < 0.3
-    request = pb.DeleteRangeRequest(key=world.pick(KEYS), range_end=world.pick(ENDS), prev_kv=prev_kv)
+    key = world.pick(KEYS)
+    request = pb.DeleteRangeRequest(key=key, range_end=world.range_end(key), prev_kv=prev_kv)
     return "DeleteRange", request
 
 
 def _operation(world: World) -> pb.RequestOp:
     kind = world.rng.randrange(3)
     if kind == 0:
-        return pb.RequestOp(request_range=pb.RangeRequest(key=world.pick(KEYS), range_end=world.pick(ENDS)))
+        key = world.pick(KEYS)
+        return pb.RequestOp(request_range=pb.RangeRequest(key=key, range_end=world.range_end(key)))
     if kind == 1:
         return pb.RequestOp(request_put=pb.PutRequest(key=world.pick(KEYS), value=b"t"))
     delete = pb.DeleteRangeRequest(key=world.pick(KEYS), prev_kv=world.rng.random() < 0.5)
@@ -110,7 +113,8 @@ def _operation(world: World) -> pb.RequestOp:
 
 def _txn(world: World) -> tuple[str, Message]:
     key = world.pick(KEYS)
-    compare = [pb.Compare(key=key, target=pb.Compare.VERSION, result=pb.Compare.GREATER, range_end=world.pick(ENDS))]
+    end = world.range_end(key)
+    compare = [pb.Compare(key=key, target=pb.Compare.VERSION, result=pb.Compare.GREATER, range_end=end)]
     return "Txn", pb.TxnRequest(
         compare=compare if world.rng.random() < 0.6 else [],
         success=[_operation(world) for _ in range(world.rng.randrange(3))],

@@ -67,6 +67,9 @@ def test_random_calls(pair: tuple[Cluster, Cluster], seed: int) -> None:
         outcomes.add(expected.get("details", "ok"))
         if "details" not in expected:
             world.enabled = {"AuthEnable": True, "AuthDisable": False}.get(rpc, world.enabled)
+            if rpc == "AuthDisable":
+                for side in sides:
+                    side.tokens.clear()
         elif "invalid auth token" in expected["details"]:
             for side in sides:
                 side.tokens.pop(actor or "", None)

@@ -11,7 +11,6 @@ import pytest
 from harness.answers import normalise
 from harness.binaries import subject
 from harness.cluster import Cluster
-from harness.etcdctl import VERSIONS, Version, etcdctl, etcdctl_background
 from harness.require import require
 from harness.stubs import Stub
 from harness.wait import wait_until
