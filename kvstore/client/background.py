@@ -23,9 +23,16 @@ def _loop() -> asyncio.AbstractEventLoop:
     with _lock:
         if _running is None or _running[0] != os.getpid():
             loop = asyncio.new_event_loop()
+            loop.set_exception_handler(_report)
             threading.Thread(target=loop.run_forever, name="fluyt-client", daemon=True).start()
             _running = (os.getpid(), loop)
         return _running[1]
+
+
+def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """As usual, but for gRPC's poller, which trips over its own wake-ups when a second loop uses gRPC, too."""
+    if not isinstance(context.get("exception"), BlockingIOError):
+        loop.default_exception_handler(context)
 
 
 def run(work: Coroutine[Any, Any, T], timeout: float | None = None) -> T:

@@ -187,8 +187,8 @@ _REFUSALS = {
 }
 # Refused before it was proposed, and likely to work a moment later or at another member.
 _REFUSED_FOR_NOW = {known_error(name).message for name in ("NO_LEADER", "TOO_MANY_REQUESTS")}
-# A read may be asked again after these, too.
-_TRANSIENT_CODES = {Code.UNAVAILABLE, Code.ABORTED}
+# A read may be asked again after these, too. The last three are what gRPC makes of a stream that was torn.
+_TRANSIENT_CODES = {Code.UNAVAILABLE, Code.ABORTED, Code.UNKNOWN, Code.INTERNAL, Code.CANCELED}
 
 
 def from_status(code: Code, message: str) -> StoreError:

@@ -18,7 +18,7 @@ import grpc.aio
 
 from kvstore.client import errors, rpcs
 from kvstore.client.backoff import delays
-from kvstore.client.errors import InvalidToken, LeaseExists, LeaseLost, LeaseNotFound, MaybeApplied, Unreachable
+from kvstore.client.errors import InvalidToken, LeaseExists, LeaseLost, LeaseNotFound, Unreachable
 from kvstore.client.transport import Endpoint, Transport, status_of
 from kvstore.errors import error as known_error
 from kvstore.pb import etcd_pb2 as pb
@@ -45,15 +45,9 @@ class Leases:
             return await self._transport.unary(rpcs.LEASE_GRANT, pb.LeaseGrantRequest(TTL=ttl, ID=lease_id))
         request = pb.LeaseGrantRequest(TTL=ttl, ID=random.SystemRandom().randrange(1, 1 << 63))
         try:
-            return await self._transport.unary(rpcs.LEASE_GRANT, request)
-        except MaybeApplied:
-            return await self._grant_again(request)
-
-    async def _grant_again(self, request: pb.LeaseGrantRequest) -> pb.LeaseGrantResponse:
-        """Ask for the same id once more: "exists" then means that the first request was applied."""
-        try:
-            return await self._transport.unary(rpcs.LEASE_GRANT, request)
+            return await self._transport.unary(rpcs.REPEATABLE_LEASE_GRANT, request)
         except LeaseExists:
+            # Nobody else draws this id: an attempt before the one that says so was applied.
             found = await self.time_to_live(request.ID)
             return pb.LeaseGrantResponse(header=found.header, ID=request.ID, TTL=found.grantedTTL)
 

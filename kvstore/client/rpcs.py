@@ -42,6 +42,8 @@ REPEATABLE_TXN = Rpc("/etcdserverpb.KV/Txn", pb.TxnResponse, repeatable=True)
 COMPACT = Rpc("/etcdserverpb.KV/Compact", pb.CompactionResponse)
 
 LEASE_GRANT = Rpc("/etcdserverpb.Lease/LeaseGrant", pb.LeaseGrantResponse)
+# With an id that only the caller knows: "exists" then means "granted before".
+REPEATABLE_LEASE_GRANT = Rpc("/etcdserverpb.Lease/LeaseGrant", pb.LeaseGrantResponse, repeatable=True)
 LEASE_REVOKE = Rpc("/etcdserverpb.Lease/LeaseRevoke", pb.LeaseRevokeResponse)
 LEASE_TIME_TO_LIVE = Rpc("/etcdserverpb.Lease/LeaseTimeToLive", pb.LeaseTimeToLiveResponse, repeatable=True)
 LEASE_LEASES = Rpc("/etcdserverpb.Lease/LeaseLeases", pb.LeaseLeasesResponse, repeatable=True)

@@ -31,8 +31,8 @@ from kvstore.pb import etcd_pb2 as pb
 Response = TypeVar("Response", bound=Message)
 Metadata = tuple[tuple[str, str], ...]
 
-# Seconds for which a member that failed is asked last.
-_AVOID = 2.0
+# Seconds for which a member that failed is asked last, the first time and at most.
+_AVOID, _AVOID_MOST = 2.0, 30.0
 # A read waits at least this long (seconds) for one member before it turns to the next.
 _PATIENCE = 0.5
 _REQUIRE_LEADER = (("hasleader", "true"),)
@@ -59,6 +59,7 @@ class Endpoint:
         self.address = address
         self.channel: Any = open_channel(address, settings)
         self.avoid_until = 0.0
+        self._avoid = _AVOID
         self._calls: dict[Rpc[Any], Any] = {}
 
     def call(self, rpc: Rpc[Any]) -> Any:
@@ -77,8 +78,13 @@ class Endpoint:
         return self.channel.get_state() is not grpc.ChannelConnectivity.TRANSIENT_FAILURE
 
     def failed(self) -> None:
-        """Ask the others first for a while."""
-        self.avoid_until = time.monotonic() + _AVOID
+        """Ask the others first for a while, each time for longer."""
+        self.avoid_until = time.monotonic() + self._avoid
+        self._avoid = min(self._avoid * 2, _AVOID_MOST)
+
+    def worked(self) -> None:
+        """It answered: nothing is held against it any more."""
+        self.avoid_until, self._avoid = 0.0, _AVOID
 
     async def connect(self, timeout: float) -> None:
         """Wait until it is connected, or gRPC knows why not (the next call will tell). NotSent after `timeout`."""
@@ -200,11 +206,14 @@ class _Attempts:
         self.unreachable: dict[str, str] = {}
         self.last: ClientError | None = None
         self.token_refused = False
+        self._hung = False
 
     async def ask(self, endpoint: Endpoint) -> Any | None:
         """The response, or None when another attempt may follow; raises when none may."""
         try:
-            return await self._send(endpoint)
+            response = await self._send(endpoint)
+            endpoint.worked()
+            return response
         except NotSent as problem:
             endpoint.failed()
             self.unreachable[endpoint.address] = str(problem)
@@ -212,6 +221,7 @@ class _Attempts:
             endpoint.failed()
             if not self.rpc.repeatable:
                 raise MaybeApplied(f"{endpoint.address}: {problem}") from None
+            self._hung = self._hung or problem.error is None
             self.last = problem.error or TimedOut(f"{endpoint.address}: {problem}")
         except StoreError as refusal:
             self._judge(endpoint, refusal)
@@ -259,8 +269,13 @@ class _Attempts:
             raise ClientError("the client is closed") from closed
 
     def _share(self, left: float) -> float:
-        """How much of the time left one member may use up, when there are others to turn to."""
-        return left if len(self.transport.endpoints) == 1 else max(left / 2, min(left, _PATIENCE))
+        """How much of the time left one member may use up, when there are others to turn to.
+
+        A quarter for the first; when that was not enough, half of the rest, since the question may just be long.
+        """
+        if len(self.transport.endpoints) == 1:
+            return left
+        return max(left / (2 if self._hung else 4), min(left, _PATIENCE))
 
 
 def classify(failure: grpc.aio.AioRpcError, repeatable: bool) -> Exception:

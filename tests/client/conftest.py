@@ -48,10 +48,10 @@ def name() -> str:
 
 
 @pytest.fixture
-def new_store(kind: Kind, new_cluster: Callable[..., Cluster]) -> Callable[..., Cluster]:
-    """Starts stores of the kind under test that a test may break: new_store(members=3)."""
+def new_store(new_cluster: Callable[..., Cluster]) -> Callable[..., Cluster]:
+    """Stores of the harness's subject that a test may break: `with new_store(members=3) as cluster` starts one."""
 
     def make(**options: Any) -> Cluster:
-        return new_cluster(kind, **options)
+        return new_cluster(start=False, **options)
 
     return make

@@ -5,8 +5,13 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
+
+
+# DATA and HEADERS: an answer, as opposed to a PING or a WINDOW_UPDATE.
+_ANSWERS = (0, 1)
 
 
 class CuttingProxy:
@@ -28,7 +33,7 @@ class CuttingProxy:
         return f"127.0.0.1:{self._listener.getsockname()[1]}"
 
     def arm(self) -> None:
-        """Cut the connection of the next request once the target has begun to answer it."""
+        """Cut the connection of the next request once the target has begun to answer it, and keep the answer back."""
         self._armed.set()
 
     def _accept(self) -> None:
@@ -52,12 +57,12 @@ class CuttingProxy:
 
     def _answers(self, source: socket.socket, sink: socket.socket, asked: threading.Event) -> None:
         with contextlib.suppress(OSError):
-            while data := source.recv(1 << 16):
-                if self._armed.is_set() and asked.is_set():
+            for kind, frame in _frames(source):
+                if kind in _ANSWERS and asked.is_set() and self._armed.is_set():
                     self._armed.clear()
                     self.cuts += 1
                     break
-                sink.sendall(data)
+                sink.sendall(frame)
         _close(source, sink)
 
     def __enter__(self) -> Self:
@@ -68,6 +73,16 @@ class CuttingProxy:
     ) -> None:
         self._listener.close()
         _close(*self._sockets)
+
+
+def _frames(source: socket.socket) -> Iterator[tuple[int, bytes]]:
+    """(type, whole frame) of each HTTP/2 frame (RFC 9113, section 4.1) until the source ends."""
+    buffered = b""
+    while data := source.recv(1 << 16):
+        buffered += data
+        while len(buffered) >= 9 and len(buffered) >= (size := 9 + int.from_bytes(buffered[:3], "big")):
+            yield buffered[3], buffered[:size]
+            buffered = buffered[size:]
 
 
 def _close(*sockets: socket.socket) -> None:

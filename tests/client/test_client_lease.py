@@ -81,16 +81,18 @@ def test_a_revoked_session_knows_before_its_ttl_is_over(client: Client) -> None:
 
 
 def test_a_session_outlives_a_member(new_store: Callable[..., Cluster], name: str) -> None:
-    with new_store(members=3) as cluster, Client(cluster.endpoints, timeout=15) as client:
-        with client.session(ttl=5) as session:
-            client.put(name, lease=session.lease_id)
-            leader = cluster.leader()
-            cluster.kill(leader)
-            deadline = time.monotonic() + session.ttl + 1
-            while time.monotonic() < deadline:
-                assert session.alive
-                time.sleep(0.1)
-            assert client.get(name) is not None
+    with (
+        new_store(members=3) as cluster,
+        Client(cluster.endpoints, timeout=15) as client,
+        client.session(ttl=5) as session,
+    ):
+        client.put(name, lease=session.lease_id)
+        cluster.kill(cluster.leader())
+        deadline = time.monotonic() + session.ttl + 1
+        while time.monotonic() < deadline:
+            assert session.alive
+            time.sleep(0.1)
+        assert client.get(name) is not None
 
 
 def test_a_session_is_lost_by_the_clock_when_nobody_answers(new_store: Callable[..., Cluster]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 import pytest
@@ -137,10 +138,8 @@ def test_locks_hold_through_the_death_of_the_leader(new_store: Callable[..., Clu
                     async with client.lock(name, ttl=15):
                         inside += 1
                         most = max(most, inside)
-                        try:
+                        with contextlib.suppress(MaybeApplied):
                             await client.put(name + "work")
-                        except MaybeApplied:
-                            pass
                         inside -= 1
                         done += 1
 

@@ -85,7 +85,7 @@ def test_a_read_ends_with_the_stores_last_word() -> None:
 
 
 def test_unknown_errors_say_nothing_about_a_write() -> None:
-    for code in (Code.UNKNOWN, Code.INTERNAL, Code.ABORTED, Code.RESOURCE_EXHAUSTED, Code.DATA_LOSS):
+    for code in (Code.UNKNOWN, Code.INTERNAL, Code.ABORTED, Code.RESOURCE_EXHAUSTED, Code.DATA_LOSS, Code.CANCELED):
         with ScriptedServer(Put=[EtcdError(code, "something else"), OK]) as server, Client(server.endpoint) as client:
             with pytest.raises(MaybeApplied, match="something else"):
                 client.put("k", "v")
