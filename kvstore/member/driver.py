@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
+from kvstore.invariant import InvariantViolation
 from kvstore.member.disk import SyncThread
 from kvstore.member.proposals import ProposalQueue
 from kvstore.member.reads import ReadQueue
@@ -114,11 +115,14 @@ class Driver:
 
     def receive(self, messages: Iterable[Message]) -> None:
         """Messages from a peer, in the order they came."""
-        for message in messages:
-            if message.kind == MessageKind.PROPOSE:
-                self._receive_proposal(message)
-            else:
-                self.raw.step(message)
+        try:
+            for message in messages:
+                if message.kind == MessageKind.PROPOSE:
+                    self._receive_proposal(message)
+                else:
+                    self.raw.step(message)
+        except InvariantViolation as problem:
+            self._machine.failed(problem)
         self.wake()
 
     def _receive_proposal(self, message: Message) -> None:
@@ -159,6 +163,12 @@ class Driver:
         self._scheduled = False
         if self._stopped:
             return
+        try:
+            self._turn()
+        except Exception as problem:  # a broken invariant: going on would apply entries to a state that is not theirs
+            self._machine.failed(problem)
+
+    def _turn(self) -> None:
         self._propose()
         self._ask_reads()
         raw = self.raw
@@ -252,8 +262,11 @@ class Driver:
         if self.sync_observer is not None:
             self.sync_observer(seconds)
         done, self._syncing = self._syncing, []
-        for ready in done:
-            self._saved(ready)
+        try:
+            for ready in done:
+                self._saved(ready)
+        except InvariantViolation as problem:
+            self._machine.failed(problem)
         self._pump()
 
     def _installed(self, ready: Ready) -> None:

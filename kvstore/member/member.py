@@ -29,12 +29,13 @@ from kvstore.member.passwords import Passwords
 from kvstore.member.peers import PeerLinks
 from kvstore.member.proposals import Done, Proposal, ProposalQueue
 from kvstore.member.reads import ReadDone, ReadQueue
-from kvstore.member.requests import RequestKind, decode, sign
+from kvstore.member.requests import RequestKind, decode, decode_head, sign
 from kvstore.member.retention import Retention
 from kvstore.member.transfer import SnapshotTransfer
 from kvstore.pb import etcd_pb2 as pb
 from kvstore.raft import codec
 from kvstore.raft.types import Entry, EntryKind, Message, Ready, Role
+from kvstore.storage.errors import StorageError
 from kvstore.wire.server import GrpcServer
 
 log = logging.getLogger(__name__)
@@ -253,23 +254,30 @@ class Member:
         state.applied_index, state.applied_term = entry.index, entry.term
 
     def _apply_batch(self, data: bytes, entry_index: int) -> None:
-        batch = decode(data)
         applier = self.state.applier
         applier.begin(self.loop.time(), entry_index)
-        mine = self._proposals.applied(batch.first_sequence) if batch.origin == self.id else None
-        self._applied_requests += len(batch.requests)
-        self.batch_sizes.observe(len(batch.requests))
+        origin, first = decode_head(data)
+        mine = self._proposals.applied(first) if origin == self.id else None
         if mine is None:
-            for kind, body in batch.requests:
+            requests = decode(data).requests
+            for kind, body in requests:
                 applier.apply(kind, body)
-            return
-        for proposal in mine:
-            result = applier.apply(proposal.kind, proposal.body, proposal.request)
+            count = len(requests)
+        else:
+            self._apply_and_answer(mine)
+            count = len(mine)
+        self._applied_requests += count
+        self.batch_sizes.observe(count)
+
+    def _apply_and_answer(self, mine: list[Proposal]) -> None:
+        apply = self.state.applier.apply
+        for kind, body, request, done, _ in mine:
+            result = apply(kind, body, request)
             try:
                 if isinstance(result, EtcdError):
-                    proposal.done(None, result)
+                    done(None, result)
                 else:
-                    proposal.done(result, None)
+                    done(result, None)
             except Exception:
                 log.exception("answering a request failed; it was applied")
 
@@ -318,7 +326,7 @@ class Member:
         """The disk or the state is not to be trusted any more: stop at once, acknowledge nothing."""
         if not self.stopping:
             self.stopping = True
-            log.critical("%s", problem)
+            log.critical("%s", problem, exc_info=None if isinstance(problem, StorageError) else problem)
             self._failed(problem)
 
     # ---- what the links tell ----

@@ -43,6 +43,7 @@ class _InFlight(NamedTuple):
     data: bytes
     proposals: list[Proposal]
     bytes: int
+    oldest: float  # deadline
 
 
 class ProposalQueue:
@@ -92,7 +93,7 @@ class ProposalQueue:
             size += len(body)
         self._next = first + len(taken)
         data = b"".join(parts)
-        self._in_flight[first] = _InFlight(term, data, taken, size)
+        self._in_flight[first] = _InFlight(term, data, taken, size, taken[0].deadline)
         return first, data
 
     def untake(self, first: int) -> None:
@@ -132,6 +133,8 @@ class ProposalQueue:
 
     def expire(self, now: float) -> list[Proposal]:
         """Requests that were still queued at their deadline; they will not be proposed."""
+        if not self._queued or self._queued[0].deadline > now:
+            return []  # they wait in the order of their deadlines
         expired = [p for p in self._queued if p.deadline <= now]
         if expired:
             self._queued = deque(p for p in self._queued if p.deadline > now)
@@ -143,13 +146,16 @@ class ProposalQueue:
         """In-flight requests past their deadline: the client gets an error, the batch stays (it may yet be applied)."""
         found: list[Proposal] = []
         for first, batch in list(self._in_flight.items()):
+            if batch.oldest > now:
+                continue
             late = [p for p in batch.proposals if p.deadline <= now]
             if late:
                 found.extend(late)
                 keep = [
                     p._replace(done=_nobody, deadline=float("inf")) if p.deadline <= now else p for p in batch.proposals
                 ]
-                self._in_flight[first] = batch._replace(proposals=keep)
+                oldest = min(p.deadline for p in keep)
+                self._in_flight[first] = batch._replace(proposals=keep, oldest=oldest)
         return found
 
     def drain(self) -> list[Proposal]:

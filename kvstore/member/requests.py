@@ -105,12 +105,17 @@ def encode_head(origin: int, first_sequence: int) -> bytes:
     return _HEAD.pack(origin, first_sequence)
 
 
-def decode(data: bytes) -> Batch:
-    """The batch in a log entry's bytes. Raises BatchError."""
+def decode_head(data: bytes) -> tuple[int, int]:
+    """(origin, first sequence) of a batch: all that its origin needs, which has the requests. Raises BatchError."""
     if len(data) < _HEAD.size:
         raise BatchError(f"{len(data)} bytes are too short for its head")
     origin, first = _HEAD.unpack_from(data)
-    return Batch(origin, first, list(_requests(data)))
+    return origin, first
+
+
+def decode(data: bytes) -> Batch:
+    """The batch in a log entry's bytes. Raises BatchError."""
+    return Batch(*decode_head(data), list(_requests(data)))
 
 
 def _requests(data: bytes) -> Iterator[tuple[int, bytes]]:
