@@ -96,9 +96,12 @@ class LazyGroup(Group):
 
 
 def plain_switches(command: click.Command, args: list[str]) -> list[str]:
-    """--switch=true as --switch, --switch=false as nothing; what follows -- is left alone."""
+    """--switch=true as --switch, --switch=false as its opposite, if it has one, or nothing; what follows -- is left."""
     switches = {
-        flag for param in command.params if isinstance(param, click.Option) and param.is_flag for flag in param.opts
+        flag: param.secondary_opts
+        for param in command.params
+        if isinstance(param, click.Option) and param.is_flag
+        for flag in param.opts
     }
     plain: list[str] = []
     for position, word in enumerate(args):
@@ -109,4 +112,6 @@ def plain_switches(command: click.Command, args: list[str]) -> list[str]:
             plain.append(word)
         elif text in _TRUE:
             plain.append(flag)
+        else:
+            plain.extend(switches[flag][:1])
     return plain

@@ -20,6 +20,8 @@ ROLES = ["r1", "r2", "r3", "root"]
 PASSWORDS = ["one", "two", "drei ß", ""]
 KEYS = [b"a", b"b", b"b1", b"c", b"k\xff", b"z"]
 ENDS = [b"", b"", b"b", b"c", b"zz", b"\0"]
+# One permission a key: those of one key but with other ends stand in the order of Go's unstable sort.
+PERMITTED_ENDS = {b"a": b"", b"b": b"c", b"b1": b"b2", b"c": b"\0", b"k\xff": b"", b"z": b"zz"}
 LEASES = [11, 12, 13]
 
 Draw = Callable[["World"], tuple[str, Message]]
@@ -70,13 +72,13 @@ def _grant_permission(world: World) -> tuple[str, Message]:
         return "RoleGrantPermission", pb.AuthRoleGrantPermissionRequest(name=world.pick(ROLES))
     key = world.pick(KEYS)
     kind = world.pick(list(pb.Permission.Type.values()))
-    permission = pb.Permission(permType=kind, key=key, range_end=world.range_end(key))
+    permission = pb.Permission(permType=kind, key=key, range_end=PERMITTED_ENDS[key])
     return "RoleGrantPermission", pb.AuthRoleGrantPermissionRequest(name=world.pick(ROLES), perm=permission)
 
 
 def _revoke_permission(world: World) -> tuple[str, Message]:
     key = world.pick(KEYS)
-    end = world.range_end(key)
+    end = world.pick([PERMITTED_ENDS[key], PERMITTED_ENDS[key], b"x"])
     request = pb.AuthRoleRevokePermissionRequest(role=world.pick(ROLES), key=key, range_end=end)
     return "RoleRevokePermission", request
 

@@ -101,6 +101,25 @@ def rise(both: Any) -> None:
     both("root", "AuthEnable", pb.AuthEnableRequest())
 
 
+def test_permissions_of_one_key(pair: tuple[Cluster, Cluster]) -> None:
+    """A grant changes the first permission of its key if that has the same end, and is added otherwise."""
+    stories = []
+    for cluster in pair:
+        side = Side(cluster)
+        story = [side.call(None, "RoleAdd", pb.AuthRoleAddRequest(name="r"))]
+        for kind, end in [(0, b""), (1, b"z"), (2, b""), (2, b"z"), (0, b"z"), (0, b"\0"), (1, b"")]:
+            permission = pb.Permission(permType=pb.Permission.Type.Name(kind), key=b"k", range_end=end)
+            request = pb.AuthRoleGrantPermissionRequest(name="r", perm=permission)
+            story.append(side.call(None, "RoleGrantPermission", request))
+            story.append(side.call(None, "RoleGet", pb.AuthRoleGetRequest(role="r")))
+        revoked = pb.AuthRoleRevokePermissionRequest(role="r", key=b"k", range_end=b"z")
+        story.append(side.call(None, "RoleRevokePermission", revoked))
+        story.append(side.call(None, "RoleRevokePermission", revoked))
+        story.append(side.call(None, "RoleGet", pb.AuthRoleGetRequest(role="r")))
+        stories.append(story)
+    assert stories[1] == stories[0]
+
+
 def test_leases(pair: tuple[Cluster, Cluster]) -> None:
     """Whose keys hang on a lease decides who may end it, and who may hang more on it."""
     stories = []

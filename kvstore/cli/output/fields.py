@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from kvstore.cli.output.printer import EndpointHealth, Printer, emit
+from kvstore.cli.output.printer import AuthChange, EndpointHealth, Printer, emit
 from kvstore.cli.output.rows import truth
 from kvstore.cli.quoting import quote
 from kvstore.pb import etcd_pb2 as pb
@@ -132,6 +132,20 @@ class FieldsPrinter(Printer):
     def endpoint_hash_kv(self, answers: Sequence[tuple[str, pb.HashKVResponse]]) -> None:
         for endpoint, answer in answers:
             _emit(*_header(answer.header), ("Endpoint", quote(endpoint)), ("Hash", answer.hash), blank=True)
+
+    def auth_change(self, said: str, answer: AuthChange) -> None:
+        _emit(*_header(answer.header))
+
+    def role_get(self, role: str, answer: pb.AuthRoleGetResponse) -> None:
+        _emit(*_header(answer.header))
+        for permission in answer.perm:
+            # The second space is etcdctl's.
+            kind = f" {pb.Permission.Type.Name(permission.permType)}"
+            _emit(("PermType", kind), ("Key", quote(permission.key)), ("RangeEnd", quote(permission.range_end)))
+
+    def role_list(self, answer: pb.AuthRoleListResponse) -> None:
+        _emit(*_header(answer.header))
+        emit(" ".join(['"Roles" :', *(quote(role) for role in answer.roles)]))
 
     def alarms(self, answer: pb.AlarmResponse) -> None:
         _emit(*_header(answer.header))

@@ -14,7 +14,7 @@ from typing import Any
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
-from kvstore.cli.output.printer import EndpointHealth, MemberChange, Printer, emit
+from kvstore.cli.output.printer import AuthChange, EndpointHealth, MemberChange, Printer, emit
 from kvstore.pb import etcd_pb2 as pb
 
 # Go escapes what could end a script inside a web page.
@@ -119,6 +119,24 @@ class JsonPrinter(Printer):
         emit(dumps(as_go(answer)))
 
     def alarms(self, answer: pb.AlarmResponse) -> None:
+        emit(dumps(as_go(answer)))
+
+    def auth_status(self, answer: pb.AuthStatusResponse) -> None:
+        emit(dumps(as_go(answer)))
+
+    def auth_change(self, said: str, answer: AuthChange) -> None:
+        emit(dumps(as_go(answer)))
+
+    def user_get(self, user: str, answer: pb.AuthUserGetResponse) -> None:
+        emit(dumps(as_go(answer)))
+
+    def user_list(self, answer: pb.AuthUserListResponse) -> None:
+        emit(dumps(as_go(answer)))
+
+    def role_get(self, role: str, answer: pb.AuthRoleGetResponse) -> None:
+        emit(dumps(as_go(answer)))
+
+    def role_list(self, answer: pb.AuthRoleListResponse) -> None:
         emit(dumps(as_go(answer)))
 
 

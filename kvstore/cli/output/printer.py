@@ -13,6 +13,17 @@ from typing import NoReturn
 from kvstore.cli.exits import BAD_FEATURE, CommandError
 from kvstore.pb import etcd_pb2 as pb
 
+AuthChange = (
+    pb.AuthUserAddResponse
+    | pb.AuthUserDeleteResponse
+    | pb.AuthUserChangePasswordResponse
+    | pb.AuthUserGrantRoleResponse
+    | pb.AuthUserRevokeRoleResponse
+    | pb.AuthRoleAddResponse
+    | pb.AuthRoleDeleteResponse
+    | pb.AuthRoleGrantPermissionResponse
+    | pb.AuthRoleRevokePermissionResponse
+)
 MemberChange = pb.MemberRemoveResponse | pb.MemberUpdateResponse | pb.MemberPromoteResponse
 
 
@@ -113,4 +124,28 @@ class Printer:
 
     def alarms(self, answer: pb.AlarmResponse) -> None:
         """Alarms that are on, or were turned off."""
+        self._unsupported()
+
+    def auth_status(self, answer: pb.AuthStatusResponse) -> None:
+        """Whether authentication is on."""
+        self._unsupported()
+
+    def auth_change(self, said: str, answer: AuthChange) -> None:
+        """A change of users or roles; said: in a sentence."""
+        self._unsupported()
+
+    def user_get(self, user: str, answer: pb.AuthUserGetResponse) -> None:
+        """A user's roles."""
+        self._unsupported()
+
+    def user_list(self, answer: pb.AuthUserListResponse) -> None:
+        """Every user."""
+        self._unsupported()
+
+    def role_get(self, role: str, answer: pb.AuthRoleGetResponse) -> None:
+        """A role's permissions."""
+        self._unsupported()
+
+    def role_list(self, answer: pb.AuthRoleListResponse) -> None:
+        """Every role."""
         self._unsupported()

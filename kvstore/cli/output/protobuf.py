@@ -6,7 +6,7 @@ import sys
 
 from google.protobuf.message import Message
 
-from kvstore.cli.output.printer import MemberChange, Printer
+from kvstore.cli.output.printer import AuthChange, MemberChange, Printer
 from kvstore.pb import etcd_pb2 as pb
 
 
@@ -57,6 +57,24 @@ class ProtobufPrinter(Printer):
         _emit(answer)
 
     def move_leader(self, leader: int, target: int, answer: pb.MoveLeaderResponse) -> None:
+        _emit(answer)
+
+    def auth_status(self, answer: pb.AuthStatusResponse) -> None:
+        _emit(answer)
+
+    def auth_change(self, said: str, answer: AuthChange) -> None:
+        _emit(answer)
+
+    def user_get(self, user: str, answer: pb.AuthUserGetResponse) -> None:
+        _emit(answer)
+
+    def user_list(self, answer: pb.AuthUserListResponse) -> None:
+        _emit(answer)
+
+    def role_get(self, role: str, answer: pb.AuthRoleGetResponse) -> None:
+        _emit(answer)
+
+    def role_list(self, answer: pb.AuthRoleListResponse) -> None:
         _emit(answer)
 
     def alarms(self, answer: pb.AlarmResponse) -> None:

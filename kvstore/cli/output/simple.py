@@ -6,7 +6,8 @@ import sys
 from collections.abc import Iterable, Sequence
 
 from kvstore.cli.output import rows
-from kvstore.cli.output.printer import EndpointHealth, MemberChange, Printer, emit
+from kvstore.cli.output.printer import AuthChange, EndpointHealth, MemberChange, Printer, emit
+from kvstore.client.requests import key_range
 from kvstore.pb import etcd_pb2 as pb
 
 
@@ -95,9 +96,39 @@ class SimplePrinter(Printer):
         # The space at the end is etcdctl's.
         emit(*(f"memberID:{alarm.memberID} alarm:{pb.AlarmType.Name(alarm.alarm)} " for alarm in answer.alarms))
 
+    def auth_status(self, answer: pb.AuthStatusResponse) -> None:
+        emit(f"Authentication Status: {rows.truth(answer.enabled)}", f"AuthRevision: {answer.authRevision}")
+
+    def auth_change(self, said: str, answer: AuthChange) -> None:
+        emit(said)
+
+    def user_get(self, user: str, answer: pb.AuthUserGetResponse) -> None:
+        emit(f"User: {user}", "".join(["Roles:", *(f" {role}" for role in answer.roles)]))
+
+    def user_list(self, answer: pb.AuthUserListResponse) -> None:
+        emit(*answer.users)
+
+    def role_get(self, role: str, answer: pb.AuthRoleGetResponse) -> None:
+        emit(f"Role {role}")
+        for title, kind in (("KV Read:", pb.Permission.READ), ("KV Write:", pb.Permission.WRITE)):
+            emit(title, *(_permission(p) for p in answer.perm if p.permType in (kind, pb.Permission.READWRITE)))
+
+    def role_list(self, answer: pb.AuthRoleListResponse) -> None:
+        emit(*answer.roles)
+
     def _lines(self, kvs: Iterable[pb.KeyValue]) -> list[bytes]:
         shown = [(self._bytes(kv.key), self._bytes(kv.value)) for kv in kvs]
         return [value for _, value in shown] if self.value_only else [part for pair in shown for part in pair]
 
     def _bytes(self, data: bytes) -> bytes:
         return "".join(f"\\x{byte:02x}" for byte in data).encode() if self._hex else data
+
+
+def _permission(granted: pb.Permission) -> bytes:
+    """A key, or a range; the open end without its bracket is etcdctl's."""
+    key, end = granted.key, granted.range_end
+    if not end:
+        return b"\t" + key
+    shown = b"<open ended>" if end == b"\0" else end + b")"
+    prefix = b" (prefix " + key + b")" if key_range(key, prefix=True)[1] == end else b""
+    return b"\t[" + key + b", " + shown + prefix
