@@ -73,9 +73,11 @@ class Cluster:
         hosts: Sequence[str] = (),
         prefixes: Sequence[Sequence[str]] = (),
         environment: Mapping[str, str] | None = None,
+        ports: Sequence[tuple[int, int]] = (),
     ) -> None:
         """flags: words added to every member's command line. directory: made and removed here if None.
 
+        ports: (client, peer) of each member, free ones if not given.
         hosts, prefixes: for members in network namespaces of their own, an address and the words that enter it.
         Raises FileNotFoundError when the machine has no such server.
         """
@@ -93,6 +95,8 @@ class Cluster:
         self.members = [
             self._member(i, hosts[i] if hosts else "127.0.0.1", prefixes[i] if prefixes else ()) for i in range(members)
         ]
+        for member, pair in zip(self.members, ports, strict=False):
+            member.client_port, member.peer_port = pair
         open_clusters.append(self)
 
     def _member(self, index: int, host: str, prefix: Sequence[str]) -> Member:
