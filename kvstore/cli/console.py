@@ -10,11 +10,11 @@ from typing import Any, Concatenate, ParamSpec
 
 import click
 
-from kvstore.cli.exits import BAD_ARGS, CommandError
+from kvstore.cli.exits import BAD_ARGS, BAD_CONNECTION, CommandError
 from kvstore.cli.output import printer
 from kvstore.cli.output.printer import Printer
 from kvstore.client.aio import AsyncClient, endpoint_list
-from kvstore.client.errors import ClientError, MaybeApplied, TimedOut, Unreachable
+from kvstore.client.errors import AuthenticationFailed, ClientError, MaybeApplied, TimedOut, Unreachable
 from kvstore.client.settings import Settings, Tls
 
 P = ParamSpec("P")
@@ -129,6 +129,9 @@ async def _run(console: Console, command: Callable[..., Awaitable[int | None]], 
     console.client = console.open()
     try:
         return await command(console, *args, **kwargs)
+    except AuthenticationFailed as problem:
+        # As etcdctl, which logs in before it does anything else.
+        raise CommandError(str(problem), BAD_CONNECTION) from problem
     except ClientError as problem:
         raise CommandError(explain(problem)) from problem
     finally:
