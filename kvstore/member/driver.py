@@ -19,10 +19,11 @@ from typing import Protocol
 
 from kvstore.invariant import InvariantViolation
 from kvstore.member.disk import SyncThread
+from kvstore.member.outbox import Outbox
 from kvstore.member.proposals import ProposalQueue
 from kvstore.member.reads import ReadQueue
 from kvstore.raft.node import RawNode
-from kvstore.raft.types import Entry, Message, MessageKind, Ready, Role
+from kvstore.raft.types import Entry, HardState, Message, MessageKind, Ready, Role
 from kvstore.storage.errors import StorageError
 from kvstore.storage.log import Log
 
@@ -75,6 +76,8 @@ class Driver:
         self._reads = reads
         self._machine = machine
         self._disk = SyncThread(loop, "log-sync", wal.sync, self._synced)
+        self._outbox = Outbox(loop, machine.send)
+        self._hard_state: HardState | None = None
         self._unsynced: list[Ready] = []
         self._syncing: list[Ready] = []
         self._committed: deque[Entry] = deque()
@@ -139,6 +142,7 @@ class Driver:
         if self._taken.get(message.from_, -1) >= message.index:
             return  # sent again after the link broke, but it had arrived
         self._taken[message.from_] = message.index
+        self._outbox.waits(message.from_)
         self._forwarded.extend(entry.data for entry in message.entries)
 
     def resend(self, peer: int) -> None:
@@ -204,10 +208,13 @@ class Driver:
             self._installing = True
             self._machine.install_snapshot(ready, lambda: self._installed(ready))
             return
-        if ready.entries or ready.hard_state is not None:
-            self._wal.append(ready.entries, ready.hard_state)
+        if ready.hard_state is not None:
+            self._hard_state = ready.hard_state
+        if ready.must_sync:
+            # A newer commit index alone is not worth a write: a restart learns it again from the leader.
+            self._wal.append(ready.entries, self._hard_state)
         if ready.messages:
-            self._machine.send(ready.messages)
+            self._outbox.send(ready.messages)
         for state in ready.read_states:
             self._reads.confirm(state.context[8:], state.index)
         self._committed.extend(ready.committed)
@@ -221,7 +228,7 @@ class Driver:
     def _saved(self, ready: Ready) -> None:
         self.raw.saved(ready)
         if ready.messages_after_save:
-            self._machine.send(ready.messages_after_save)
+            self._outbox.send(ready.messages_after_save)
 
     def _sync(self) -> None:
         if not self._unsynced or self._syncing:
