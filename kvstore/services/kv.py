@@ -156,11 +156,11 @@ class KvService:
         """Range: linearizable unless the request says that a stale answer will do."""
         request = parse(pb.RangeRequest, message)
         check_range(request)
+        if not self._member.leader_id:
+            check_leader(self._member, call)
         if request.serializable:
             self._range(call, request, None)
             return
-        if not self._member.leader_id:
-            check_leader(self._member, call)
         if self._member.is_learner:
             refuse_learner(self._member)
         self._member.linearizable(partial(self._range, call, request))
