@@ -35,16 +35,22 @@ def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         loop.default_exception_handler(context)
 
 
-def run(work: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
-    """The result of the coroutine, run on the background loop.
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """The result of the coroutine, run on the background loop. Whatever ends the wait (Ctrl-C) cancels the work.
 
-    Raises TimeoutError after `timeout` seconds. Whatever ends the wait (also Ctrl-C) cancels the work.
+    There is no timeout here, on purpose: it could drop a result that comes at the same moment. `within` has one.
     """
     future = asyncio.run_coroutine_threadsafe(work, _loop())
     try:
-        return future.result(timeout)
+        return future.result()
     finally:
         future.cancel()
+
+
+async def within(timeout: float | None, work: Coroutine[Any, Any, T]) -> T:
+    """The result of the coroutine; TimeoutError, with the coroutine cancelled, after `timeout` seconds."""
+    async with asyncio.timeout(timeout):
+        return await work
 
 
 def make(factory: Callable[[], T]) -> T:

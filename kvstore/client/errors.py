@@ -152,6 +152,7 @@ _CLASSES: dict[str, type[StoreError]] = {
     "PERMISSION_DENIED": PermissionDenied,
     "AUTH_FAILED": AuthenticationFailed,
     "INVALID_AUTH_TOKEN": InvalidToken,
+    "AUTH_OLD_REVISION": InvalidToken,
     "MEMBER_NOT_FOUND": MemberNotFound,
     "NOT_LEADER": NotLeader,
 }

@@ -13,7 +13,7 @@ from typing import Any
 import grpc.aio
 
 from kvstore.client import rpcs
-from kvstore.client.errors import ChecksumMismatch, ClientError
+from kvstore.client.errors import ChecksumMismatch, ClientError, Unreachable
 from kvstore.client.rpcs import SNAPSHOT_PATH
 from kvstore.client.transport import NotSent, Transport, Uncertain, classify
 from kvstore.pb import etcd_pb2 as pb
@@ -73,7 +73,7 @@ class Maintenance:
                 check.add(response.blob)
                 yield response
         except grpc.aio.AioRpcError as failure:
-            raise _public(classify(failure, True)) from None
+            raise _public(classify(failure, True), endpoint) from None
         finally:
             call.cancel()
         check.verify()
@@ -88,14 +88,13 @@ class Maintenance:
         )(pb.SnapshotRequest(), metadata=await self._transport.metadata(rpcs.STATUS))
 
 
-def _public(problem: Exception) -> ClientError:
-    """A caller sees the store's own error, or that the stream broke."""
-    if isinstance(problem, ClientError):
-        return problem
+def _public(problem: Exception, endpoint: str | None) -> ClientError:
+    """A caller sees the store's own error, that nobody was there, or that the stream broke."""
+    if isinstance(problem, NotSent):
+        return Unreachable({endpoint or "the store": str(problem)})
     if isinstance(problem, Uncertain) and problem.error is not None:
         return problem.error
-    what = "could not be opened" if isinstance(problem, NotSent) else "broke"
-    return ClientError(f"the snapshot stream {what}: {problem}")
+    return problem if isinstance(problem, ClientError) else ClientError(f"the snapshot stream broke: {problem}")
 
 
 class _Checksum:

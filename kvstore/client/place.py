@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import contextlib
 
-from kvstore.client.errors import ClientError, LeaseLost
+from kvstore.client.errors import ClientError, LeaseLost, LeaseNotFound
 from kvstore.client.kv import KV
 from kvstore.client.patience import patiently
 from kvstore.client.requests import Bytes, to_bytes
@@ -50,12 +50,18 @@ class Place:
         return create_revision(self.key) == self.revision
 
     async def enter(self, value: bytes) -> None:
-        """Step into the line with a value; the session's own place is kept if it has one, with the new value."""
+        """Step into the line with a value; the session's own place is kept if it has one, with the new value.
+
+        Raises LeaseLost for a session whose lease is gone.
+        """
         await self.session.start()
         key = self.prefix + f"{self.session.lease_id:x}".encode()
         write = put(key, value, lease=self.session.lease_id)
         absent = create_revision(key) == 0
-        answer = await self._kv.txn().when(absent).then(write).otherwise(get(key)).commit(repeatable=True)
+        try:
+            answer = await self._kv.txn().when(absent).then(write).otherwise(get(key)).commit(repeatable=True)
+        except LeaseNotFound:
+            raise LeaseLost(self.session.lease_id) from None
         self.key, self.header = key, answer.header
         if answer.succeeded:
             self.revision = answer.header.revision

@@ -44,8 +44,12 @@ class Session:
         return time.monotonic() < renewals.lost_at
 
     async def start(self) -> Self:
-        """Grant the lease and begin to renew it; nothing if that is done. Raises as Leases.grant."""
+        """Grant the lease and begin to renew it; nothing if that is done. After close(), a new lease.
+
+        Raises as Leases.grant.
+        """
         if self._task is None:
+            self._lost.clear()
             asked = time.monotonic()
             granted = await self._leases.grant(*self._wanted)
             self.lease_id, self.ttl = granted.ID, granted.TTL
@@ -59,8 +63,10 @@ class Session:
                 pass
         except ClientError:
             # LeaseLost, or a refusal (permission, wrong password) that renewing again would only repeat.
-            self._lost.set()
+            pass
         finally:
+            # However renewing ended: nobody keeps the lease any more.
+            self._lost.set()
             await renewals.aclose()
 
     async def wait_lost(self) -> None:

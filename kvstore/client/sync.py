@@ -136,7 +136,7 @@ class Watch(Facade[watch.Watch]):
     def next(self, timeout: float | None = None) -> pb.Event:
         """The next event. Raises TimeoutError after `timeout` seconds (nothing is lost), StopIteration once closed."""
         try:
-            return background.run(self._inner.__anext__(), timeout)
+            return background.run(background.within(timeout, self._inner.__anext__()))
         except StopAsyncIteration:
             raise StopIteration from None
 

@@ -141,9 +141,9 @@ class Watch:
         await self.aclose()
 
     async def _next_response(self) -> pb.WatchResponse:
-        await self.start()
         if self._responses.empty() and self._ended is not None:
             raise self._ended
+        await self.start()
         item = await self._responses.get()
         if isinstance(item, BaseException):
             self._ended = item
@@ -174,8 +174,9 @@ class Watch:
                 if self.next_revision != revision:
                     pause = delays()
                 await asyncio.sleep(next(pause))
-        except ClientError as final:
-            # After the events that came before it.
+        except Exception as final:
+            # ClientError, or a mistake of ours, which must not leave the reader waiting for ever either.
+            # It is told after the events that came before it.
             if self._started is not None and not self._started.done():
                 self._started.set_exception(final)
             await self._responses.put(final)

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
-
 # DATA and HEADERS: an answer, as opposed to a PING or a WINDOW_UPDATE.
 _ANSWERS = (0, 1)
 

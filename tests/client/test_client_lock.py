@@ -37,6 +37,22 @@ def test_a_lock_can_be_taken_again(client: Client, name: str) -> None:
         assert tokens == sorted(set(tokens))
 
 
+def test_a_lock_with_a_session_of_its_own_can_be_taken_again(client: Client, name: str) -> None:
+    lock = client.lock(name, ttl=5)
+    for _ in range(2):
+        with lock:
+            assert lock.held
+        assert not lock.held
+    assert client.get_prefix(name).count == 0
+
+
+def test_a_session_that_is_gone_gets_no_lock(client: Client, name: str) -> None:
+    with client.session(ttl=5) as session:
+        client.leases.revoke(session.lease_id)
+        with pytest.raises(LeaseLost):
+            client.lock(name, session=session).acquire()
+
+
 def test_one_holder_at_a_time_with_growing_tokens(store: Cluster, name: str) -> None:
     async def run() -> tuple[int, list[int]]:
         inside, most, tokens = 0, 0, list[int]()

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from kvstore.cli.exits import BAD_FEATURE, CommandError
-from kvstore.cli.output.printer import Printer
+
+if TYPE_CHECKING:
+    # Loaded with the printer that is asked for: --help and version need neither it nor protobuf.
+    from kvstore.cli.output.printer import Printer
 
 FORMATS = ("simple", "fields", "json", "protobuf", "table")
 
