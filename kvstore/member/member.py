@@ -225,9 +225,10 @@ class Member:
         self._space_used = self.state.backend.size_in_use()
         self._retention.durable(index)
 
-    def snapshot_path(self, number: int) -> Path:
-        """Where a copy of the backend may lie while it is sent to a client."""
-        return self._snapshot_dir / f"outgoing-client-{number:x}"
+    @property
+    def snapshot_dir(self) -> Path:
+        """Where a snapshot may lie while it is sent to a client."""
+        return self._snapshot_dir
 
     def touched(self) -> None:
         """The tables were changed outside an entry (physical compaction): commit in time."""

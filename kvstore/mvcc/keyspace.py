@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Final
 
-from kvstore.invariant import InvariantViolation, invariant
+from kvstore.invariant import InvariantViolation
 
 from .encoding import HEADER, HEADER_SIZE, encode_put, record_key, tombstone_record
 from .index import KeyIndex
@@ -58,9 +58,9 @@ class Keyspace:
         """Read the state from the tables and attach live keys to their leases (which must be known by then)."""
         self.compacted = max(self.meta.get(COMPACT_SCHEDULED, -1), self.meta.get(COMPACT_FINISHED, -1))
         last = next(self.history.scan(reverse=True), None)
-        # Compaction always leaves the last change of the compacted revision, so history knows the current one.
-        self.revision = main_of(from_bytes(last[0])) if last else 1
-        invariant(self.compacted <= self.revision, "the compacted revision is newer than all history")
+        # Compaction leaves the last change of the compacted revision; one done by etcd, or a revision that was bumped
+        # when a backup was restored, leaves only the mark.
+        self.revision = max(main_of(from_bytes(last[0])) if last else 1, self.compacted)
         self.index = KeyIndex(self._live_keys())
 
     def _live_keys(self) -> dict[bytes, int]:

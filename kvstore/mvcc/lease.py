@@ -79,7 +79,7 @@ class Lessor:
         self._leases: dict[int, Lease] = {}
         for row, record in self._table.scan():
             id = int.from_bytes(row, "big", signed=True)
-            self._leases[id] = Lease(id, *_RECORD.unpack(record))
+            self._leases[id] = Lease(id, *unpack_lease(record))
         self.demote()
 
     # ---- the LeaseBook of the store
@@ -125,7 +125,7 @@ class Lessor:
         lease = self._leases.pop(id, None)
         if lease is None:
             raise error("LEASE_NOT_FOUND")
-        self._table.delete(_row(id))
+        self._table.delete(lease_row(id))
         self._expiries.forget(id)
         self._checkpoints.forget(id)
         self._cleared.pop(id, None)
@@ -228,7 +228,7 @@ class Lessor:
     # ---- inside
 
     def _save(self, lease: Lease) -> None:
-        self._table.put(_row(lease.id), _RECORD.pack(lease.ttl, lease.remaining))
+        self._table.put(lease_row(lease.id), pack_lease(lease.ttl, lease.remaining))
 
     def _start(self, lease: Lease, now: float) -> None:
         lease.expiry = now + lease.left()
@@ -255,5 +255,17 @@ class Lessor:
         self._plan_checkpoint(lease, now)
 
 
-def _row(id: int) -> bytes:
+def lease_row(id: int) -> bytes:
+    """The key of a lease in the table `leases`."""
     return id.to_bytes(8, "big", signed=True)
+
+
+def pack_lease(ttl: int, remaining: int) -> bytes:
+    """What stands there: TTL and what the last checkpoint left of it, in seconds."""
+    return _RECORD.pack(ttl, remaining)
+
+
+def unpack_lease(record: bytes) -> tuple[int, int]:
+    """(TTL, remaining) of such a row."""
+    ttl, remaining = _RECORD.unpack(record)
+    return ttl, remaining

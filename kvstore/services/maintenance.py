@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from kvstore.errors import EtcdError, error
+from kvstore.backup.stream import BLOB_BYTES, stream_snapshot
+from kvstore.errors import Code, EtcdError, error
 from kvstore.member.member import Member
 from kvstore.member.requests import RequestKind
 from kvstore.mvcc.results import HashResult
@@ -20,9 +20,10 @@ from kvstore.version import ETCD_CLUSTER_VERSION, ETCD_VERSION
 from kvstore.wire.grpc.call import Call
 from kvstore.wire.server import GrpcServer
 
-SNAPSHOT_CHUNK = 64 * 1024
+log = logging.getLogger(__name__)
+
 HASH_ITEMS = 2_000
-SNAPSHOT_BUFFERED = 16 * SNAPSHOT_CHUNK
+SNAPSHOT_BUFFERED = 16 * BLOB_BYTES
 
 
 class MaintenanceService:
@@ -160,14 +161,13 @@ class MaintenanceService:
 
 
 class _SnapshotStream:
-    """Maintenance.Snapshot: the backend's copy in blobs, then the SHA-256 of all of them."""
+    """Maintenance.Snapshot: see kvstore.backup.stream."""
 
     def __init__(self, member: Member, call: Call) -> None:
         self._member = member
         self._call = call
         self._task: asyncio.Task[None] | None = None
         self._drained = asyncio.Event()
-        self._path: Path | None = None
 
     def message(self, data: bytes) -> None:
         if self._task is None:
@@ -182,28 +182,18 @@ class _SnapshotStream:
             self._task.cancel()
 
     async def _run(self) -> None:
-        path = self._member.snapshot_path(id(self))
+        member = self._member
         try:
-            flushed = self._member.loop.create_future()
-            self._member.committer.flush(partial(_resolve, flushed))
+            flushed = member.loop.create_future()
+            member.committer.flush(partial(_resolve, flushed))
             await flushed
-            await self._member.loop.run_in_executor(None, self._member.state.backend.copy_to, path)
-            await self._stream(path)
+            await stream_snapshot(member.state.backend, member.snapshot_dir, self._send)
             self._call.finish()
-        except (EtcdError, OSError) as problem:
-            failure = problem if isinstance(problem, EtcdError) else error("STOPPED")
-            self._call.fail(failure.code, failure.message)
-        finally:
-            path.unlink(missing_ok=True)
-
-    async def _stream(self, path: Path) -> None:
-        digest, left = hashlib.sha256(), path.stat().st_size
-        with path.open("rb") as file:
-            for blob in _blobs(file):
-                digest.update(blob)
-                left -= len(blob)
-                await self._send(blob, left)
-        await self._send(digest.digest(), 0)
+        except OSError as problem:
+            log.warning("snapshot for a client not made: %s", problem)
+            self._call.fail(Code.UNAVAILABLE, f"snapshot not made: {problem.strerror or problem}")
+        except EtcdError as problem:
+            self._call.fail(problem.code, problem.message)
 
     async def _send(self, blob: bytes, left: int) -> None:
         while self._call.buffered > SNAPSHOT_BUFFERED:
@@ -211,11 +201,6 @@ class _SnapshotStream:
             await self._drained.wait()
         self._call.send(pb.SnapshotResponse(remaining_bytes=left, blob=blob, version=ETCD_VERSION).SerializeToString())
         await asyncio.sleep(0)
-
-
-def _blobs(file: Any) -> Iterator[bytes]:
-    while blob := file.read(SNAPSHOT_CHUNK):
-        yield blob
 
 
 def _resolve(future: asyncio.Future[None]) -> None:

@@ -1,9 +1,9 @@
 """The parts of a bbolt file: pages, their elements, and the two meta pages that say which state is the last whole one.
 
 A file is a row of pages of one size. Pages 0 and 1 are meta pages; the valid one with the higher transaction id counts.
-It names the page of the free list and the root bucket, whose values are buckets. A bucket is a B+tree of leaf and branch
-pages; a page whose content is larger than one page goes on over the pages that follow it. A small bucket may stand whole
-inside its parent's value. All numbers are little-endian.
+It names the page of the free list and the root bucket, whose values are buckets. A bucket is a B+tree of leaf and
+branch pages; a page whose content is larger than one page goes on over the pages that follow it. A small bucket may
+stand whole inside its parent's value. All numbers are little-endian.
 Source: bbolt's page, meta, bucket and freelist structures, as they are laid out in its files.
 """
 

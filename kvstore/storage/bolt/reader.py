@@ -1,9 +1,10 @@
 """Reads a bbolt file through mmap, and believes nothing: every number is checked before it is followed.
 
-Invariants: a page is only read inside the pages that the meta page counts; keys of a bucket ascend; no page is met twice
-in one walk, so that a walk ends however the pages point at each other.
+Invariants: a page is only read inside the pages that the meta page counts; keys of a bucket ascend; no page is met
+twice in one walk, so that a walk ends however the pages point at each other.
 Faults assumed: any bytes at all. bbolt has no checksums but those of its meta pages, so altered keys and values go
-unseen here: whoever needs to know asks the SHA-256 behind the file. A file that is cut while it is read is not survived.
+unseen here: whoever needs to know asks the SHA-256 behind the file. A file that is cut while it is read is not
+survived.
 """
 
 from __future__ import annotations

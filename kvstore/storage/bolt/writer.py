@@ -2,7 +2,8 @@
 
 Memory holds one unfinished page a level of one tree, whatever the file's size. Every page from 3 on belongs to a bucket
 and the free list is empty, so that bbolt's own check finds nothing to say.
-Invariants: keys of a bucket are strictly ascending, so are the buckets' names; the file is no bbolt file before finish().
+Invariants: keys of a bucket are strictly ascending, so are the buckets' names; the file is no bbolt file before
+finish().
 Faults assumed: OSError of the file is the caller's, who throws the file away.
 """
 

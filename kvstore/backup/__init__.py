@@ -1,0 +1,1 @@
+"""Backups in etcd's snapshot format: made from a running member, looked into, and restored to a new data directory."""
