@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl as tls
-from collections.abc import Callable, Mapping
-from typing import Any, cast
+from collections.abc import Callable
+from typing import cast
 
 from kvstore.wire.grpc.deadlines import GRAIN, Deadlines
 from kvstore.wire.grpc.methods import Method, Methods, StreamFactory, UnaryHandler
@@ -19,8 +19,10 @@ from kvstore.wire.http import HttpHandler
 from kvstore.wire.http1 import Http1Link
 from kvstore.wire.limits import Limits
 from kvstore.wire.link import Link, Traffic, tune
+from kvstore.wire.tls import Certificate, common_name
 
 _TICK = 1.0
+Admits = Callable[[Certificate | None], bool]
 
 
 class Stats(Traffic):
@@ -66,12 +68,25 @@ class GrpcServer:
         """factory(call) makes the object that hears the call's messages. ValueError if path is taken."""
         self._methods.add(Method(path, None, factory))
 
-    async def listen(self, host: str, port: int, ssl: tls.SSLContext | None = None) -> int:
-        """Accept connections there; the port that was bound (for port 0). OSError if it cannot be."""
+    async def listen(
+        self, host: str, port: int, ssl: tls.SSLContext | None = None, admits: Admits | None = None
+    ) -> int:
+        """Accept connections there; the port that was bound (for port 0). OSError if it cannot be.
+
+        admits: asked with a client's verified certificate (or None), whose connection is cut if it says no.
+        """
         loop = asyncio.get_running_loop()
         if ssl is not None:
             ssl.set_alpn_protocols(["h2", "http/1.1"])
-        listener = await loop.create_server(lambda: _ServerProtocol(self, loop), host, port, ssl=ssl, backlog=1024)
+        handshake = (self.limits.handshake_timeout or None) if ssl is not None else None
+        listener = await loop.create_server(
+            lambda: _ServerProtocol(self, loop, admits),
+            host,
+            port,
+            ssl=ssl,
+            backlog=1024,
+            ssl_handshake_timeout=handshake,
+        )
         self._listeners.append(listener)
         if not self._timers:
             self._every(GRAIN, self._expire)
@@ -146,8 +161,9 @@ class GrpcServer:
 class _ServerProtocol(asyncio.Protocol):
     """One accepted connection: finds out what the client speaks, then hands everything to that."""
 
-    def __init__(self, server: GrpcServer, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, server: GrpcServer, loop: asyncio.AbstractEventLoop, admits: Admits | None) -> None:
         self._server = server
+        self._admits = admits
         self._loop = loop
         self._first = b""
         self._link: Link | Http1Link | None = None
@@ -155,7 +171,8 @@ class _ServerProtocol(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        if not self._server.add_link(self):
+        admitted = self._admits is None or self._admits(transport.get_extra_info("peercert"))
+        if not admitted or not self._server.add_link(self):
             self._transport.abort()
             return
         tune(self._transport)
@@ -176,7 +193,7 @@ class _ServerProtocol(asyncio.Protocol):
     def _http2(self) -> Link:
         link = Link(self._loop, self._transport, self._server.stats)
         connection = self._server.new_connection(link, self._loop.time(), self._peer)
-        connection.common_name = _common_name(self._transport.get_extra_info("peercert"))
+        connection.common_name = common_name(self._transport.get_extra_info("peercert"))
         link.attach(connection)
         return link
 
@@ -217,9 +234,3 @@ class _ServerProtocol(asyncio.Protocol):
     def abort(self) -> None:
         """Close at once."""
         self._transport.abort()
-
-
-def _common_name(certificate: Mapping[str, Any] | None) -> str:
-    """Of a verified client certificate, in ssl's own form; empty without one."""
-    names = (certificate or {}).get("subject", ())
-    return next((str(value) for part in names for key, value in part if key == "commonName"), "")

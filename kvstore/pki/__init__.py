@@ -1,0 +1,1 @@
+"""Keys and certificates of a cluster: a small authority, what it signs, and certificates that vouch for themselves."""
