@@ -10,6 +10,10 @@ from kvstore.raft.types import COMMIT_ONLY, Message, MessageKind, SnapshotMeta
 def on_append(r: Raft, m: Message) -> None:
     """Store the entries if they fit behind what is there; otherwise say where they might."""
     log = r.log
+    if m.index == 0 and not r.tracker.membership.members:
+        # A joining member knows no founders: the first entries would change a membership it does not have, and could
+        # make it believe that it is alone. It needs a snapshot.
+        return
     if m.index < log.committed:
         # Old news: what is committed agrees with every leader's log.
         _accepted(r, m, log.committed)

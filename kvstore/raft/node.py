@@ -36,12 +36,16 @@ from kvstore.raft.types import (
 class RawNode:
     """A member of a Raft group. Not thread-safe; nothing in it blocks."""
 
-    def __init__(self, config: Config, log: LogStorage, applied: int = 0) -> None:
-        """applied: what the state machine has applied already; log.initial_state()'s membership is the one as of there.
+    def __init__(
+        self, config: Config, log: LogStorage, applied: int = 0, conf_state: ConfState | None = None
+    ) -> None:
+        """applied: what the state machine has applied already. conf_state: the membership as of there.
+
+        Without one it is log.initial_state()'s, which is right where nothing was applied behind the log's snapshot.
 
         Raises InvariantViolation if the log contradicts itself.
         """
-        self._raft = Raft(config, log, applied)
+        self._raft = Raft(config, log, applied, conf_state)
         self._hard = log.initial_state()[0]
         self._soft = SoftState(0, Role.FOLLOWER)
         self._number = 0

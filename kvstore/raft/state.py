@@ -16,7 +16,7 @@ from kvstore.raft.config import Config
 from kvstore.raft.log import RaftLog
 from kvstore.raft.storage import LogStorage
 from kvstore.raft.tracker import Membership, Tracker
-from kvstore.raft.types import HardState, Message, MessageKind, ReadState, Role
+from kvstore.raft.types import ConfState, HardState, Message, MessageKind, ReadState, Role
 
 # Promises about what is on this member's disk, and requests for votes: a member that forgot in a crash which term it
 # campaigned in, or with which log, could count old answers to itself for a log it no longer has.
@@ -38,8 +38,9 @@ class HeldRead:
 class Raft:
     """Invariants: term and commit never fall; a vote stays for its term; only a leader has a transferee."""
 
-    def __init__(self, config: Config, storage: LogStorage, applied: int) -> None:
-        hard, conf_state = storage.initial_state()
+    def __init__(self, config: Config, storage: LogStorage, applied: int, conf_state: ConfState | None = None) -> None:
+        hard, at_snapshot = storage.initial_state()
+        conf_state = at_snapshot if conf_state is None else conf_state
         self.config = config
         self.id = config.id
         self.term = hard.term

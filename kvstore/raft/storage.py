@@ -24,7 +24,7 @@ class LogStorage(Protocol):
     """The saved part of the log. first_index() - 1 is the snapshot or compaction point, whose term is still known."""
 
     def initial_state(self) -> tuple[HardState, ConfState]:
-        """What was saved last, and the membership as of the applied index that RawNode is started with."""
+        """What was saved last, and the membership as of snapshot_meta(): RawNode's unless it is told a later one."""
 
     def first_index(self) -> int:
         """Index of the first entry that is there."""
