@@ -11,7 +11,7 @@ from typing import Any, Concatenate, ParamSpec
 import click
 
 from kvstore.cli.exits import BAD_ARGS, BAD_CONNECTION, CommandError
-from kvstore.cli.output import printer
+from kvstore.cli.output import printer_of
 from kvstore.cli.output.printer import Printer
 from kvstore.client.aio import AsyncClient, endpoint_list
 from kvstore.client.errors import AuthenticationFailed, ClientError, MaybeApplied, TimedOut, Unreachable
@@ -29,7 +29,7 @@ class Console:
 
     def __init__(self, values: dict[str, Any]) -> None:
         self._values = values
-        self.printer: Printer = printer(values["write_out"], values["hex"])
+        self.printer: Printer = printer_of(values["write_out"], values["hex"])
         self.endpoints = _endpoints(values["endpoints"])
         self.settings = self._settings()
         self.client: AsyncClient
@@ -141,6 +141,8 @@ async def _run(console: Console, command: Callable[..., Awaitable[int | None]], 
 def explain(problem: ClientError) -> str:
     """The error, and what to do next."""
     if isinstance(problem, Unreachable):
+        if any(word in str(problem) for word in ("certificate", "TLS")):
+            return f"{problem}. Check --cacert, --cert and --key, and whether --endpoints says http:// or https://."
         return f"{problem}. Is a store running? Start one with `fluyt store`, or name another with --endpoints."
     if isinstance(problem, MaybeApplied):
         return f"{problem}. Read the keys before you write again."

@@ -34,9 +34,10 @@ COMMANDS = {
     "move-leader": ("kvstore.cli.member:move_leader", "Hand leadership to another member."),
     "alarm": ("kvstore.cli.alarm:alarm", "List and disarm alarms."),
     "defrag": ("kvstore.cli.defrag:defrag", "Give the disk space of deleted data back."),
-    "snapshot": ("kvstore.cli.snapshot:snapshot", "Save a snapshot of a member."),
+    "snapshot": ("kvstore.cli.snapshot:snapshot", "Save, inspect and restore snapshots."),
     "make-mirror": ("kvstore.cli.mirror:make_mirror", "Keep a copy of keys in another cluster."),
     "check": ("kvstore.cli.check:check", "Measure whether a cluster performs well enough."),
+    "pki": ("kvstore.cli.pki:pki", "Make the certificates of a cluster."),
     "completion": ("kvstore.cli.completion:completion", "Print the completion script of a shell."),
     "version": ("kvstore.cli.version:version", "Print the versions of fluyt and of its API."),
 }

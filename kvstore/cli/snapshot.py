@@ -1,4 +1,4 @@
-"""`fluyt snapshot save`: one member's data in one file, checked and durable, or no file at all."""
+"""`fluyt snapshot`; here its `save`: one member's data in one file, checked and durable, or no file at all."""
 
 from __future__ import annotations
 
@@ -15,12 +15,17 @@ from kvstore.cli.exits import INTERRUPTED, CommandError, bad_args
 from kvstore.cli.grammar import Command, SubGroup
 from kvstore.cli.output.printer import emit
 from kvstore.cli.progress import bar
+from kvstore.cli.snapshot_file import restore, status
 from kvstore.client.errors import ClientError
 
 
 @click.group(cls=SubGroup)
 def snapshot() -> None:
     """Snapshots of a member's data."""
+
+
+snapshot.add_command(status)
+snapshot.add_command(restore)
 
 
 @snapshot.command(cls=Command, examples="fluyt snapshot save backup.db --endpoints 127.0.0.1:2379")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 FORMATS = ("simple", "fields", "json", "protobuf", "table")
 
 
-def printer(name: str, hex: bool) -> Printer:
+def printer_of(name: str, hex: bool) -> Printer:
     """The printer of that name; only its module is loaded. CommandError for an unknown one."""
     if name == "simple":
         from kvstore.cli.output.simple import SimplePrinter

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from kvstore.cli.output.printer import AuthChange, EndpointHealth, Printer, emit
+from kvstore.cli.output.printer import AuthChange, EndpointHealth, Printer, SnapshotStatus, emit
 from kvstore.cli.output.rows import truth
 from kvstore.cli.quoting import quote
 from kvstore.pb import etcd_pb2 as pb
@@ -151,3 +151,6 @@ class FieldsPrinter(Printer):
         _emit(*_header(answer.header))
         for alarm in answer.alarms:
             _emit(("MemberID", alarm.memberID), ("AlarmType", pb.AlarmType.Name(alarm.alarm)), blank=True)
+
+    def snapshot_status(self, found: SnapshotStatus) -> None:
+        _emit(("Hash", found.hash), ("Revision", found.revision), ("Keys", found.total_key), ("Size", found.total_size))

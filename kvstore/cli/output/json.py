@@ -14,7 +14,7 @@ from typing import Any
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
-from kvstore.cli.output.printer import AuthChange, EndpointHealth, MemberChange, Printer, emit
+from kvstore.cli.output.printer import AuthChange, EndpointHealth, MemberChange, Printer, SnapshotStatus, emit
 from kvstore.pb import etcd_pb2 as pb
 
 # Go escapes what could end a script inside a web page.
@@ -114,6 +114,10 @@ class JsonPrinter(Printer):
 
     def endpoint_hash_kv(self, answers: Sequence[tuple[str, pb.HashKVResponse]]) -> None:
         emit(dumps([{"Endpoint": endpoint, "HashKV": as_go(answer)} for endpoint, answer in answers]))
+
+    def snapshot_status(self, found: SnapshotStatus) -> None:
+        shown = {"hash": found.hash, "revision": found.revision}
+        emit(dumps({**shown, "totalKey": found.total_key, "totalSize": found.total_size}))
 
     def move_leader(self, leader: int, target: int, answer: pb.MoveLeaderResponse) -> None:
         emit(dumps(as_go(answer)))

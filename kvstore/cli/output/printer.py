@@ -37,6 +37,16 @@ class EndpointHealth:
     error: str = ""
 
 
+@dataclass(frozen=True)
+class SnapshotStatus:
+    """What a snapshot file holds; total_size in bytes."""
+
+    hash: int
+    revision: int
+    total_key: int
+    total_size: int
+
+
 def emit(*lines: str | bytes) -> None:
     """Write lines to stdout at once: keys and values go out as the bytes they are."""
     out = sys.stdout.buffer
@@ -116,6 +126,10 @@ class Printer:
 
     def endpoint_hash_kv(self, answers: Sequence[tuple[str, pb.HashKVResponse]]) -> None:
         """The hash of each endpoint."""
+        self._unsupported()
+
+    def snapshot_status(self, found: SnapshotStatus) -> None:
+        """What a snapshot file holds."""
         self._unsupported()
 
     def move_leader(self, leader: int, target: int, answer: pb.MoveLeaderResponse) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kvstore.cli.output.printer import EndpointHealth
+from kvstore.cli.output.printer import EndpointHealth, SnapshotStatus
 from kvstore.pb import etcd_pb2 as pb
 
 Row = list[str]
@@ -24,6 +24,7 @@ STATUS_COLUMNS = [
     "errors",
 ]
 HASH_COLUMNS = ["endpoint", "hash"]
+SNAPSHOT_COLUMNS = ["hash", "revision", "total keys", "total size"]
 
 
 def truth(value: bool) -> str:
@@ -85,3 +86,8 @@ def status(answers: Sequence[tuple[str, pb.StatusResponse]]) -> list[Row]:
 def hashes(answers: Sequence[tuple[str, pb.HashKVResponse]]) -> list[Row]:
     """One row an endpoint."""
     return [[endpoint, str(h.hash)] for endpoint, h in answers]
+
+
+def snapshot(found: SnapshotStatus) -> Row:
+    """The one row of a snapshot file."""
+    return [f"{found.hash:x}", str(found.revision), str(found.total_key), size(found.total_size)]

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Sequence
 
 from kvstore.cli.output import rows
-from kvstore.cli.output.printer import AuthChange, EndpointHealth, MemberChange, Printer, emit
+from kvstore.cli.output.printer import AuthChange, EndpointHealth, MemberChange, Printer, SnapshotStatus, emit
 from kvstore.client.requests import key_range
 from kvstore.pb import etcd_pb2 as pb
 
@@ -88,6 +88,9 @@ class SimplePrinter(Printer):
 
     def endpoint_hash_kv(self, answers: Sequence[tuple[str, pb.HashKVResponse]]) -> None:
         emit(*map(", ".join, rows.hashes(answers)))
+
+    def snapshot_status(self, found: SnapshotStatus) -> None:
+        emit(", ".join(rows.snapshot(found)))
 
     def move_leader(self, leader: int, target: int, answer: pb.MoveLeaderResponse) -> None:
         emit(f"Leadership transferred from {leader:x} to {target:x}")

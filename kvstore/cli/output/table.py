@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kvstore.cli.output import rows
-from kvstore.cli.output.printer import EndpointHealth, Printer, emit
+from kvstore.cli.output.printer import EndpointHealth, Printer, SnapshotStatus, emit
 from kvstore.pb import etcd_pb2 as pb
 
 
@@ -42,3 +42,6 @@ class TablePrinter(Printer):
 
     def endpoint_hash_kv(self, answers: Sequence[tuple[str, pb.HashKVResponse]]) -> None:
         emit(*draw(rows.HASH_COLUMNS, rows.hashes(answers)))
+
+    def snapshot_status(self, found: SnapshotStatus) -> None:
+        emit(*draw(rows.SNAPSHOT_COLUMNS, [rows.snapshot(found)]))
