@@ -14,8 +14,10 @@ from kvstore.member.config import Config, ConfigError, parse_cluster, split_urls
 from kvstore.member.process import run
 from kvstore.services.all import register_all
 from kvstore.storage.errors import StorageError
+from kvstore.wire.tls import TlsFiles
 
 BOOL = {"type": click.BOOL, "is_flag": False, "flag_value": "true"}
+SWITCH = {**BOOL, "default": "false"}
 
 # (flag, type or option settings, default as etcd's, help)
 _FLAGS: list[tuple[str, dict[str, Any], str]] = [
@@ -74,6 +76,31 @@ _FLAGS: list[tuple[str, dict[str, Any], str]] = [
     ),
     ("auth-token-ttl", {"default": 300, "type": click.IntRange(min=0)}, "Seconds that a simple token lives unused."),
     ("bcrypt-cost", {"default": 10, "type": int}, "Cost of hashing a password: 4 to 31, each doubling the work."),
+    ("cert-file", {"default": ""}, "Certificate of the client port (PEM); with it URLs may be https://."),
+    ("key-file", {"default": ""}, "Key of --cert-file."),
+    ("client-cert-auth", SWITCH, "Take only clients with a certificate, whose common name is the user."),
+    ("client-crl-file", {"default": ""}, "Revoked client certificates."),
+    ("client-cert-allowed-hostname", {"default": ""}, "Host name that a client's certificate must carry."),
+    ("trusted-ca-file", {"default": ""}, "Take only clients with a certificate of this authority."),
+    ("auto-tls", SWITCH, "Make a certificate for the client port."),
+    ("peer-cert-file", {"default": ""}, "Certificate of the peer port, shown to and by peers (PEM)."),
+    ("peer-key-file", {"default": ""}, "Key of --peer-cert-file."),
+    ("peer-client-cert-auth", SWITCH, "Take only peers with a certificate."),
+    ("peer-trusted-ca-file", {"default": ""}, "Take only peers with a certificate of this authority."),
+    ("peer-cert-allowed-cn", {"default": ""}, "Common name that a peer's certificate must have."),
+    ("peer-cert-allowed-hostname", {"default": ""}, "Host name that a peer's certificate must carry."),
+    ("peer-auto-tls", SWITCH, "Make a certificate for the peer port, and take any of the peers'."),
+    ("peer-crl-file", {"default": ""}, "Revoked peer certificates."),
+    (
+        "self-signed-cert-validity",
+        {"default": 1, "type": click.IntRange(min=1)},
+        "Years that certificates of --auto-tls and --peer-auto-tls are valid.",
+    ),
+    ("cipher-suites", {"default": ""}, "TLS 1.2 suites to allow, by IANA name, comma-separated.  [default: OpenSSL's]"),
+    ("cors", {"default": "*"}, "Origins that browsers may call the JSON gateway from, comma-separated."),
+    ("host-whitelist", {"default": "*"}, "Host names that HTTP requests without TLS may be for, comma-separated."),
+    ("enable-grpc-gateway", {**BOOL, "default": "true"}, "Serve the JSON gateway under /v3/."),
+    ("listen-metrics-urls", {"default": ""}, "More URLs for /metrics and /health, comma-separated."),
     ("log-level", {"default": "info"}, "debug, info, warn, error."),
     ("logger", {"default": "zap"}, "Accepted for etcd's sake; there is one logger."),
 ]
@@ -157,7 +184,50 @@ def _config(flags: dict[str, Any]) -> Config:
         auth_token_ttl=flags["auth_token_ttl"],
         bcrypt_cost=flags["bcrypt_cost"],
         log_level=flags["log_level"],
+        listen_metrics_urls=_optional_urls(flags["listen_metrics_urls"], "listen-metrics-urls"),
+        client_tls=_client_tls(flags),
+        peer_tls=_peer_tls(flags),
+        client_cert_auth=flags["client_cert_auth"],
+        auto_tls=flags["auto_tls"],
+        peer_auto_tls=flags["peer_auto_tls"],
+        self_signed_cert_validity=flags["self_signed_cert_validity"],
+        cors=frozenset(_words(flags["cors"])),
+        host_whitelist=frozenset(_words(flags["host_whitelist"])),
+        enable_grpc_gateway=flags["enable_grpc_gateway"],
     )
+
+
+def _client_tls(flags: dict[str, Any]) -> TlsFiles:
+    return TlsFiles(
+        cert=flags["cert_file"],
+        key=flags["key_file"],
+        ca=flags["trusted_ca_file"],
+        crl=flags["client_crl_file"],
+        verify_clients=bool(flags["client_cert_auth"] or flags["trusted_ca_file"]),
+        allowed_hostname=flags["client_cert_allowed_hostname"],
+        ciphers=_words(flags["cipher_suites"]),
+    )
+
+
+def _peer_tls(flags: dict[str, Any]) -> TlsFiles:
+    return TlsFiles(
+        cert=flags["peer_cert_file"],
+        key=flags["peer_key_file"],
+        ca=flags["peer_trusted_ca_file"],
+        crl=flags["peer_crl_file"],
+        verify_clients=bool(flags["peer_client_cert_auth"] or flags["peer_trusted_ca_file"]),
+        allowed_cn=flags["peer_cert_allowed_cn"],
+        allowed_hostname=flags["peer_cert_allowed_hostname"],
+        ciphers=_words(flags["cipher_suites"]),
+    )
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, (part.strip() for part in text.split(","))))
+
+
+def _optional_urls(text: str, flag: str) -> list[str]:
+    return split_urls(text, flag) if text else []
 
 
 def _log_to_stderr(level: str) -> None:

@@ -6,7 +6,11 @@ import os
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from kvstore.wire.tls import TlsFiles
+
 MIB = 1024 * 1024
+# Of --cors and --host-whitelist.
+ANYTHING = frozenset(("*",))
 
 
 class ConfigError(ValueError):
@@ -95,6 +99,18 @@ class Config:
     auth_token_ttl: int = 300
     bcrypt_cost: int = 10
     log_level: str = "info"
+    # Certificates of the client port (and the metrics ports), and of the peer port (both directions).
+    client_tls: TlsFiles = field(default_factory=TlsFiles)
+    peer_tls: TlsFiles = field(default_factory=TlsFiles)
+    # Whether a client's verified certificate says who it is.
+    client_cert_auth: bool = False
+    auto_tls: bool = False
+    peer_auto_tls: bool = False
+    self_signed_cert_validity: int = 1  # years
+    # Origins that browsers may call the JSON gateway from; "*": any.
+    cors: frozenset[str] = ANYTHING
+    host_whitelist: frozenset[str] = ANYTHING
+    enable_grpc_gateway: bool = True
 
     @property
     def request_timeout(self) -> float:

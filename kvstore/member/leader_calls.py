@@ -115,7 +115,7 @@ class LeaderCalls:
             if self._channel is not None and self._channel_peer == leader:
                 return self._channel
             address = parse_url(info.peerURLs[0], "initial-cluster")
-            self._channel = await Channel.connect(address.host, address.port, timeout=CALL_SECONDS, on_lost=self._lost)
+            self._channel = await self._member.dialer.connect(address, timeout=CALL_SECONDS, on_lost=self._lost)
             self._channel_peer = leader
             return self._channel
 

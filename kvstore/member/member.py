@@ -20,6 +20,7 @@ from kvstore.member import roster
 from kvstore.member.bootstrap import Opened
 from kvstore.member.committer import Committer
 from kvstore.member.config import Config
+from kvstore.member.dial import Dialer
 from kvstore.member.driver import Driver
 from kvstore.member.duties import Duties
 from kvstore.member.header import Headers
@@ -72,7 +73,8 @@ class Member:
         self._snapshot_dir = opened.snapshot_dir
         self._proposals = ProposalQueue(self.id, opened.first_sequence)
         self._reads = ReadQueue(opened.first_sequence, READ_RETRY_SECONDS)
-        self.links = PeerLinks(self.cluster.id, self.id, self)
+        self.dialer = Dialer(config.peer_tls)
+        self.links = PeerLinks(self.cluster.id, self.id, self, self.dialer)
         self.driver = Driver(self.loop, opened.raw, opened.log, self._proposals, self._reads, self)
         self.driver.sync_observer = self.fsync_seconds.observe
         self._retention = Retention(opened.log, self.state, config.snapshot_count)

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from kvstore.errors import Code, EtcdError
 from kvstore.member.config import Address, parse_url
+from kvstore.member.dial import Dialer
 from kvstore.pb import raft_pb2
 from kvstore.raft import codec
 from kvstore.raft.types import Message
@@ -50,10 +51,11 @@ class PeerEvents(Protocol):
 class PeerLinks:
     """All links of one member."""
 
-    def __init__(self, cluster_id: int, member_id: int, events: PeerEvents) -> None:
+    def __init__(self, cluster_id: int, member_id: int, events: PeerEvents, dialer: Dialer) -> None:
         self.cluster_id = cluster_id
         self.member_id = member_id
         self.events = events
+        self.dialer = dialer
         self._links: dict[int, PeerLink] = {}
         self.sent_bytes: dict[int, int] = {}
         self.received_bytes: dict[int, int] = {}
@@ -145,8 +147,8 @@ class PeerLink:
         self._lost.clear()
         channel: Channel | None = None
         try:
-            channel = await Channel.connect(
-                address.host, address.port, timeout=CONNECT_SECONDS, on_lost=lambda problem: self._lost.set()
+            channel = await self._links.dialer.connect(
+                address, timeout=CONNECT_SECONDS, on_lost=lambda problem: self._lost.set()
             )
             call = channel.open(STREAM_PATH, listener=self)
             call.send(raft_pb2.Frame(hello=self._links.hello(self._peer)).SerializeToString())

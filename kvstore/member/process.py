@@ -12,14 +12,18 @@ import resource
 import signal
 from collections.abc import Callable
 
+from kvstore.member import security
 from kvstore.member.bootstrap import Opened, open_member
 from kvstore.member.config import Address, Config, ConfigError, parse_url
+from kvstore.member.dial import Dialer
 from kvstore.member.member import Member
 from kvstore.member.roster import refuse_second_founding
+from kvstore.member.tokens import open_tokens
 from kvstore.storage.data_dir import DataDir
 from kvstore.version import ETCD_VERSION, FLUYT_VERSION
 from kvstore.wire.limits import Limits
 from kvstore.wire.server import GrpcServer
+from kvstore.wire.tls import ServerTls, TlsFiles
 
 log = logging.getLogger(__name__)
 
@@ -36,10 +40,14 @@ async def run(config: Config, register: Register) -> int:
     Returns the exit code. Raises ConfigError and storage errors before anything is served.
     """
     config.validate()
+    security.check(config)
+    # Before a directory is made: a wrong key file is better found now.
+    open_tokens(config.auth_token, config.auth_token_ttl)
     data_dir = DataDir.open(config.data_dir)
     try:
+        security.complete(config, data_dir.path)
         if data_dir.identity() is None:
-            await refuse_second_founding(config)
+            await refuse_second_founding(config, Dialer(config.peer_tls))
         opened = open_member(config, data_dir)
     except BaseException:
         data_dir.close()
@@ -66,8 +74,8 @@ async def _serve(config: Config, opened: Opened, register: Register) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end, 0)
     try:
-        await _listen(peers, config.listen_peer_urls, "listen-peer-urls")
-        await _listen(clients, config.listen_client_urls, "listen-client-urls")
+        await _listen(peers, config.listen_peer_urls, "listen-peer-urls", config.peer_tls)
+        await _listen(clients, config.listen_client_urls, "listen-client-urls", config.client_tls)
         _settle()
         member.start()
         _greet(config, member)
@@ -82,13 +90,12 @@ async def _serve(config: Config, opened: Opened, register: Register) -> int:
     return code
 
 
-async def _listen(server: GrpcServer, urls: list[str], flag: str) -> None:
+async def _listen(server: GrpcServer, urls: list[str], flag: str, files: TlsFiles) -> None:
     for url in urls:
         address = parse_url(url, flag)
-        if address.tls:
-            raise ConfigError(f"--{flag}: {url}: TLS is not supported yet; use http://")
+        tls = ServerTls(files).context if address.tls else None
         try:
-            await server.listen(address.host, address.port)
+            await server.listen(address.host, address.port, tls, files.admits if address.tls else None)
         except OSError as problem:
             raise ConfigError(_cannot_listen(address, flag, problem)) from None
 

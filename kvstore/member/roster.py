@@ -12,8 +12,8 @@ import asyncio
 from kvstore.errors import EtcdError
 from kvstore.member.cluster import Cluster, cluster_id, member_id
 from kvstore.member.config import Config, ConfigError, parse_url
+from kvstore.member.dial import Dialer
 from kvstore.pb import raft_pb2
-from kvstore.wire.channel import Channel
 from kvstore.wire.grpc.call import Call
 from kvstore.wire.server import GrpcServer
 
@@ -39,11 +39,11 @@ def register(server: GrpcServer, cluster: Cluster) -> None:
     server.unary(MEMBERS_PATH, members)
 
 
-async def ask(url: str) -> raft_pb2.MembersReply | None:
+async def ask(url: str, dialer: Dialer) -> raft_pb2.MembersReply | None:
     """What the member at a peer URL knows; None if it does not answer."""
     address = parse_url(url, "initial-cluster")
     try:
-        channel = await Channel.connect(address.host, address.port, timeout=ASK_SECONDS, on_lost=lambda problem: None)
+        channel = await dialer.connect(address, timeout=ASK_SECONDS, on_lost=lambda problem: None)
     except (OSError, EtcdError, TimeoutError):
         return None
     try:
@@ -55,12 +55,12 @@ async def ask(url: str) -> raft_pb2.MembersReply | None:
         channel.close()
 
 
-async def refuse_second_founding(config: Config) -> None:
+async def refuse_second_founding(config: Config, dialer: Dialer) -> None:
     """Before a member with an empty data directory founds a cluster. Raises ConfigError if it has been in it before."""
     mine = member_id(config.initial_advertise_peer_urls, config.initial_cluster_token)
     cluster = cluster_id(Cluster.founders(config.initial_cluster, config.initial_cluster_token))
     others = [url for name, urls in config.initial_cluster.items() if name != config.name for url in urls]
-    for reply in await asyncio.gather(*map(ask, others)):
+    for reply in await asyncio.gather(*(ask(url, dialer) for url in others)):
         if reply is None or reply.cluster_id != cluster:
             continue
         known = {member.ID: member for member in reply.members}

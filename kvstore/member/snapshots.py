@@ -18,10 +18,10 @@ import google_crc32c
 
 from kvstore.errors import Code, EtcdError
 from kvstore.member.config import Address
+from kvstore.member.dial import Dialer
 from kvstore.pb import raft_pb2
 from kvstore.raft import codec
 from kvstore.raft.types import Message
-from kvstore.wire.channel import Channel
 from kvstore.wire.grpc.call import Call
 from kvstore.wire.server import GrpcServer
 
@@ -54,11 +54,11 @@ class _Outgoing:
         self.finished(Code.UNAVAILABLE, f"connection lost: {problem}")
 
 
-async def send_snapshot(address: Address, hello: raft_pb2.Hello, message: Message, path: Path) -> int:
+async def send_snapshot(dialer: Dialer, address: Address, hello: raft_pb2.Hello, message: Message, path: Path) -> int:
     """Stream the file at `path` as the data of a SNAPSHOT message. Returns bytes sent; raises EtcdError or OSError."""
     ear = _Outgoing()
     size = path.stat().st_size
-    channel = await Channel.connect(address.host, address.port, timeout=2.0, on_lost=ear.lost)
+    channel = await dialer.connect(address, timeout=2.0, on_lost=ear.lost)
     try:
         call = channel.open(INSTALL_PATH, listener=ear)
         call.on_drain = ear.drained.set

@@ -61,7 +61,7 @@ class SnapshotTransfer:
             message.snapshot = await member.loop.run_in_executor(None, self._copy, path)
             log.info("sending a snapshot at index %d to member %x", message.snapshot.index, message.to)
             address = parse_url(info.peerURLs[0], "initial-cluster")
-            size = await send_snapshot(address, member.links.hello(message.to), message, path)
+            size = await send_snapshot(member.dialer, address, member.links.hello(message.to), message, path)
             log.info("sent a snapshot of %d bytes to member %x", size, message.to)
             ok = True
         except (EtcdError, OSError, KeyError, TimeoutError) as problem:

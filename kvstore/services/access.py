@@ -82,7 +82,7 @@ def identify(member: Member, call: Call) -> Identity | None:
         if found is None:
             raise error("INVALID_AUTH_TOKEN")
         return found
-    name = call.common_name
+    name = call.common_name if member.config.client_cert_auth else ""
     return Identity(name, auth.revision) if name else None
 
 
