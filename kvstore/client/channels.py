@@ -16,6 +16,7 @@ from kvstore.client.settings import Settings, Tls
 
 _SCHEMES = ("http", "https", "unix", "unixs")
 _DEFAULT_PORT = 2379
+_SIGHT_SECONDS = 5.0
 
 
 def address_of(endpoint: str) -> tuple[str, bool]:
@@ -51,7 +52,7 @@ def open_channel(endpoint: str, settings: Settings) -> grpc.aio.Channel:
     tls = settings.tls or Tls()
     roots, name = _read(tls.ca), tls.server_name
     if tls.skip_verify:
-        roots, name = _trust_on_sight(target)
+        roots, name = _trust_on_sight(target, tls)
     if name:
         options.append(("grpc.ssl_target_name_override", name))
     credentials = grpc.ssl_channel_credentials(roots, _read(tls.key), _read(tls.cert))
@@ -86,23 +87,35 @@ def _read(path: str | None) -> bytes | None:
         raise ClientError(f"cannot read {path}: {problem.strerror}") from problem
 
 
-def _trust_on_sight(target: str) -> tuple[bytes, str | None]:
+def _trust_on_sight(target: str, tls: Tls) -> tuple[bytes, str | None]:
     """The certificate that the server shows now, as the one to trust, and a name it carries.
 
     gRPC cannot skip verification, so its result is made certain instead.
     """
-    host, _, port = target.rpartition(":")
-    address = (host.strip("[]"), int(port))
+    looking = ssl.create_default_context()
+    looking.check_hostname = False
+    looking.verify_mode = ssl.CERT_NONE
     try:
-        pem = ssl.get_server_certificate(address)
-        context = ssl.create_default_context(cadata=pem)
-        context.check_hostname = False
-        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-        with socket.create_connection(address, timeout=5) as plain, context.wrap_socket(plain) as secure:
-            shown: Any = secure.getpeercert()
+        pem = ssl.DER_cert_to_PEM_cert(_shown(target, tls, looking, binary=True))
+        # Only a certificate that was verified is taken apart by the ssl module: so verify it, with itself.
+        reading = ssl.create_default_context(cadata=pem)
+        reading.check_hostname = False
+        reading.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        return pem.encode(), _name_in(_shown(target, tls, reading, binary=False))
     except (OSError, ValueError) as problem:
         raise ClientError(f"cannot fetch the certificate of {target}: {problem}") from problem
-    return pem.encode(), _name_in(shown)
+
+
+def _shown(target: str, tls: Tls, context: ssl.SSLContext, *, binary: bool) -> Any:
+    """The certificate of the server at the other end of a connection made for this."""
+    if tls.cert is not None:
+        context.load_cert_chain(tls.cert, tls.key)
+    host, _, port = target.rpartition(":")
+    with (
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_SIGHT_SECONDS) as plain,
+        context.wrap_socket(plain) as secure,
+    ):
+        return secure.getpeercert(binary_form=binary)
 
 
 def _name_in(certificate: dict[str, Any]) -> str | None:

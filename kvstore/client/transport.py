@@ -40,6 +40,20 @@ _REQUIRE_LEADER = (("hasleader", "true"),)
 _NEVER_SENT = ("failed to connect to all addresses", "DNS resolution failed", "Failed to pick subchannel")
 
 
+# A word in gRPC's (or BoringSSL's) account → what it means for a user.
+_REASONS = {
+    "Connection refused": "connection refused",
+    "No route to host": "no route to host",
+    "Network is unreachable": "network is unreachable",
+    "No such file or directory": "no such file or directory",
+    "CERTIFICATE_VERIFY_FAILED": "its certificate is not one that we trust",
+    "WRONG_VERSION_NUMBER": "it does not speak TLS",
+    "ALERT_BAD_CERTIFICATE": "it wants a certificate of ours that it can trust",
+    "CERTIFICATE_REQUIRED": "it wants a certificate of ours that it can trust",
+    "Socket closed": "it closed the connection at once, as a server does that speaks TLS only",
+}
+
+
 class NotSent(Exception):
     """One attempt that never reached the member. Internal: callers see Unreachable."""
 
@@ -299,7 +313,7 @@ def status_of(failure: grpc.aio.AioRpcError) -> tuple[Code, str]:
 
 def _shorten(message: str) -> str:
     """gRPC's chain of causes without what only its authors need: "connection refused" says it."""
-    for phrase in ("Connection refused", "No route to host", "Network is unreachable", "No such file or directory"):
+    for phrase, reason in _REASONS.items():
         if phrase in message:
-            return phrase.lower()
+            return reason
     return message.rpartition("last error: ")[2]

@@ -7,15 +7,19 @@ import os
 import sys
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import cast
 
 import pytest
-from harness.binaries import Kind
+from fluyt_process import Started
+from harness.binaries import Kind, find
 from harness.cluster import Cluster
 from harness.etcdctl import Outcome
+from harness.process import Process
 from harness.require import require
 
 from kvstore.cli.main import main
+from kvstore.client import Client
 
 STORES = os.environ.get("FLUYT_CLIENT_STORES", "fluyt,etcd-3.5").split(",")
 
@@ -86,3 +90,27 @@ def fluyt(bare_fluyt: Runner, store: Cluster) -> Runner:
         return bare_fluyt(endpoints, *arguments, stdin=stdin, environment=environment)
 
     return run
+
+
+@pytest.fixture
+def client(store: Cluster) -> Iterator[Client]:
+    """Looks at the store behind the command line's back."""
+    with Client(store.endpoints) as made:
+        yield made
+
+
+@pytest.fixture
+def started(store: Cluster, tmp_path: Path) -> Iterator[Started]:
+    """Starts `fluyt` as a process of its own, with its output in a log; ends it with the test."""
+    processes: list[Process] = []
+
+    def start(*words: str) -> Process:
+        program = find("fluyt")
+        assert program is not None
+        command = [program, f"--endpoints={store.endpoints[0]}", *words]
+        processes.append(Process(command, tmp_path / f"{len(processes)}.log", {"PYTHONUNBUFFERED": "1"}))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.kill()

@@ -3,81 +3,25 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from conftest import Runner
+from fluyt_process import Started, interrupt, lines
 from harness.binaries import find
 from harness.cluster import Cluster
-from harness.etcdctl import Outcome
 from harness.ports import free_port
-from harness.process import Process, clean_environment
+from harness.process import clean_environment
 from harness.wait import wait_until
 
 from kvstore.cli import console
 from kvstore.cli.main import COMMANDS
 from kvstore.client import Client
-
-Started = Callable[..., Process]
-
-
-@pytest.fixture
-def client(store: Cluster) -> Iterator[Client]:
-    """Looks at the store behind the command line's back."""
-    with Client(store.endpoints) as made:
-        yield made
-
-
-@pytest.fixture
-def started(store: Cluster, tmp_path: Path) -> Iterator[Started]:
-    """Starts `fluyt` as a process of its own, with its output in a log; ends it with the test."""
-    processes: list[Process] = []
-
-    def start(*words: str) -> Process:
-        program = find("fluyt")
-        assert program is not None
-        command = [program, f"--endpoints={store.endpoints[0]}", *words]
-        processes.append(Process(command, tmp_path / f"{len(processes)}.log", {"PYTHONUNBUFFERED": "1"}))
-        return processes[-1]
-
-    yield start
-    for process in processes:
-        process.kill()
-
-
-def run(store: Cluster, *words: str, stdin: str = "") -> Outcome:
-    """`fluyt` as a process of its own, to its end."""
-    program = find("fluyt")
-    assert program is not None
-    done = subprocess.run(
-        [program, f"--endpoints={store.endpoints[0]}", *words],
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=30,
-        env=clean_environment(),
-        check=False,
-    )
-    return Outcome(done.returncode, done.stdout, done.stderr)
-
-
-def lines(process: Process) -> list[str]:
-    """What the process has written so far, without the harness's first line."""
-    return process.output().splitlines()[1:]
-
-
-def interrupt(process: Process) -> int:
-    """Ctrl-C; the exit code."""
-    os.kill(process.pid, signal.SIGINT)
-    return process.wait(15)
-
 
 # ---- help and errors ----
 
@@ -175,174 +119,6 @@ def test_completion(bare_fluyt: Runner, shell: str) -> None:
         [program], capture_output=True, text=True, env=clean_environment(words), check=False, timeout=30
     )
     assert done.stdout.split() == ["plain,lease"]
-
-
-# ---- watch ----
-
-
-def test_watch_prints_changes_until_interrupted(started: Started, client: Client, name: str) -> None:
-    first = client.put(name + "a", "1").header.revision
-    watching = started("watch", "--prefix", name, "--rev", str(first), "--prev-kv")
-    wait_until(lambda: lines(watching) == ["PUT", f"{name}a", "1"], "the past")
-    client.put(name + "a", "2")
-    client.delete(name + "a")
-    expected = [
-        "PUT",
-        f"{name}a",
-        "1",
-        "PUT",
-        f"{name}a",
-        "1",
-        f"{name}a",
-        "2",
-        "DELETE",
-        f"{name}a",
-        "2",
-        f"{name}a",
-        "",
-    ]
-    wait_until(lambda: lines(watching) == expected, "the changes")
-    assert interrupt(watching) == 130
-    # An empty line on stderr, so that the shell's prompt does not stand behind ^C.
-    assert lines(watching) == [*expected, ""]
-
-
-def test_watch_runs_a_command_for_each_change(started: Started, client: Client, name: str, tmp_path: Path) -> None:
-    out = tmp_path / "seen"
-    first = client.put(name, 'say "hi"; $(touch x)').header.revision
-    script = 'printf "%s\\n" "$0" "$ETCD_WATCH_EVENT_TYPE $ETCD_WATCH_KEY $ETCD_WATCH_VALUE" >> "$1"'
-    watching = started("watch", name, "--rev", str(first), "--", "sh", "-c", script, "zero", str(out))
-    client.delete(name)
-    wait_until(lambda: out.exists() and out.read_text().count("\n") == 4, "two commands")
-    put, deleted = out.read_text().splitlines()[1::2]
-    assert put == f'"PUT" "{name}" "say \\"hi\\"; $(touch x)"'
-    assert deleted == f'"DELETE" "{name}" ""'
-    assert interrupt(watching) == 130
-
-
-def test_watch_ends_with_the_command_that_fails(store: Cluster, client: Client, name: str) -> None:
-    first = client.put(name, "1").header.revision
-    failed = run(store, "watch", name, "--rev", str(first), "--", "sh", "-c", "exit 3")
-    assert failed.code == 1
-    assert "exit status 3" in failed.stderr
-    missing = run(store, "watch", name, "--rev", str(first), "--", "/none")
-    assert "cannot run /none" in missing.stderr
-
-
-def test_watch_of_compacted_history_ends(store: Cluster, client: Client, name: str) -> None:
-    client.put(name, "1")
-    client.compact(client.put(name, "2").header.revision)
-    ended = run(store, "watch", name, "--rev", "1")
-    assert ended.code == 5
-    assert "watch was canceled (etcdserver: mvcc: required revision has been compacted)" in ended.stderr
-    assert "Error: watch is canceled by the server" in ended.stderr
-
-
-def test_watch_takes_its_key_from_the_environment(fluyt: Runner) -> None:
-    conflict = fluyt("watch", "k", environment={"ETCDCTL_WATCH_KEY": "k"})
-    assert (conflict.code, "conflicting environment key" in conflict.stderr) == (128, True)
-    lonely = fluyt("watch", environment={"ETCDCTL_WATCH_RANGE_END": "k"})
-    assert (lonely.code, "ETCDCTL_WATCH_KEY is empty" in lonely.stderr) == (128, True)
-
-
-def test_interactive_watches(store: Cluster, client: Client, name: str) -> None:
-    first = client.put(name + "a", "1").header.revision
-    client.put(name + "b", "2")
-    program = find("fluyt")
-    assert program is not None
-    process = subprocess.Popen(
-        [program, f"--endpoints={store.endpoints[0]}", "watch", "-i"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=clean_environment(),
-    )
-    try:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(f"watch --rev {first} {name}a\nwatch {name} --prefix --rev {first}\nnonsense\n")
-        process.stdin.flush()
-        seen = sorted(process.stdout.readline().strip() for _ in range(9))
-        assert seen == sorted(["PUT", f"{name}a", "1"] * 2 + ["PUT", f"{name}b", "2"])
-        process.stdin.write("progress\n")
-        process.stdin.flush()
-        assert process.stdout.readline().startswith("progress notify: ")
-        _, err = process.communicate(timeout=15)
-        assert process.returncode == 3
-        assert "Invalid command nonsense (only support watch)" in err
-    finally:
-        process.kill()
-        process.wait()
-
-
-# ---- locks and elections ----
-
-
-def test_lock_is_held_until_interrupted(started: Started, client: Client, name: str) -> None:
-    holder = started("lock", name)
-    wait_until(lambda: len(lines(holder)) == 2, "the lock")
-    key = lines(holder)[0].encode()
-    assert client.get(key) is not None
-    waiter = started("lock", name, "-w", "json")
-    wait_until(lambda: client.get_prefix(name + "/").count == 2, "a second in line")
-    assert lines(waiter) == []
-    assert interrupt(holder) == 0
-    wait_until(lambda: len(lines(waiter)) == 1, "the second to get the lock")
-    assert json.loads(lines(waiter)[0])["count"] == 1
-    assert interrupt(waiter) == 0
-    assert client.get_prefix(name).count == 0
-
-
-def test_a_waiter_that_is_interrupted_leaves_the_line(started: Started, client: Client, name: str) -> None:
-    with client.lock(name, ttl=10):
-        waiter = started("lock", name)
-        wait_until(lambda: client.get_prefix(name + "/").count == 2, "a second in line")
-        assert interrupt(waiter) == 1
-        assert client.get_prefix(name + "/").count == 1
-
-
-def test_lock_runs_a_command_and_passes_on_its_code(store: Cluster, client: Client, name: str) -> None:
-    done = run(store, "lock", name, "--", "sh", "-c", 'echo "$ETCD_LOCK_KEY" "$ETCD_LOCK_REV"; exit 7')
-    assert done.code == 7
-    assert re.fullmatch(rf"{name}/[0-9a-f]+ \d+\n", done.stdout)
-    assert "exit status 7" in done.stderr
-    assert run(store, "lock", name, "true").code == 0
-    assert run(store, "lock", name, "--", "sh", "-c", "kill -9 $$").code == 137
-    assert "cannot run /none" in run(store, "lock", name, "/none").stderr
-    assert client.get_prefix(name).count == 0
-
-
-def test_a_lost_lock_stops_its_command(started: Started, client: Client, name: str) -> None:
-    holder = started("lock", name, "--ttl", "3", "--", "sleep", "60")
-    found = wait_until(lambda: client.get_prefix(name + "/").kvs, "the lock")
-    client.leases.revoke(found[0].lease)
-    assert holder.wait(15) == 128 + signal.SIGTERM
-    assert "the lock is lost" in holder.output()
-
-
-def test_a_lost_lock_ends_its_holder(started: Started, client: Client, name: str) -> None:
-    holder = started("lock", name, "--ttl", "3")
-    wait_until(lambda: len(lines(holder)) == 2, "the lock")
-    client.leases.revoke(client.get_prefix(name + "/").kvs[0].lease)
-    assert holder.wait(15) == 1
-    assert "session expired" in holder.output()
-
-
-def test_elections(started: Started, client: Client, name: str) -> None:
-    first = started("elect", name, "one")
-    wait_until(lambda: lines(first)[1:] == ["one"], "the first leader")
-    second = started("elect", name, "two")
-    observer = started("elect", "-l", name)
-    wait_until(lambda: lines(observer)[1:] == ["one"], "the observer")
-    wait_until(lambda: client.get_prefix(name + "/").count == 2, "a second candidate")
-    assert lines(second) == []
-    assert interrupt(first) == 0
-    wait_until(lambda: lines(second)[1:] == ["two"], "the second leader")
-    wait_until(lambda: lines(observer)[1::2] == ["one", "two"], "the observer")
-    assert interrupt(observer) == 0
-    assert interrupt(second) == 0
-    assert client.get_prefix(name).count == 0
 
 
 # ---- the rest ----
