@@ -13,6 +13,7 @@ from kvstore.errors import EtcdError, error
 from kvstore.member.alarms import Alarms
 from kvstore.member.auth_applier import AuthApplier
 from kvstore.member.cluster import Cluster
+from kvstore.member.membership import members_updated
 from kvstore.member.requests import SIGNED, RequestKind, unsign
 from kvstore.mvcc.lease import Lessor
 from kvstore.mvcc.store import Store
@@ -32,6 +33,8 @@ class Applier:
         self._auth = auth
         self._auth_store = auth.store
         self._now = 0.0
+        # Told when the table of members is another one.
+        self.membership_changed: Callable[[], None] = lambda: None
         self._table: dict[int, tuple[Any, Apply]] = {
             RequestKind.PUT: (pb.PutRequest.FromString, self._put),
             RequestKind.DELETE_RANGE: (pb.DeleteRangeRequest.FromString, store.delete_range),
@@ -43,6 +46,7 @@ class Applier:
             RequestKind.LEASE_CHECKPOINT: (pb.LeaseCheckpointRequest.FromString, lessor.checkpoint),
             RequestKind.ALARM: (pb.AlarmRequest.FromString, self._alarms.apply),
             RequestKind.MEMBER_ATTRIBUTES: (pb.Member.FromString, self._attributes),
+            RequestKind.MEMBER_UPDATE: (pb.Member.FromString, self._update_member),
             **auth.table,
         }
 
@@ -100,6 +104,10 @@ class Applier:
 
     def _attributes(self, request: pb.Member) -> Any:
         self._cluster.set_attributes(request.ID, request.name, request.clientURLs)
+
+    def _update_member(self, request: pb.Member) -> Any:
+        self._cluster.switch(members_updated(self._cluster, request))
+        self.membership_changed()
 
 
 def writes(request: pb.TxnRequest) -> bool:

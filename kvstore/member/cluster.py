@@ -2,7 +2,9 @@
 
 Ids are made as etcd makes them (server/etcdserver/api/membership): a member's from its peer URLs and the cluster
 token, the cluster's from its members', each the first 8 bytes of a SHA-1, so that every founding member computes the
-same ones without asking.
+same ones without asking. A member that is added later gets one from its peer URLs and the time.
+
+Invariants: an id in `members_removed` is never in `members` again; a row changes only when a log entry is applied.
 """
 
 from __future__ import annotations
@@ -14,11 +16,19 @@ from kvstore.mvcc.types import Tables
 from kvstore.pb.etcd_pb2 import Member as MemberInfo
 from kvstore.raft.types import ConfState
 
+# In the table `meta`: set once the members are no longer those that founded the cluster.
+_CHANGED = b"membership_changed"
+
 
 def member_id(peer_urls: Iterable[str], token: str) -> int:
     """The id of a founding member."""
     text = "".join(sorted(peer_urls)) + token
     return int.from_bytes(hashlib.sha1(text.encode()).digest()[:8], "big")
+
+
+def added_member_id(peer_urls: Iterable[str], seconds: int) -> int:
+    """The id of a member that is added at that time (seconds since 1970)."""
+    return member_id(peer_urls, str(seconds))
 
 
 def cluster_id(member_ids: Iterable[int]) -> int:
@@ -33,7 +43,10 @@ class Cluster:
     def __init__(self, identity: int, tables: Tables) -> None:
         self.id = identity
         self._table = tables.table("members")
+        self._gone = tables.table("members_removed")
+        self._named = tables.table("meta")
         self.members: dict[int, MemberInfo] = {}
+        self.removed: set[int] = set()
         self.load()
 
     @staticmethod
@@ -46,20 +59,35 @@ class Cluster:
         return found
 
     def load(self) -> None:
-        """Read the table again, after start or after a snapshot took its place."""
-        self.members = {}
-        for key, value in self._table.scan():
-            self.members[int.from_bytes(key, "big")] = MemberInfo.FromString(value)
+        """Read the tables again, after start or after a snapshot took their place."""
+        self.members = {_id(key): MemberInfo.FromString(value) for key, value in self._table.scan()}
+        self.removed = {_id(key) for key, _ in self._gone.scan()}
 
     def put(self, member: MemberInfo) -> None:
         """Add or change a member."""
-        self._table.put(member.ID.to_bytes(8, "big"), member.SerializeToString(deterministic=True))
+        self._table.put(_key(member.ID), member.SerializeToString(deterministic=True))
         self.members[member.ID] = member
 
     def remove(self, identity: int) -> None:
-        """Forget a member; unknown ids are ignored."""
-        self._table.delete(identity.to_bytes(8, "big"))
-        self.members.pop(identity, None)
+        """Forget a member, and remember that it is gone for good; unknown ids are ignored."""
+        if self.members.pop(identity, None) is not None:
+            self._table.delete(_key(identity))
+            self._gone.put(_key(identity), b"removed")
+            self.removed.add(identity)
+
+    def switch(self, members: Mapping[int, MemberInfo]) -> None:
+        """Make these the members: what differs is written, who is missing is removed for good."""
+        for gone in self.members.keys() - members.keys():
+            self.remove(gone)
+        for identity, member in members.items():
+            if self.members.get(identity) != member:
+                self.put(member)
+        self._named.put(_CHANGED, b"1")
+
+    @property
+    def changed(self) -> bool:
+        """Whether members were added, removed or moved since the founding: start-up flags may name others then."""
+        return self._named.get(_CHANGED) is not None
 
     def set_attributes(self, identity: int, name: str, client_urls: Iterable[str]) -> None:
         """What a member publishes about itself once it runs."""
@@ -73,8 +101,21 @@ class Cluster:
         member.clientURLs.extend(client_urls)
         self.put(member)
 
+    @property
+    def voters(self) -> list[MemberInfo]:
+        """Every member with a vote."""
+        return [m for m in self.members.values() if not m.isLearner]
+
     def conf_state(self) -> ConfState:
         """The configuration that Raft starts from in a new cluster."""
         voters = tuple(sorted(i for i, m in self.members.items() if not m.isLearner))
         learners = tuple(sorted(i for i, m in self.members.items() if m.isLearner))
         return ConfState(voters=voters, learners=learners)
+
+
+def _key(identity: int) -> bytes:
+    return identity.to_bytes(8, "big")
+
+
+def _id(key: bytes) -> int:
+    return int.from_bytes(key, "big")

@@ -44,6 +44,11 @@ class RequestKind(IntEnum):
     MEMBER_ATTRIBUTES = 9
     # A lease that ran out: revoked by the leader, whoever's keys hang on it.
     LEASE_EXPIRE = 10
+    # Changes of membership; all but the update travel in the context of an entry of Raft's own kind.
+    MEMBER_ADD = 11
+    MEMBER_REMOVE = 12
+    MEMBER_PROMOTE = 13
+    MEMBER_UPDATE = 14
     AUTH_ENABLE = 32
     AUTH_DISABLE = 33
     AUTHENTICATE = 34

@@ -252,3 +252,13 @@ class MembersReply(_message.Message):
     cluster_id: int
     members: _containers.RepeatedCompositeFieldContainer[PeerMember]
     def __init__(self, cluster_id: _Optional[int] = ..., members: _Optional[_Iterable[_Union[PeerMember, _Mapping]]] = ...) -> None: ...
+
+class PromoteRequest(_message.Message):
+    __slots__ = ("ID",)
+    ID_FIELD_NUMBER: _ClassVar[int]
+    ID: int
+    def __init__(self, ID: _Optional[int] = ...) -> None: ...
+
+class PromoteReply(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
