@@ -63,6 +63,12 @@ _FLAGS: list[tuple[str, dict[str, Any], str]] = [
         {"default": "10m"},
         "How often idle watchers that asked for it hear of progress.",
     ),
+    (
+        "strict-reconfig-check",
+        {**BOOL, "default": "true"},
+        "Refuse changes of membership that could cost the cluster its quorum.",
+    ),
+    ("experimental-max-learners", {"default": 1, "type": int}, "How many learners there may be at a time."),
     ("pre-vote", {**BOOL, "default": "true"}, "Ask before raising the term, so that a cut-off member disturbs nobody."),
     (
         "unsafe-no-fsync",
@@ -178,6 +184,8 @@ def _config(flags: dict[str, Any]) -> Config:
         watch_progress_interval=parse_duration(
             flags["experimental_watch_progress_notify_interval"], "experimental-watch-progress-notify-interval"
         ),
+        strict_reconfig_check=flags["strict_reconfig_check"],
+        max_learners=flags["experimental_max_learners"],
         pre_vote=flags["pre_vote"],
         unsafe_no_fsync=flags["unsafe_no_fsync"],
         auth_token=flags["auth_token"],

@@ -3,25 +3,37 @@ fit.
 
 Order of a founding: backend with the members in it, then the log, then the identity. A crash before the last leaves a
 directory without an identity, which DataDir reports; nothing was acknowledged yet.
+
+The founding is entry 1 of every log, of which only the position is there: the founders' membership is not in the log,
+so nobody else could start from its first entry. A member that joins begins with an empty log at 0, without anybody who
+votes; what it needs lies before the log of every leader, so it gets a snapshot first, however short the log is.
+
+Raft starts with the membership that lies in the backend, in one transaction with the applied index; the one that the
+log knows is of its snapshot, which may be older.
 """
 
 from __future__ import annotations
 
 import random
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from kvstore.invariant import invariant
-from kvstore.member.cluster import Cluster, cluster_id, member_id
+from kvstore.member.cluster import Cluster, cluster_id, conf_state_of, member_id
 from kvstore.member.config import Config, ConfigError
+from kvstore.member.joining import Joined
 from kvstore.member.state import State
+from kvstore.pb.etcd_pb2 import Member
 from kvstore.raft.config import Config as RaftConfig
 from kvstore.raft.node import RawNode
 from kvstore.raft.types import SnapshotMeta
 from kvstore.storage.backend import Backend
 from kvstore.storage.data_dir import DataDir, Identity
 from kvstore.storage.log import Log
+
+FOUNDING = 1
 
 
 @dataclass(slots=True)
@@ -43,45 +55,68 @@ class Opened:
         self.data_dir.close()
 
 
-def open_member(config: Config, data_dir: DataDir) -> Opened:
+def open_member(config: Config, data_dir: DataDir, joined: Joined | None = None) -> Opened:
     """Open or found the member that the configuration describes, in its locked data directory.
 
+    joined: the cluster that an empty directory is made for; None: the one that --initial-cluster founds.
     Raises ConfigError and kvstore.storage's errors, each one line.
     """
     identity = data_dir.identity()
-    if identity is None:
-        return _found(config, data_dir)
-    _check_identity(config, identity)
-    return _reopen(config, data_dir, identity)
+    if identity is not None:
+        return _reopen(config, data_dir, identity)
+    return _found(config, data_dir) if joined is None else _join(config, data_dir, joined)
 
 
 def _found(config: Config, data_dir: DataDir) -> Opened:
-    if config.initial_cluster_state == "existing":
-        raise ConfigError(
-            "--initial-cluster-state existing needs a member that was added before; joining is not supported yet"
-        )
     founders = Cluster.founders(config.initial_cluster, config.initial_cluster_token)
     cluster = cluster_id(founders)
     mine = member_id(config.initial_advertise_peer_urls, config.initial_cluster_token)
-    fsync = not config.unsafe_no_fsync
-    backend = Backend.open(data_dir.backend, fsync=fsync)
-    state = State(backend, cluster, config)
     for member in founders.values():
         member.name = "" if mine != member.ID else config.name
+    conf_state = conf_state_of(founders.values())
+    state = _new_state(config, data_dir, cluster, founders.values(), SnapshotMeta(FOUNDING, FOUNDING, conf_state))
+    return _new_log(config, data_dir, mine, state)
+
+
+def _join(config: Config, data_dir: DataDir, joined: Joined) -> Opened:
+    """The members are only there to be talked to until the snapshot brings the table."""
+    state = _new_state(config, data_dir, joined.cluster_id, joined.members, SnapshotMeta())
+    return _new_log(config, data_dir, joined.member_id, state)
+
+
+def _new_state(
+    config: Config, data_dir: DataDir, cluster: int, members: Iterable[Member], position: SnapshotMeta
+) -> State:
+    backend = Backend.open(data_dir.backend, fsync=not config.unsafe_no_fsync)
+    state = State(backend, cluster, config)
+    for member in members:
         state.cluster.put(member)
-    state.set_conf_state(state.cluster.conf_state())
+    state.set_conf_state(position.conf_state)
+    state.applied_index, state.applied_term = position.index, position.term
+    state.save_position()
     backend.commit()
     backend.sync()
+    return state
+
+
+def _new_log(config: Config, data_dir: DataDir, mine: int, state: State) -> Opened:
+    cluster, fsync = state.cluster.id, not config.unsafe_no_fsync
     wal = Log.create(data_dir.log, metadata=f"{cluster:016x} {mine:016x}".encode(), fsync=fsync)
-    wal.set_snapshot(SnapshotMeta(0, 0, state.cluster.conf_state()))
-    wal.sync()
+    if state.applied_index:
+        wal.install_snapshot(state.position())
+        wal.sync()
     data_dir.write_identity(Identity(cluster_id=cluster, member_id=mine, name=config.name))
     return _assemble(config, data_dir, mine, state, wal)
 
 
-def _check_identity(config: Config, identity: Identity) -> None:
-    """The directory must be of the member that the flags describe, where they describe a new cluster."""
-    if config.initial_cluster_state != "new":
+def _check_identity(config: Config, identity: Identity, cluster: Cluster) -> None:
+    """The directory must be of the member that the flags describe, where they describe a new cluster.
+
+    Once members came or went or moved, the flags of the founding say nothing any more.
+    """
+    if identity.member_id in cluster.removed:
+        raise ConfigError(removed_text(identity.member_id, identity.cluster_id, config.data_dir))
+    if config.initial_cluster_state != "new" or cluster.changed:
         return
     founders = Cluster.founders(config.initial_cluster, config.initial_cluster_token)
     wanted = cluster_id(founders)
@@ -102,6 +137,7 @@ def _reopen(config: Config, data_dir: DataDir, identity: Identity) -> Opened:
     backend = Backend.open(data_dir.backend, fsync=not config.unsafe_no_fsync)
     try:
         state = State(backend, identity.cluster_id, config)
+        _check_identity(config, identity, state.cluster)
         wal = Log.open(data_dir.log, fsync=not config.unsafe_no_fsync)
         if not _joins(wal, state):
             # A crash between the two steps of installing a snapshot: the backend is new, the log does not know yet.
@@ -132,7 +168,15 @@ def _assemble(config: Config, data_dir: DataDir, mine: int, state: State, wal: L
         heartbeat_ticks=1,
         pre_vote=config.pre_vote,
     )
-    raw = RawNode(raft_config, wal, applied=state.applied_index)
+    raw = RawNode(raft_config, wal, applied=state.applied_index, conf_state=state.conf_state())
     # Sequences and read rounds of this life must not meet those of an earlier one.
     first_sequence = time.time_ns()
     return Opened(data_dir, mine, state, wal, raw, first_sequence, data_dir.snapshots)
+
+
+def removed_text(member: int, cluster: int, data_dir: str) -> str:
+    """What a member says that was taken out of the cluster."""
+    return (
+        f"member {member:x} was permanently removed from cluster {cluster:x}; its data directory {data_dir} is of no"
+        " use any more: remove it, and add a new member to let this machine join again"
+    )

@@ -107,10 +107,17 @@ class Cluster:
         return [m for m in self.members.values() if not m.isLearner]
 
     def conf_state(self) -> ConfState:
-        """The configuration that Raft starts from in a new cluster."""
-        voters = tuple(sorted(i for i, m in self.members.items() if not m.isLearner))
-        learners = tuple(sorted(i for i, m in self.members.items() if m.isLearner))
-        return ConfState(voters=voters, learners=learners)
+        """The configuration that the table speaks of."""
+        return conf_state_of(self.members.values())
+
+
+def conf_state_of(members: Iterable[MemberInfo]) -> ConfState:
+    """The configuration, not a joint one, of these members."""
+    everybody = sorted((m.ID, m.isLearner) for m in members)
+    return ConfState(
+        voters=tuple(i for i, learner in everybody if not learner),
+        learners=tuple(i for i, learner in everybody if learner),
+    )
 
 
 def _key(identity: int) -> bytes:

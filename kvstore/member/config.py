@@ -83,6 +83,8 @@ class Config:
     initial_cluster: dict[str, list[str]] = field(default_factory=dict)
     initial_cluster_state: str = "new"
     initial_cluster_token: str = "etcd-cluster"
+    strict_reconfig_check: bool = True
+    max_learners: int = 1
     heartbeat_interval: int = 100
     election_timeout: int = 1000
     snapshot_count: int = 100_000
@@ -137,6 +139,8 @@ class Config:
             self.advertise_client_urls = list(self.listen_client_urls)
         if self.auto_compaction_mode not in ("periodic", "revision"):
             raise ConfigError(f"--auto-compaction-mode must be periodic or revision, not {self.auto_compaction_mode!r}")
+        if self.max_learners < 1:
+            raise ConfigError("--experimental-max-learners must be at least 1")
         if self.max_request_bytes < 1024:
             raise ConfigError("--max-request-bytes is below 1024; even small requests would be refused")
 

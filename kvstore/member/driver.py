@@ -18,18 +18,23 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from kvstore.invariant import InvariantViolation
+from kvstore.member.changes import ChangeQueue, fitted
 from kvstore.member.disk import SyncThread
 from kvstore.member.outbox import Outbox
 from kvstore.member.proposals import ProposalQueue
 from kvstore.member.reads import ReadQueue
+from kvstore.raft import codec
 from kvstore.raft.node import RawNode
-from kvstore.raft.types import Entry, HardState, Message, MessageKind, Ready, Role
+from kvstore.raft.types import Entry, EntryKind, HardState, Message, MessageKind, Ready, Role
 from kvstore.storage.errors import StorageError
 from kvstore.storage.log import Log
 
 log = logging.getLogger(__name__)
 
 SLICE_SECONDS = 0.004
+# Requests wait so long at most for the batch in flight, and not at all when there are so many.
+HOLD_SECONDS = 0.002
+FULL_BATCH = 256
 # A sync of little data, on a disk that has been this quick lately, is waited for on the loop.
 QUICK_BYTES = 64 * 1024
 QUICK_SECONDS = 0.001
@@ -67,6 +72,7 @@ class Driver:
         wal: Log,
         proposals: ProposalQueue,
         reads: ReadQueue,
+        changes: ChangeQueue,
         machine: StateMachine,
     ) -> None:
         self._loop = loop
@@ -74,10 +80,15 @@ class Driver:
         self._wal = wal
         self._proposals = proposals
         self._reads = reads
+        self._changes = changes
         self._machine = machine
         self._disk = SyncThread(loop, "log-sync", wal.sync, self._synced)
         self._outbox = Outbox(loop, machine.send)
         self._hard_state: HardState | None = None
+        # The last entries this leader proposed: their index, and when.
+        self._proposed_index = 0
+        self._proposed_at = 0.0
+        self._hold_timer: asyncio.TimerHandle | None = None
         self._unsynced: list[Ready] = []
         self._syncing: list[Ready] = []
         self._committed: deque[Entry] = deque()
@@ -88,8 +99,10 @@ class Driver:
         # Batches that followers passed on and Raft could not take yet, and the highest sequence taken from
         # each member in this term.
         self._forwarded: deque[bytes] = deque()
-        self._taken: dict[int, int] = {}
+        self._taken: dict[tuple[int, int], int] = {}
         self._taken_term = 0
+        # Changes of membership that Raft could not take yet, each with the term it was meant for.
+        self._due_changes: deque[tuple[int, bytes]] = deque()
         self._sync_seconds = QUICK_SECONDS
         self.sync_observer: Callable[[float], None] | None = None
 
@@ -139,11 +152,15 @@ class Driver:
         if self._taken_term != raw.term:
             self._taken_term, self._taken = raw.term, {}
             self._forwarded.clear()
-        if self._taken.get(message.from_, -1) >= message.index:
+        kind = message.entries[0].kind if message.entries else EntryKind.NORMAL
+        if self._taken.get((message.from_, kind), -1) >= message.index:
             return  # sent again after the link broke, but it had arrived
-        self._taken[message.from_] = message.index
+        self._taken[(message.from_, kind)] = message.index
         self._outbox.waits(message.from_)
-        self._forwarded.extend(entry.data for entry in message.entries)
+        if kind == EntryKind.CONF_CHANGE:
+            self._due_changes.extend((raw.term, entry.data) for entry in message.entries)
+        else:
+            self._forwarded.extend(entry.data for entry in message.entries)
 
     def resend(self, peer: int) -> None:
         """The link to a peer is back.
@@ -153,10 +170,14 @@ class Driver:
         raw = self.raw
         if peer == raw.leader:
             self._machine.send([self._passed_on(first, data) for first, data in self._proposals.in_flight(raw.term)])
+            self._pass_on_changes(self._changes.in_flight(raw.term))
 
-    def _passed_on(self, first: int, data: bytes) -> Message:
+    def _pass_on_changes(self, changes: list[tuple[int, bytes]]) -> None:
+        self._machine.send([self._passed_on(n, data, EntryKind.CONF_CHANGE) for n, data in changes])
+
+    def _passed_on(self, first: int, data: bytes, kind: EntryKind = EntryKind.NORMAL) -> Message:
         raw = self.raw
-        entry = Entry(0, 0, 0, data)
+        entry = Entry(0, 0, kind, data)
         return Message(
             MessageKind.PROPOSE, to=raw.leader, from_=raw.id, log_term=raw.term, index=first, entries=[entry]
         )
@@ -184,17 +205,53 @@ class Driver:
     def _propose(self) -> None:
         raw, proposals = self.raw, self._proposals
         if raw.role == Role.LEADER:
-            if self._syncing:
+            if self._syncing or self._holds_back():
                 return  # what comes meanwhile goes with the next
+            before = raw.last_index
             while self._forwarded and self._taken_term == raw.term and raw.propose(self._forwarded[0]):
                 self._forwarded.popleft()
+            self._propose_changes()
             while taken := proposals.take(raw.term):
                 if not raw.propose(taken[1]):
                     proposals.untake(taken[0])
-                    return
+                    break
+            if raw.last_index > before:
+                self._proposed_index, self._proposed_at = raw.last_index, time.perf_counter()
         elif raw.leader:
             while taken := proposals.take(raw.term):
                 self._machine.send([self._passed_on(*taken)])
+            if changes := self._changes.take(raw.term):
+                self._pass_on_changes(changes)
+
+    def _propose_changes(self) -> None:
+        """One at a time: Raft takes the next when the last is applied."""
+        raw, due = self.raw, self._due_changes
+        due.extend((raw.term, data) for _, data in self._changes.take(raw.term))
+        while due:
+            term, data = due[0]
+            change = fitted(codec.decode_conf_change(data), raw.conf_state)
+            if term == raw.term and not raw.propose_conf_change(change):
+                return
+            due.popleft()
+
+    def _holds_back(self) -> bool:
+        """Whether requests should wait for the batch in flight.
+
+        Its clients will send their next requests as soon as they are answered; together they make one large batch
+        where two small ones would cost every member twice the work. Only for a moment, and not when many wait.
+        """
+        if self._applied >= self._proposed_index or self._proposals.waiting >= FULL_BATCH:
+            return False
+        left = self._proposed_at + HOLD_SECONDS - time.perf_counter()
+        if left <= 0:
+            return False
+        if self._hold_timer is None and (self._proposals.waiting or self._forwarded):
+            self._hold_timer = self._loop.call_later(left, self._held_long_enough)
+        return True
+
+    def _held_long_enough(self) -> None:
+        self._hold_timer = None
+        self.wake()
 
     def _ask_reads(self) -> None:
         context = self._reads.begin(self._loop.time())
@@ -300,7 +357,7 @@ class Driver:
                     break
             self.raw.applied(self._applied)
             self._machine.applied_turn()
-            if committed or self.raw.has_ready():
+            if committed or self._proposals.waiting or self._forwarded or self.raw.has_ready():
                 self.wake()
         for done in self._reads.ready(self._applied):
             done(None)

@@ -31,7 +31,7 @@ class Joined:
 
 
 async def find_cluster(config: Config, dialer: Dialer) -> Joined:
-    """Ask the peers that --initial-cluster names. Raises ConfigError: none answers, or it does not fit what they say."""
+    """Ask the peers that --initial-cluster names. Raises ConfigError: none answers, or it does not fit."""
     _refuse_shared_urls(config)
     others = sorted(url for name, urls in config.initial_cluster.items() if name != config.name for url in urls)
     if not others:

@@ -10,14 +10,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from kvstore.auth.types import Identity
 from kvstore.errors import EtcdError, error
+from kvstore.invariant import invariant
 from kvstore.member import roster
-from kvstore.member.bootstrap import Opened
+from kvstore.member.bootstrap import Opened, removed_text
+from kvstore.member.changes import ChangeQueue
 from kvstore.member.committer import Committer
 from kvstore.member.config import Config
 from kvstore.member.dial import Dialer
@@ -26,16 +28,18 @@ from kvstore.member.duties import Duties
 from kvstore.member.header import Headers
 from kvstore.member.histogram import BATCH_SIZES, DISK_SECONDS, LAG_SECONDS, Histogram
 from kvstore.member.leader_calls import LeaderCalls
+from kvstore.member.membership import members_after
 from kvstore.member.passwords import Passwords
 from kvstore.member.peers import PeerLinks
 from kvstore.member.proposals import Done, Proposal, ProposalQueue
 from kvstore.member.reads import ReadDone, ReadQueue
+from kvstore.member.reconfigure import Reconfigurer
 from kvstore.member.requests import RequestKind, decode, decode_head, sign
 from kvstore.member.retention import Retention
 from kvstore.member.transfer import SnapshotTransfer
 from kvstore.pb import etcd_pb2 as pb
 from kvstore.raft import codec
-from kvstore.raft.types import Entry, EntryKind, Message, Ready, Role
+from kvstore.raft.types import ConfState, Entry, EntryKind, Message, Ready, Role
 from kvstore.storage.errors import StorageError
 from kvstore.wire.server import GrpcServer
 
@@ -48,8 +52,18 @@ LAG_INTERVAL = 0.5
 class Member:
     """A running member. `opened` is what bootstrap found or made in the data directory."""
 
-    def __init__(self, config: Config, opened: Opened, *, failed: Callable[[BaseException], None]) -> None:
-        """failed: called once if the member cannot go on; the process must end."""
+    def __init__(
+        self,
+        config: Config,
+        opened: Opened,
+        *,
+        failed: Callable[[BaseException], None],
+        removed: Callable[[], None] = lambda: None,
+    ) -> None:
+        """failed: called once if the member cannot go on; the process must end.
+
+        removed: called once when the member was taken out of the cluster; the process must stop it.
+        """
         self.loop = asyncio.get_running_loop()
         self.config = config
         self.id = opened.member_id
@@ -60,11 +74,12 @@ class Member:
         self.stopping = False
         self.leader_id = 0
         self.leader_changes = 0
-        self.is_learner = self.id in opened.raw.conf_state.learners  # read with every request, so kept
+        self.is_learner = False  # read with every request, so kept
         self.failed_proposals = 0
         self.fsync_seconds, self.commit_seconds = Histogram(DISK_SECONDS), Histogram(DISK_SECONDS)
         self.batch_sizes, self.loop_lag = Histogram(BATCH_SIZES), Histogram(LAG_SECONDS)
         self._failed = failed
+        self._removed: Callable[[], None] | None = removed
         self._headers = Headers(self.cluster.id, self.id)
         self._leader_hooks: dict[object, Callable[[], None]] = {}
         self._applied_requests = 0
@@ -73,9 +88,10 @@ class Member:
         self._snapshot_dir = opened.snapshot_dir
         self._proposals = ProposalQueue(self.id, opened.first_sequence)
         self._reads = ReadQueue(opened.first_sequence, READ_RETRY_SECONDS)
+        self._changes = ChangeQueue(self.id, opened.first_sequence)
         self.dialer = Dialer(config.peer_tls)
         self.links = PeerLinks(self.cluster.id, self.id, self, self.dialer)
-        self.driver = Driver(self.loop, opened.raw, opened.log, self._proposals, self._reads, self)
+        self.driver = Driver(self.loop, opened.raw, opened.log, self._proposals, self._reads, self._changes, self)
         self.driver.sync_observer = self.fsync_seconds.observe
         self._retention = Retention(opened.log, self.state, config.snapshot_count)
         self.committer = Committer(
@@ -88,6 +104,8 @@ class Member:
         self.committer.sync_observer = self.commit_seconds.observe
         self._transfer = SnapshotTransfer(self, opened)
         self.leader_calls = LeaderCalls(self)
+        self.reconfigurer = Reconfigurer(self)
+        self.state.applier.membership_changed = self.membership_changed
         self.passwords = Passwords(config.bcrypt_cost)
         self.duties = Duties(self)
         self._timers: list[asyncio.TimerHandle] = []
@@ -99,12 +117,13 @@ class Member:
         self.links.register(server)
         self._transfer.register(server)
         self.leader_calls.register(server)
+        self.reconfigurer.register(server)
         roster.register(server, self.cluster)
 
     def start(self) -> None:
         """Connect to the peers and begin to tick."""
         self._headers.set_term(self.raw.term)
-        self.refresh_peers()
+        self.membership_changed()
         self._tick()
         self._measure_lag(self.loop.time())
         self.duties.start()
@@ -127,6 +146,8 @@ class Member:
             proposal.done(None, error("STOPPED"))
         for done in self._reads.drain():
             done(error("STOPPED"))
+        for changed in self._changes.drain():
+            changed(None, error("STOPPED"))
         self.links.close()
         self.leader_calls.close()
         self.passwords.close()
@@ -168,6 +189,16 @@ class Member:
         if identity is not None:
             kind, body = sign(kind, body, identity)
         self._proposals.add(Proposal(kind, body, request, done, self.loop.time() + self.config.request_timeout))
+        self.driver.wake()
+
+    def propose_change(self, requests: Sequence[tuple[int, bytes]], done: Done) -> None:
+        """Put a change of membership into the log: of one member, or a joint one of several (membership.py).
+
+        `done(None, None)` when it is applied here, `done(None, error)` otherwise. Raises TOO_MANY_REQUESTS, STOPPED.
+        """
+        if self.stopping:
+            raise error("STOPPED")
+        self._changes.add(requests, done, self.loop.time() + self.config.request_timeout)
         self.driver.wake()
 
     def linearizable(self, done: ReadDone) -> None:
@@ -248,13 +279,17 @@ class Member:
         state = self.state
         if entry.index <= state.applied_index:
             return  # the backend had it before a restart
-        if entry.term > state.applied_term and self._proposals.lost_before(entry.term):
+        if entry.term > state.applied_term and self._lost_before(entry.term):
             self.driver.wake()
         if entry.kind == EntryKind.CONF_CHANGE:
             self._apply_conf_change(entry)
         elif entry.data:
             self._apply_batch(entry.data, entry.index)
         state.applied_index, state.applied_term = entry.index, entry.term
+
+    def _lost_before(self, term: int) -> bool:
+        """What was proposed before the term and is not applied by now goes back into the queues."""
+        return self._proposals.lost_before(term) + self._changes.lost_before(term) > 0
 
     def _apply_batch(self, data: bytes, entry_index: int) -> None:
         applier = self.state.applier
@@ -286,10 +321,38 @@ class Member:
 
     def _apply_conf_change(self, entry: Entry) -> None:
         change = codec.decode_conf_change(entry.data)
-        conf_state = self.raw.apply_conf_change(change)
+        if not change.context:  # a joint configuration is left
+            conf_state = self.raw.apply_conf_change(change)
+            staying = {*conf_state.voters, *conf_state.learners}
+            self._switch(conf_state, {i: m for i, m in self.cluster.members.items() if i in staying})
+            return
+        batch = decode(change.context)
+        done = self._changes.applied(batch.first_sequence) if batch.origin == self.id else None
+        problem = None
+        try:
+            members = members_after(self.cluster, batch.requests)
+        except EtcdError as refused:  # the same on every member; Raft is not told of the change then
+            problem = refused
+        else:
+            conf_state = self.raw.apply_conf_change(change)
+            # Who is on the way out of a joint configuration still votes in it: its address is needed until then.
+            leaving = set(conf_state.voters_outgoing) - members.keys()
+            self._switch(conf_state, {**members, **{i: self.cluster.members[i] for i in leaving}})
+        if done is not None:
+            done(None, problem)
+        self.driver.wake()  # the next change may be waiting for this one
+
+    def _switch(self, conf_state: ConfState, members: dict[int, pb.Member]) -> None:
         self.state.set_conf_state(conf_state)
-        self.is_learner = self.id in conf_state.learners
-        self.refresh_peers()
+        self.cluster.switch(members)
+        table = self.cluster.conf_state()
+        invariant(
+            bool(conf_state.voters_outgoing)
+            or (table.voters, table.learners) == (conf_state.voters, conf_state.learners),
+            "the table of members and Raft's membership must name the same members",
+        )
+        log.info("the members are %s", ", ".join(sorted(f"{i:x} ({m.name})" for i, m in members.items())))
+        self.membership_changed()
 
     def applied_turn(self) -> None:
         """A slice was applied."""
@@ -382,7 +445,8 @@ class Member:
     def _expire(self, now: float) -> None:
         late = self._proposals.expire(now) + self._proposals.overdue(now)
         reads = self._reads.expire(now)
-        if not late and not reads:
+        changes = self._changes.expire(now)
+        if not late and not reads and not changes:
             return
         problem = error("TIMEOUT" if self.leader_id else "TIMEOUT_LEADER_FAIL")
         self.failed_proposals += len(late)
@@ -390,6 +454,8 @@ class Member:
             proposal.done(None, problem)
         for done in reads:
             done(problem)
+        for changed in changes:
+            changed(None, problem)
 
     def _measure_lag(self, expected: float) -> None:
         now = self.loop.time()
@@ -398,9 +464,29 @@ class Member:
 
     # ---- membership ----
 
-    def refresh_peers(self) -> None:
-        """Keep links to exactly the members that are applied."""
-        self.links.set_peers({i: list(m.peerURLs) for i, m in self.cluster.members.items() if i != self.id})
+    def membership_changed(self) -> None:
+        """The table of members is another one: keep links to exactly those in it, and know what we are ourselves."""
+        cluster = self.cluster
+        known = cluster.members.get(self.id)
+        self.is_learner = known is not None and known.isLearner
+        peers = {i: list(m.peerURLs) for i, m in cluster.members.items() if i != self.id}
+        self.links.set_peers(peers, cluster.removed, farewell=self.config.election_timeout / 1000)
+        if self.id in cluster.removed and not self.stopping:
+            self._leave(self.loop.time() + 2 * self.config.election_timeout / 1000)
+
+    def _leave(self, until: float) -> None:
+        """We are out: stop, but not before the others can do without us where we lead (Raft dissertation, 4.2.2)."""
+        if self.raw.role == Role.LEADER and self.loop.time() < until and not self.stopping:
+            self.loop.call_later(0.02, self._leave, until)
+        else:
+            self.refused_as_removed(self.id)
+
+    def refused_as_removed(self, peer: int) -> None:
+        """We were taken out of the cluster: by what we have applied ourselves, or by a peer's word."""
+        if self._removed is not None and not self.stopping:
+            log.warning("%s", removed_text(self.id, self.cluster.id, self.config.data_dir))
+            stop, self._removed = self._removed, None
+            stop()
 
     def _publish(self) -> None:
         """Tell the cluster our name and client URLs, until it has worked."""

@@ -29,6 +29,9 @@ STREAM_PATH = "/fluyt.raft.Raft/Stream"
 # More than this waiting for a peer's socket: it is not keeping up, and Raft is better off sending again later.
 MAX_BUFFERED = 32 * 1024 * 1024
 CONNECT_SECONDS = 1.0
+# What a stream of a member that was removed ends with; it stops when it hears it.
+REMOVED = Code.NOT_FOUND
+REMOVED_TEXT = "the member has been permanently removed from the cluster"
 BACKOFF_SECONDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 
 
@@ -47,6 +50,9 @@ class PeerEvents(Protocol):
     def unreachable(self, peer: int) -> None:
         """A message to it was dropped."""
 
+    def refused_as_removed(self, peer: int) -> None:
+        """It says that this member was removed from the cluster."""
+
 
 class PeerLinks:
     """All links of one member."""
@@ -57,6 +63,9 @@ class PeerLinks:
         self.events = events
         self.dialer = dialer
         self._links: dict[int, PeerLink] = {}
+        self._inbound: set[_Inbound] = set()
+        self._removed: frozenset[int] = frozenset()
+        self._farewells: dict[int, asyncio.TimerHandle] = {}
         self.sent_bytes: dict[int, int] = {}
         self.received_bytes: dict[int, int] = {}
         self.send_failures: dict[int, int] = {}
@@ -65,10 +74,19 @@ class PeerLinks:
         """Take peers' streams on the server of the peer port."""
         server.stream(STREAM_PATH, lambda call: _Inbound(self, call))
 
-    def set_peers(self, peers: dict[int, list[str]]) -> None:
-        """Keep a link to each of these members (id → peer URLs) and to no other."""
+    def set_peers(self, peers: dict[int, list[str]], removed: Iterable[int] = (), farewell: float = 0.0) -> None:
+        """Keep a link to each of these members (id → peer URLs) and to no other.
+
+        removed: who was taken out of the cluster for good and is refused from now on. Links to them last `farewell`
+        seconds longer: a leader that was removed hands over, and the others learn from it that the change is committed.
+        """
+        self._removed = frozenset(removed)
         for gone in set(self._links) - set(peers):
-            self._links.pop(gone).close()
+            if gone not in self._removed:
+                self._links.pop(gone).close()
+            elif gone not in self._farewells:
+                loop = asyncio.get_running_loop()
+                self._farewells[gone] = loop.call_later(farewell, self._part_with, gone)
         for peer, urls in peers.items():
             addresses = [parse_url(u, "initial-cluster") for u in urls]
             link = self._links.get(peer)
@@ -77,6 +95,23 @@ class PeerLinks:
             if link is not None:
                 link.close()
             self._links[peer] = PeerLink(self, peer, addresses)
+
+    def _part_with(self, removed: int) -> None:
+        """End all links with a member that was removed, and tell it so."""
+        del self._farewells[removed]
+        link = self._links.pop(removed, None)
+        if link is not None:
+            link.close()
+        for stream in [s for s in self._inbound if s.peer == removed]:
+            stream.end_removed()
+
+    def is_removed(self, peer: int) -> bool:
+        """Whether it was taken out of the cluster for good."""
+        return peer in self._removed
+
+    def up_since(self) -> dict[int, float]:
+        """Peers that we can talk to, and the loop's time (seconds) since when."""
+        return {peer: link.up_since for peer, link in self._links.items() if link.up_since is not None}
 
     def send(self, messages: Iterable[Message]) -> None:
         """Send each message to the member it names; all for one member travel in one frame."""
@@ -93,8 +128,18 @@ class PeerLinks:
         """Peers that we can talk to now."""
         return {peer for peer, link in self._links.items() if link.up}
 
+    def add_inbound(self, stream: _Inbound) -> None:
+        """A peer, or who says it is one, opened a stream to us."""
+        self._inbound.add(stream)
+
+    def drop_inbound(self, stream: _Inbound) -> None:
+        """A stream to us has ended."""
+        self._inbound.discard(stream)
+
     def close(self) -> None:
         """End every link."""
+        for farewell in self._farewells.values():
+            farewell.cancel()
         for link in self._links.values():
             link.close()
         self._links.clear()
@@ -115,9 +160,14 @@ class PeerLink:
         self.addresses = addresses
         self._call: ClientCall | None = None
         self._lost: asyncio.Event = asyncio.Event()
-        self.up = False
+        self.up_since: float | None = None
         self._said = ""
         self._task = asyncio.get_running_loop().create_task(self._run(), name=f"peer-{peer:x}")
+
+    @property
+    def up(self) -> bool:
+        """Whether the peer has said hello on the connection there is."""
+        return self.up_since is not None
 
     def send(self, messages: list[Message]) -> bool:
         """False if the messages were dropped."""
@@ -160,7 +210,7 @@ class PeerLink:
             self._call = None
             if channel is not None:
                 channel.close()
-        was_up, self.up = self.up, False
+        was_up, self.up_since = self.up, None
         if was_up:
             self._say(f"lost peer {self._peer:x} at {address}")
             self._links.events.peer_lost(self._peer)
@@ -169,7 +219,7 @@ class PeerLink:
     def message(self, data: bytes) -> None:
         """The peer's hello: it knows us and takes what we send."""
         if not self.up:
-            self.up = True
+            self.up_since = asyncio.get_running_loop().time()
             self._say(f"connected to peer {self._peer:x}")
             self._links.events.peer_connected(self._peer)
 
@@ -178,6 +228,8 @@ class PeerLink:
         if message:
             self._say(f"peer {self._peer:x} ended our stream: {message}")
         self._lost.set()
+        if code == REMOVED:
+            self._links.events.refused_as_removed(self._peer)
 
     def _say(self, text: str) -> None:
         """Log a change once, not every attempt."""
@@ -192,7 +244,8 @@ class _Inbound:
     def __init__(self, links: PeerLinks, call: Call) -> None:
         self._links = links
         self._call = call
-        self._peer = 0
+        self.peer = 0
+        links.add_inbound(self)
 
     def message(self, data: bytes) -> None:
         try:
@@ -200,11 +253,11 @@ class _Inbound:
         except Exception as problem:  # protobuf's DecodeError; the stream is of no use any more
             self._call.fail(Code.INVALID_ARGUMENT, f"peer frame cannot be decoded: {problem}")
             return
-        if not self._peer:
+        if not self.peer:
             self._greet(frame.hello)
             return
         received = self._links.received_bytes
-        received[self._peer] = received.get(self._peer, 0) + len(data)
+        received[self.peer] = received.get(self.peer, 0) + len(data)
         self._links.events.received([codec.message_from_pb(m) for m in frame.messages])
 
     def _greet(self, hello: raft_pb2.Hello) -> None:
@@ -215,22 +268,29 @@ class _Inbound:
                 f"cluster ID mismatch: this member is of cluster {links.cluster_id:x}, the peer of"
                 f" {hello.cluster_id:x}; check --initial-cluster and --initial-cluster-token of both",
             )
+        elif links.is_removed(hello.member_id):
+            self._refuse(hello, REMOVED_TEXT, REMOVED)
         elif hello.to_member_id != links.member_id:
             self._refuse(
                 hello,
                 f"this is member {links.member_id:x}, not {hello.to_member_id:x}; its data directory was replaced",
             )
         else:
-            self._peer = hello.member_id
+            self.peer = hello.member_id
             self._call.send(raft_pb2.Frame(hello=links.hello(hello.member_id)).SerializeToString())
 
-    def _refuse(self, hello: raft_pb2.Hello, reason: str) -> None:
+    def _refuse(self, hello: raft_pb2.Hello, reason: str, code: Code = Code.FAILED_PRECONDITION) -> None:
         log.warning("refused peer %x: %s", hello.member_id, reason)
-        self._call.fail(Code.FAILED_PRECONDITION, reason)
+        self._call.fail(code, reason)
+
+    def end_removed(self) -> None:
+        """The peer was removed from the cluster."""
+        self._call.fail(REMOVED, REMOVED_TEXT)
 
     def half_close(self) -> None:
         self._call.finish()
 
     def closed(self) -> None:
-        if self._peer:
-            self._links.events.peer_lost(self._peer)
+        self._links.drop_inbound(self)
+        if self.peer:
+            self._links.events.peer_lost(self.peer)

@@ -1,6 +1,7 @@
 """A member as a process: servers on its ports, signals, a clean stop.
 
-Exit codes: 0 after SIGTERM or SIGINT, 1 when it could not start or could not go on.
+Exit codes: 0 after SIGTERM or SIGINT and when it was removed from the cluster, 1 when it could not start or could not
+go on.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from kvstore.member import security
 from kvstore.member.bootstrap import Opened, open_member
 from kvstore.member.config import Address, Config, ConfigError, parse_url
 from kvstore.member.dial import Dialer
+from kvstore.member.joining import Joined, find_cluster
 from kvstore.member.member import Member
 from kvstore.member.roster import refuse_second_founding
 from kvstore.member.tokens import open_tokens
@@ -31,7 +33,8 @@ STOP_SECONDS = 5.0
 # etcd takes requests up to this much above its own limit, so that it can answer those just over it with its own error.
 GRPC_OVERHEAD = 512 * 1024
 
-Register = Callable[[GrpcServer, Member], None]
+# Puts the services on the server of the client ports, and what is for supervision on that of the metrics ports.
+Register = Callable[[GrpcServer, Member, GrpcServer], None]
 
 
 async def run(config: Config, register: Register) -> int:
@@ -44,11 +47,12 @@ async def run(config: Config, register: Register) -> int:
     # Before a directory is made: a wrong key file is better found now.
     open_tokens(config.auth_token, config.auth_token_ttl)
     data_dir = DataDir.open(config.data_dir)
+    joined = None
     try:
         security.complete(config, data_dir.path)
         if data_dir.identity() is None:
-            await refuse_second_founding(config, Dialer(config.peer_tls))
-        opened = open_member(config, data_dir)
+            joined = await _before_founding(config)
+        opened = open_member(config, data_dir, joined)
     except BaseException:
         data_dir.close()
         raise
@@ -56,6 +60,15 @@ async def run(config: Config, register: Register) -> int:
         return await _serve(config, opened, register)
     finally:
         opened.close()
+
+
+async def _before_founding(config: Config) -> Joined | None:
+    """What the peers say before this member has a directory of its own: the cluster to join, if it is to join one."""
+    dialer = Dialer(config.peer_tls)
+    if config.initial_cluster_state == "existing":
+        return await find_cluster(config, dialer)
+    await refuse_second_founding(config, dialer)
+    return None
 
 
 async def _serve(config: Config, opened: Opened, register: Register) -> int:
@@ -66,16 +79,18 @@ async def _serve(config: Config, opened: Opened, register: Register) -> int:
         if not ended.done():
             ended.set_result(code)
 
-    member = Member(config, opened, failed=lambda problem: end(1))
+    member = Member(config, opened, failed=lambda problem: end(1), removed=lambda: end(0))
     clients = GrpcServer(max_message_bytes=config.max_request_bytes + GRPC_OVERHEAD)
     peers = GrpcServer(limits=Limits(stall_timeout=0), max_message_bytes=1 << 30)
-    register(clients, member)
+    metrics = GrpcServer()
+    register(clients, member, metrics)
     member.register_peer(peers)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end, 0)
     try:
         await _listen(peers, config.listen_peer_urls, "listen-peer-urls", config.peer_tls)
         await _listen(clients, config.listen_client_urls, "listen-client-urls", config.client_tls)
+        await _listen(metrics, config.listen_metrics_urls, "listen-metrics-urls", config.client_tls)
         _settle()
         member.start()
         _greet(config, member)
@@ -84,6 +99,7 @@ async def _serve(config: Config, opened: Opened, register: Register) -> int:
         await member.stop()
         await clients.stop(STOP_SECONDS if ended.done() and ended.result() == 0 else 0)
         await peers.stop(0)
+        await metrics.stop(0)
     if code == 0:
         await _last_commit(member)
         log.info("stopped")

@@ -6,8 +6,8 @@ the log is cut by size, not by count: an entry here is a batch of anything from 
 
 from __future__ import annotations
 
+from kvstore.invariant import invariant
 from kvstore.member.state import State
-from kvstore.raft.types import SnapshotMeta
 from kvstore.storage.log import Log
 
 KEEP_ENTRIES = 5_000
@@ -26,11 +26,13 @@ class Retention:
 
     def durable(self, index: int) -> None:
         """The backend holds everything up to `index` on disk: the log may be cut below it."""
-        wal = self._log
+        wal, position = self._log, self._state.saved_position
+        invariant(position.index == index, "what became durable is what was saved last")
         if index <= self._marked or index < wal.first_index():
             return
         if index - wal.first_index() < self._trigger and wal.size < KEEP_BYTES:
             return
         self._marked = index
-        wal.set_snapshot(SnapshotMeta(index, wal.term(index), self._state.conf_state()))
+        # The membership as of that very index: the one in force may be later already.
+        wal.set_snapshot(position)
         wal.compact(max(index - KEEP_ENTRIES, wal.first_index() - 1) if wal.size < KEEP_BYTES else index)

@@ -45,10 +45,13 @@ class State:
         auth_applier = AuthApplier(self.auth, self.checks, self.tokens)
         self.applier = Applier(self.store, self.lessor, self.cluster, self.alarms, auth_applier)
         self.applied_index, self.applied_term = self.meta.applied
+        self.saved_position = self.position()
 
     def save_position(self) -> int:
         """Write the applied index and term into the open transaction; returns the index."""
         self.meta.set_applied(self.applied_index, self.applied_term)
+        # What becomes durable with this transaction; by then the membership may be a later one.
+        self.saved_position = self.position()
         return self.applied_index
 
     def set_conf_state(self, conf_state: ConfState) -> None:

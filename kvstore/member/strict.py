@@ -54,7 +54,7 @@ def check_remove(cluster: Cluster, health: Health, identity: int) -> None:
     if leaving is not None and leaving.isLearner:
         return
     voters = cluster.voters
-    rest = [voter for voter in voters if voter.ID != identity]
+    rest = [voter for voter in voters if identity != voter.ID]
     _check_started(_started(rest), len(rest))
     if health.down(identity):
         return  # it is not what keeps the quorum

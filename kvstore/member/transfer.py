@@ -127,7 +127,7 @@ class SnapshotTransfer:
             return
         log.info("installed a snapshot at index %d", meta.index)
         member.committer.hold(False)
-        member.refresh_peers()
+        member.membership_changed()
         done()
 
 

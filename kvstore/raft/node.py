@@ -36,9 +36,7 @@ from kvstore.raft.types import (
 class RawNode:
     """A member of a Raft group. Not thread-safe; nothing in it blocks."""
 
-    def __init__(
-        self, config: Config, log: LogStorage, applied: int = 0, conf_state: ConfState | None = None
-    ) -> None:
+    def __init__(self, config: Config, log: LogStorage, applied: int = 0, conf_state: ConfState | None = None) -> None:
         """applied: what the state machine has applied already. conf_state: the membership as of there.
 
         Without one it is log.initial_state()'s, which is right where nothing was applied behind the log's snapshot.

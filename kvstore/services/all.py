@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from kvstore.member.member import Member
-from kvstore.services import cluster, health, http
+from kvstore.services import health, http
 from kvstore.services.access import guard
 from kvstore.services.auth import AuthService
+from kvstore.services.cluster import ClusterService
 from kvstore.services.election import ElectionService
 from kvstore.services.kv import KvService
 from kvstore.services.lease import LeaseService
@@ -15,8 +16,8 @@ from kvstore.services.watch import WatchService
 from kvstore.wire.server import GrpcServer
 
 
-def register_all(server: GrpcServer, member: Member) -> None:
-    """Put every service of the store on the server."""
+def register_all(server: GrpcServer, member: Member, metrics: GrpcServer | None = None) -> None:
+    """Put every service of the store on the server; metrics: the server of --listen-metrics-urls."""
     KvService(member).register(server)
     WatchService(member).register(server)
     LeaseService(member).register(server)
@@ -24,7 +25,7 @@ def register_all(server: GrpcServer, member: Member) -> None:
     AuthService(member).register(server)
     LockService(member).register(server)
     ElectionService(member).register(server)
-    cluster.register(server, member)
+    ClusterService(member).register(server)
     health.register(server, member)
     guard(server, member)
-    http.register(server, member)
+    http.register(server, member, metrics)
