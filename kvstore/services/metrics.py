@@ -16,14 +16,15 @@ from prometheus_client.process_collector import ProcessCollector
 from kvstore.errors import Code
 from kvstore.member.histogram import Histogram
 from kvstore.member.member import Member
+from kvstore.services.health_http import HealthPages
 from kvstore.version import ETCD_VERSION, FLUYT_VERSION
 from kvstore.wire.server import GrpcServer
 
 
-def render(member: Member, server: GrpcServer) -> tuple[bytes, str]:
+def render(member: Member, server: GrpcServer, health: HealthPages) -> tuple[bytes, str]:
     """The exposition and its content type."""
     registry = CollectorRegistry()
-    registry.register(_Collector(member, server))
+    registry.register(_Collector(member, server, health))
     ProcessCollector(registry=registry)
     return generate_latest(registry), CONTENT_TYPE_LATEST
 
@@ -31,9 +32,10 @@ def render(member: Member, server: GrpcServer) -> tuple[bytes, str]:
 class _Collector:
     """One reading of one member."""
 
-    def __init__(self, member: Member, server: GrpcServer) -> None:
+    def __init__(self, member: Member, server: GrpcServer, health: HealthPages) -> None:
         self._member = member
         self._server = server
+        self._health = health
 
     def collect(self) -> Iterable[Metric]:
         """All families."""

@@ -9,7 +9,7 @@ from typing import cast
 from kvstore.wire.h2.connection import Connection
 
 # Octets the transport may hold before it says stop, and before it says go on.
-_HIGH_WATER = 1024 * 1024
+HIGH_WATER = 1024 * 1024
 _LOW_WATER = 256 * 1024
 # A peer that is told GOAWAY and does not read it is cut off after this many seconds.
 _LINGER = 5.0
@@ -28,7 +28,7 @@ def tune(transport: asyncio.Transport) -> None:
     sock = cast("socket.socket | None", transport.get_extra_info("socket"))
     if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    transport.set_write_buffer_limits(high=_HIGH_WATER, low=_LOW_WATER)
+    transport.set_write_buffer_limits(high=HIGH_WATER, low=_LOW_WATER)
 
 
 class Link:
