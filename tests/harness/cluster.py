@@ -41,6 +41,10 @@ class Member:
     log: Path
     # Words before its command: how to get into its network namespace.
     prefix: Sequence[str] = ()
+    # What --initial-cluster says to a member that joins; "" for a founder.
+    joins: str = ""
+    # Taken out of the cluster.
+    removed: bool = False
     process: Process | None = None
     channel: grpc.Channel | None = field(default=None, repr=False)
 
@@ -136,7 +140,7 @@ class Cluster:
         """The whole command line of one member."""
         member = self.members[index]
         client_url = f"http://{member.endpoint}"
-        everyone = ",".join(f"{m.name}={m.peer_url}" for m in self.members)
+        founders = ",".join(f"{m.name}={m.peer_url}" for m in self.members if not m.joins)
         pairs = {
             "--name": member.name,
             "--data-dir": str(member.data_dir),
@@ -144,8 +148,8 @@ class Cluster:
             "--advertise-client-urls": client_url,
             "--listen-peer-urls": member.peer_url,
             "--initial-advertise-peer-urls": member.peer_url,
-            "--initial-cluster": everyone,
-            "--initial-cluster-state": "new",
+            "--initial-cluster": member.joins or founders,
+            "--initial-cluster-state": "existing" if member.joins else "new",
             "--initial-cluster-token": self.token,
         }
         return [*self._command, *(word for pair in pairs.items() for word in pair), *self.flags]
@@ -203,6 +207,11 @@ class Cluster:
         if member.running:
             raise RuntimeError(f"{member.name} runs: stop it before its disk is wiped")
         shutil.rmtree(member.data_dir, ignore_errors=True)
+
+    def new_member(self) -> int:
+        """A place for one more member, which is neither added nor started yet; its index."""
+        self.members.append(self._member(len(self.members), "127.0.0.1", ()))
+        return len(self.members) - 1
 
     def close(self) -> None:
         """End every member; remove the files unless a failed test wants them."""
@@ -278,7 +287,8 @@ class Cluster:
         answers = {i: s for i in running if (s := self.status(i, timeout=1.0)) is not None}
         for index, status in answers.items():
             follows = sum(1 for s in answers.values() if s.leader == status.header.member_id)
-            if status.leader == status.header.member_id and follows > len(self.members) // 2 and index != other_than:
+            most = follows > sum(not m.removed for m in self.members) // 2
+            if status.leader == status.header.member_id and most and index != other_than:
                 return (index,)
         return None
 

@@ -42,7 +42,7 @@ class Process:
             out.write(f"$ {' '.join(arguments)}\n".encode())
             out.flush()
             self.popen = subprocess.Popen(
-                [*prefix, *_death_signal(), *arguments],
+                [*prefix, *death_signal(), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
@@ -105,7 +105,7 @@ class Process:
             os.killpg(self.pid, number)
 
 
-def _death_signal() -> list[str]:
+def death_signal() -> list[str]:
     """Words that make the kernel kill the child when the thread that started it ends.
 
     Only in the main thread: a child started by a worker thread would end with that thread.
