@@ -40,6 +40,10 @@ class Alarms:
         self._summarise()
         return [pb.AlarmMember(memberID=m, alarm=pb.AlarmType.Name(a)) for m, a in wanted]
 
+    def has(self, member: int, alarm: int) -> bool:
+        """Whether that member has raised that alarm."""
+        return (member, alarm) in self._active
+
     def active(self) -> list[pb.AlarmMember]:
         """All alarms, by member."""
         return self.apply(pb.AlarmRequest(action=pb.AlarmRequest.GET))

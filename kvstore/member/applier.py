@@ -21,6 +21,19 @@ from kvstore.pb import etcd_pb2 as pb
 
 Apply = Callable[[Any], Any]
 
+# What a cluster whose members differ refuses, so that they do not differ more; reads are served.
+_NOT_WHEN_CORRUPT = frozenset(
+    {
+        RequestKind.PUT,
+        RequestKind.DELETE_RANGE,
+        RequestKind.TXN,
+        RequestKind.COMPACT,
+        RequestKind.LEASE_GRANT,
+        RequestKind.LEASE_REVOKE,
+        RequestKind.LEASE_EXPIRE,
+    }
+)
+
 
 class Applier:
     """Request kind → what it does to the store."""
@@ -73,6 +86,8 @@ class Applier:
                 request = parse(body)
             if self._auth_store.enabled:
                 self._auth.check(kind, identity, request)
+            if self._alarms.corrupt and kind in _NOT_WHEN_CORRUPT:
+                raise error("CORRUPT")
             return work(request)
         except EtcdError as problem:
             return problem

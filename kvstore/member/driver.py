@@ -26,7 +26,7 @@ from kvstore.member.reads import ReadQueue
 from kvstore.raft import codec
 from kvstore.raft.node import RawNode
 from kvstore.raft.types import Entry, EntryKind, HardState, Message, MessageKind, Ready, Role
-from kvstore.storage.errors import StorageError
+from kvstore.storage.errors import NoSpace, StorageError
 from kvstore.storage.log import Log
 
 log = logging.getLogger(__name__)
@@ -96,6 +96,9 @@ class Driver:
         self._scheduled = False
         self._stopped = False
         self._installing = False
+        # What the full disk has not taken yet, and whether that was said.
+        self._unwritten: Ready | None = None
+        self._is_full = False
         # Batches that followers passed on and Raft could not take yet, and the highest sequence taken from
         # each member in this term.
         self._forwarded: deque[bytes] = deque()
@@ -196,9 +199,9 @@ class Driver:
     def _turn(self) -> None:
         self._propose()
         self._ask_reads()
-        raw = self.raw
-        while raw.has_ready() and not self._installing:
-            self._handle(raw.ready())
+        while not self._installing and (ready := self._next_ready()) is not None:
+            if not self._handle(ready):
+                break
         self._sync()
         self._apply()
 
@@ -258,18 +261,32 @@ class Driver:
         if context is not None and not self.raw.read_index(self.raw.id.to_bytes(8, "big") + context):
             self._reads.refused()
 
-    def _handle(self, ready: Ready) -> None:
+    def _next_ready(self) -> Ready | None:
+        """What Raft wants done next; first of all what the log had no room for."""
+        if self._unwritten is not None:
+            ready, self._unwritten = self._unwritten, None
+            return ready
+        return self.raw.ready() if self.raw.has_ready() else None
+
+    def _handle(self, ready: Ready) -> bool:
+        """False: the disk is full; nothing of it has happened, and the next tick tries it again."""
         if ready.soft_state is not None:
             self._machine.state_changed(ready.soft_state.leader, ready.soft_state.role)
         if ready.snapshot is not None:
             self._installing = True
             self._machine.install_snapshot(ready, lambda: self._installed(ready))
-            return
+            return True
         if ready.hard_state is not None:
             self._hard_state = ready.hard_state
         if ready.must_sync:
             # A newer commit index alone is not worth a write: a restart learns it again from the leader.
-            self._wal.append(ready.entries, self._hard_state)
+            try:
+                self._wal.append(ready.entries, self._hard_state)
+            except NoSpace as problem:
+                self._unwritten = ready
+                self._say_full(problem)
+                return False
+            self._is_full = False
         if ready.messages:
             self._outbox.send(ready.messages)
         for state in ready.read_states:
@@ -281,6 +298,12 @@ class Driver:
             self._unsynced.append(ready)  # its promises may not overtake those before it
         else:
             self._saved(ready)
+        return True
+
+    def _say_full(self, problem: NoSpace) -> None:
+        if not self._is_full:
+            log.error("%s; this member waits until there is space", problem)
+        self._is_full = True
 
     def _saved(self, ready: Ready) -> None:
         self.raw.saved(ready)

@@ -36,6 +36,7 @@ from kvstore.member.reads import ReadDone, ReadQueue
 from kvstore.member.reconfigure import Reconfigurer
 from kvstore.member.requests import RequestKind, decode, decode_head, sign
 from kvstore.member.retention import Retention
+from kvstore.member.space import Space
 from kvstore.member.transfer import SnapshotTransfer
 from kvstore.pb import etcd_pb2 as pb
 from kvstore.raft import codec
@@ -83,8 +84,6 @@ class Member:
         self._headers = Headers(self.cluster.id, self.id)
         self._leader_hooks: dict[object, Callable[[], None]] = {}
         self._applied_requests = 0
-        # Bytes in use: measured at each commit, estimated by the requests since.
-        self._space_used = self.state.backend.size_in_use()
         self._snapshot_dir = opened.snapshot_dir
         self._proposals = ProposalQueue(self.id, opened.first_sequence)
         self._reads = ReadQueue(opened.first_sequence, READ_RETRY_SECONDS)
@@ -94,6 +93,17 @@ class Member:
         self.driver = Driver(self.loop, opened.raw, opened.log, self._proposals, self._reads, self._changes, self)
         self.driver.sync_observer = self.fsync_seconds.observe
         self._retention = Retention(opened.log, self.state, config.snapshot_count)
+        self.space = Space(
+            self.id,
+            config.quota,
+            self.state.backend,
+            opened.log,
+            self.alarms,
+            raise_alarm=self.raise_alarm,
+            give_back=self._retention.give_back,
+            in_thread=lambda work: self.loop.run_in_executor(None, work),
+        )
+        self.check_space = self.space.check
         self.committer = Committer(
             self.loop,
             self.state.backend,
@@ -211,17 +221,12 @@ class Member:
         self._reads.add(self.loop.time() + self.config.request_timeout, done)
         self.driver.wake()
 
-    def check_space(self, size: int) -> None:
-        """Before a request that adds data: over quota it is refused and the alarm is raised. Raises NO_SPACE."""
-        if self.alarms.no_space:
-            raise error("NO_SPACE")
-        self._space_used += size
-        if self._space_used <= self.config.quota:
-            return
-        alarm = pb.AlarmRequest(action=pb.AlarmRequest.ACTIVATE, memberID=self.id, alarm=pb.NOSPACE)
-        self.propose(RequestKind.ALARM, alarm.SerializeToString(), alarm, lambda result, problem: None)
-        log.warning("backend quota of %d bytes is used up: raising the NOSPACE alarm", self.config.quota)
-        raise error("NO_SPACE")
+    def raise_alarm(self, request: pb.AlarmRequest, done: Callable[[], None]) -> None:
+        """Put an alarm into the log; `done` when it is on, or could not be put there and is to be tried again."""
+        try:
+            self.propose(RequestKind.ALARM, request.SerializeToString(), request, lambda result, problem: done())
+        except EtcdError:
+            done()
 
     def header(self, revision: int | None = None) -> bytes:
         """An encoded ResponseHeader; of the current revision unless told otherwise."""
@@ -255,7 +260,7 @@ class Member:
         self.driver.wake()
 
     def _durable(self, index: int) -> None:
-        self._space_used = self.state.backend.size_in_use()
+        self.space.measure()
         self._retention.durable(index)
 
     @property
@@ -426,6 +431,7 @@ class Member:
     def _tick(self) -> None:
         now = self.loop.time()
         self.raw.tick()
+        self.space.look()
         self._expire(now)
         self.driver.wake()
         self._later(0, self.config.heartbeat_interval / 1000, self._tick)

@@ -6,9 +6,15 @@ the log is cut by size, not by count: an entry here is a batch of anything from 
 
 from __future__ import annotations
 
+import logging
+
 from kvstore.invariant import invariant
 from kvstore.member.state import State
+from kvstore.raft.types import SnapshotMeta
+from kvstore.storage.errors import NoSpace
 from kvstore.storage.log import Log
+
+log = logging.getLogger(__name__)
 
 KEEP_ENTRIES = 5_000
 KEEP_BYTES = 256 * 1024 * 1024
@@ -23,16 +29,31 @@ class Retention:
         self._trigger = trigger
         self._state = state
         self._marked = 0
+        self._durable: SnapshotMeta | None = None
 
     def durable(self, index: int) -> None:
         """The backend holds everything up to `index` on disk: the log may be cut below it."""
         wal, position = self._log, self._state.saved_position
         invariant(position.index == index, "what became durable is what was saved last")
+        self._durable = position
         if index <= self._marked or index < wal.first_index():
             return
         if index - wal.first_index() < self._trigger and wal.size < KEEP_BYTES:
             return
-        self._marked = index
+        self._cut(position, max(index - KEEP_ENTRIES, wal.first_index() - 1) if wal.size < KEEP_BYTES else index)
+
+    def give_back(self) -> None:
+        """The disk is short of space: keep no more of the log than a restart needs."""
+        position = self._durable
+        if position is not None and position.index >= self._log.first_index():
+            self._cut(position, position.index)
+
+    def _cut(self, position: SnapshotMeta, index: int) -> None:
         # The membership as of that very index: the one in force may be later already.
-        wal.set_snapshot(position)
-        wal.compact(max(index - KEEP_ENTRIES, wal.first_index() - 1) if wal.size < KEEP_BYTES else index)
+        try:
+            self._log.set_snapshot(position)
+            self._log.compact(index)
+        except NoSpace as problem:
+            log.warning("the log can't be cut now: %s", problem)
+            return
+        self._marked = position.index

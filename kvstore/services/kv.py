@@ -14,6 +14,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from kvstore.errors import Code, EtcdError, error
+from kvstore.member.applier import writes
 from kvstore.member.member import Member
 from kvstore.member.requests import RequestKind
 from kvstore.mvcc.results import RangeResult
@@ -103,7 +104,8 @@ class KvService:
                 self._member.linearizable(partial(self._read_txn, call, request))
             return
         self._check(call, message)
-        self._member.check_space(len(message))
+        if writes(request):
+            self._member.check_space(len(message))
         self._member.propose(RequestKind.TXN, message, request, partial(self._txn_done, call), call.user)
 
     def _read_txn(self, call: Call, request: pb.TxnRequest, problem: EtcdError | None) -> None:

@@ -156,6 +156,15 @@ class Backend:
                 raise self._stop(f"backend: fsync of {self._path} failed: {error}") from error
             self._reserve()
 
+    def take_space(self) -> None:
+        """Try to reserve what could not be reserved before, as sync() does after a commit. For a worker thread.
+
+        StorageFailed, for good.
+        """
+        with self._syncing:
+            self._check()
+            self._reserve()
+
     def _reserve(self) -> None:
         try:
             self._environment.reserve(self._headroom)

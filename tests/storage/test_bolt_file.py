@@ -1,4 +1,4 @@
-"""bbolt files: what is written is read, by bbolt too; whatever is done to a file, reading it ends in an error or pairs."""
+"""bbolt files: what is written is read, by bbolt too; a damaged file ends in an error or in pairs, never in a hang."""
 
 from __future__ import annotations
 

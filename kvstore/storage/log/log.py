@@ -138,6 +138,10 @@ class Log:
         """
         self._segments.sync()
 
+    def take_space(self) -> None:
+        """Try again to preallocate the next segment, as sync() does. For a worker thread. StorageFailed, for good."""
+        self._segments.take_space()
+
     def install_snapshot(self, meta: SnapshotMeta) -> None:
         """Restart the log after meta.index: every entry goes, the hard state rises to it. NoSpace, StorageFailed."""
         self._write(RESTART, encode_meta(meta))

@@ -106,6 +106,12 @@ class Segments:
         if doomed:
             sync_directory(self.directory)
 
+    def take_space(self) -> None:
+        """Try to have the next segment ready. StorageFailed, for good."""
+        with self._syncing:
+            self.check()
+            self._prepare_spare()
+
     def _prepare_spare(self) -> None:
         """Allocate the next segment ahead: its cost is not the loop's, and a full disk shows a segment early."""
         if self._spare is not None or time.monotonic() < self._next_spare_at:
