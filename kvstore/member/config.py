@@ -101,6 +101,9 @@ class Config:
     auth_token_ttl: int = 300
     bcrypt_cost: int = 10
     log_level: str = "info"
+    # Pings of the client port, in seconds; 0: none.
+    keepalive_interval: float = 7200.0
+    keepalive_timeout: float = 20.0
     # Certificates of the client port (and the metrics ports), and of the peer port (both directions).
     client_tls: TlsFiles = field(default_factory=TlsFiles)
     peer_tls: TlsFiles = field(default_factory=TlsFiles)

@@ -14,7 +14,7 @@ import signal
 from collections.abc import Callable
 
 from kvstore.member import security
-from kvstore.member.bootstrap import Opened, open_member
+from kvstore.member.bootstrap import MemberRemoved, Opened, open_member
 from kvstore.member.config import Address, Config, ConfigError, parse_url
 from kvstore.member.dial import Dialer
 from kvstore.member.joining import Joined, find_cluster
@@ -53,6 +53,11 @@ async def run(config: Config, register: Register) -> int:
         if data_dir.identity() is None:
             joined = await _before_founding(config)
         opened = open_member(config, data_dir, joined)
+    except MemberRemoved as problem:
+        data_dir.close()
+        # As etcd does: a supervisor that starts again whatever fails need not go on starting this.
+        log.warning("%s", problem)
+        return 0
     except BaseException:
         data_dir.close()
         raise
@@ -80,7 +85,8 @@ async def _serve(config: Config, opened: Opened, register: Register) -> int:
             ended.set_result(code)
 
     member = Member(config, opened, failed=lambda problem: end(1), removed=lambda: end(0))
-    clients = GrpcServer(max_message_bytes=config.max_request_bytes + GRPC_OVERHEAD)
+    limits = Limits(keepalive_interval=config.keepalive_interval, keepalive_timeout=config.keepalive_timeout)
+    clients = GrpcServer(limits, max_message_bytes=config.max_request_bytes + GRPC_OVERHEAD)
     peers = GrpcServer(limits=Limits(stall_timeout=0), max_message_bytes=1 << 30)
     metrics = GrpcServer()
     register(clients, member, metrics)
