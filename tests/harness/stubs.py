@@ -13,7 +13,7 @@ from google.protobuf import message_factory
 from kvstore.pb import etcd_pb2, health_pb2
 
 _PACKAGES = {"Lock": "v3lockpb", "Election": "v3electionpb"}
-_UNLIMITED = [
+CHANNEL_OPTIONS = [
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
     # Each channel its own connection: without it grpcio shares one between channels of the same target.
@@ -28,7 +28,7 @@ _UNLIMITED = [
 
 def open_channel(endpoint: str) -> grpc.Channel:
     """A plaintext channel to host:port of its own connection, without message size limits and without retries."""
-    return grpc.insecure_channel(endpoint, options=_UNLIMITED)
+    return grpc.insecure_channel(endpoint, options=CHANNEL_OPTIONS)
 
 
 class Stub:

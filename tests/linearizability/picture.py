@@ -17,7 +17,7 @@ from linearizability.operations import Op, Operation
 from linearizability.serial import describe
 
 # Calls shown before and after the place where the search got stuck; a page with thousands helps nobody.
-_BEFORE, _AFTER = 80, 40
+_BEFORE, _AFTER = 40, 20
 _LANE, _BAR, _LEFT, _SPACING = 46, 24, 90, 74
 
 _STYLE = """
@@ -30,6 +30,11 @@ svg text{font:11px ui-monospace,monospace;fill:#1b1f24} .lane{stroke:#eaeef2} .n
 .pending rect{fill:url(#hatch);stroke:#9a6700} .order{fill:none;stroke:#2da44e;stroke-opacity:.45}
 .number{fill:#1a7f37;font-weight:bold} li.stuck{color:#cf222e;font-weight:bold} ol,ul{font:12px ui-monospace,monospace}
 """
+# Begin where it hurts.
+_SCROLL = (
+    "<script>document.querySelectorAll('.scroll').forEach(box => { const bar = box.querySelector('.stuck');"
+    " if (bar) box.scrollLeft = bar.getBBox().x - box.clientWidth / 2 })</script>"
+)
 
 
 def render(result: Result, title: str = "History") -> str:
@@ -40,7 +45,7 @@ def render(result: Result, title: str = "History") -> str:
     return (
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{heading}</title><style>{_STYLE}</style>"
         f"<h1>{heading}</h1><p>{calls} calls in {len(result.parts)} parts without a common key;"
-        f" {len(result.bad)} of them not shown to be linearizable.</p>{parts}</html>"
+        f" {len(result.bad)} of them not shown to be linearizable.</p>{parts}{_SCROLL}</html>"
     )
 
 

@@ -221,14 +221,32 @@ def _pending_by_floor(history: Sequence[Operation]) -> list[tuple[int, int]]:
 def describe(operation: Operation, clock: Callable[[float], str] = "{:.6f}".format) -> str:
     """One line on an operation."""
     request = operation.request
-    parts = [
-        f"{op.kind} {op.key!r}{'…' + repr(op.end) if op.end else ''}{' = ' + repr(op.value) if op.value else ''}"
-        for op in request.success
-    ]
-    when = " and ".join(f"{c.target} of {c.key!r} {c.relation} {c.operand!r}" for c in request.compares)
-    said = "no answer" if operation.response is None else f"revision {operation.revision}, {operation.response}"
+    asked = ", ".join(map(_asked, request.success))
+    when = " and ".join(f"{c.target} of {_text(c.key)} {c.relation} {_operand(c.operand)}" for c in request.compares)
     end = "∞" if operation.pending else clock(operation.end)
-    return (
-        f"client {operation.client} [{clock(operation.start)} … {end}] {'if ' + when + ': ' if when else ''}"
-        f"{', '.join(parts)} → {said}"
+    whole = f"if {when}: {asked}, else {', '.join(map(_asked, request.failure)) or 'nothing'}" if when else asked
+    return f"client {operation.client} [{clock(operation.start)} … {end}] {whole} → {_told(operation)}"
+
+
+def _told(operation: Operation) -> str:
+    response = operation.response
+    if response is None:
+        return "no answer"
+    shown = "; ".join(
+        ", ".join(f"{_text(kv.key)} = {_text(kv.value)} (version {kv.version})" for kv in result) or "nothing"
+        for result in response.results
     )
+    return f"revision {operation.revision}{'' if response.succeeded else ', else'}: {shown}"
+
+
+def _asked(op: Op) -> str:
+    keys = f"[{_text(op.key)}, {_text(op.end)})" if op.end else _text(op.key)
+    return f"{op.kind} {keys} = {_text(op.value)}" if op.kind == "put" else f"{op.kind} {keys}"
+
+
+def _operand(operand: int | bytes) -> str:
+    return _text(operand) if isinstance(operand, bytes) else str(operand)
+
+
+def _text(data: bytes) -> str:
+    return data.decode(errors="backslashreplace")
