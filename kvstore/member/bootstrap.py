@@ -15,7 +15,6 @@ log knows is of its snapshot, which may be older.
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +33,12 @@ from kvstore.storage.data_dir import DataDir, Identity
 from kvstore.storage.log import Log
 
 FOUNDING = 1
+# Sequence numbers that one life of a member may use: 2^40, at 100,000 batches a second those of four months.
+LIFE_SHIFT = 40
+
+
+class MemberRemoved(ConfigError):
+    """The data directory is of a member that was taken out of the cluster."""
 
 
 @dataclass(slots=True)
@@ -115,7 +120,7 @@ def _check_identity(config: Config, identity: Identity, cluster: Cluster) -> Non
     Once members came or went or moved, the flags of the founding say nothing any more.
     """
     if identity.member_id in cluster.removed:
-        raise ConfigError(removed_text(identity.member_id, identity.cluster_id, config.data_dir))
+        raise MemberRemoved(removed_text(identity.member_id, identity.cluster_id, config.data_dir))
     if config.initial_cluster_state != "new" or cluster.changed:
         return
     founders = Cluster.founders(config.initial_cluster, config.initial_cluster_token)
@@ -169,8 +174,9 @@ def _assemble(config: Config, data_dir: DataDir, mine: int, state: State, wal: L
         pre_vote=config.pre_vote,
     )
     raw = RawNode(raft_config, wal, applied=state.applied_index, conf_state=state.conf_state())
-    # Sequences and read rounds of this life must not meet those of an earlier one.
-    first_sequence = time.time_ns()
+    # Sequences and read rounds of this life must not meet those of an earlier one. No clock: one that was set back
+    # would let this life answer requests of an earlier one.
+    first_sequence = data_dir.begin_life() << LIFE_SHIFT
     return Opened(data_dir, mine, state, wal, raw, first_sequence, data_dir.snapshots)
 
 
