@@ -1,0 +1,21 @@
+"""Every drill that needs a network of its own: partitions of all kinds under load, the whole history checked."""
+
+from __future__ import annotations
+
+import pytest
+from harness.binaries import subject
+from harness.drills import DRILLS, perform
+from harness.network import impossible
+from harness.require import missing, require
+
+
+@pytest.mark.parametrize("name", [name for name, drill in DRILLS.items() if drill.network])
+def test_partition(name: str) -> None:
+    """A majority goes on, nothing is lost, nothing stale is read, the watch misses nothing."""
+    require(subject())
+    reason = impossible()
+    if reason:
+        missing(reason)
+    outcome = perform(DRILLS[name], subject())
+    assert outcome.writes > 400
+    assert outcome.outage < 20
