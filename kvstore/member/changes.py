@@ -82,6 +82,11 @@ class ChangeQueue:
         self._waiting -= not change.term
         return change.done
 
+    def overtaken(self, term: int) -> list[Done]:
+        """A snapshot as of an entry of `term` took the place of the log: who waits for changes that may be in it."""
+        lost = [n for n, change in self._changes.items() if 0 < change.term <= term]
+        return [change.done for change in [self._changes.pop(n) for n in lost] if change.done is not None]
+
     def lost_before(self, term: int) -> int:
         """An entry of `term` was applied: what was proposed before it waits again. Returns how many."""
         lost = [n for n, change in self._changes.items() if 0 < change.term < term]

@@ -17,9 +17,11 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
+from kvstore.errors import error
 from kvstore.invariant import InvariantViolation
 from kvstore.member.changes import ChangeQueue, fitted
 from kvstore.member.disk import SyncThread
+from kvstore.member.intake import Intake
 from kvstore.member.outbox import Outbox
 from kvstore.member.proposals import ProposalQueue
 from kvstore.member.reads import ReadQueue
@@ -99,11 +101,10 @@ class Driver:
         # What the full disk has not taken yet, and whether that was said.
         self._unwritten: Ready | None = None
         self._is_full = False
-        # Batches that followers passed on and Raft could not take yet, and the highest sequence taken from
-        # each member in this term.
+        # Batches that followers passed on and Raft could not take yet, and which were taken in this term.
         self._forwarded: deque[bytes] = deque()
-        self._taken: dict[tuple[int, int], int] = {}
-        self._taken_term = 0
+        self._intake = Intake()
+        self._resend_due = False
         # Changes of membership that Raft could not take yet, each with the term it was meant for.
         self._due_changes: deque[tuple[int, bytes]] = deque()
         self._sync_seconds = QUICK_SECONDS
@@ -152,13 +153,11 @@ class Driver:
         raw = self.raw
         if raw.role != Role.LEADER or message.log_term != raw.term:
             return
-        if self._taken_term != raw.term:
-            self._taken_term, self._taken = raw.term, {}
+        if self._intake.turn_to(raw.term):
             self._forwarded.clear()
         kind = message.entries[0].kind if message.entries else EntryKind.NORMAL
-        if self._taken.get((message.from_, kind), -1) >= message.index:
-            return  # sent again after the link broke, but it had arrived
-        self._taken[(message.from_, kind)] = message.index
+        if not self._intake.take(message.from_, kind, message.index, message.commit):
+            return  # sent again, but it had arrived
         self._outbox.waits(message.from_)
         if kind == EntryKind.CONF_CHANGE:
             self._due_changes.extend((raw.term, entry.data) for entry in message.entries)
@@ -172,18 +171,32 @@ class Driver:
         """
         raw = self.raw
         if peer == raw.leader:
-            self._machine.send([self._passed_on(first, data) for first, data in self._proposals.in_flight(raw.term)])
+            batches = self._proposals.in_flight(raw.term)
+            self._machine.send([self._passed_on(first, data, batches[0][0]) for first, data in batches])
             self._pass_on_changes(self._changes.in_flight(raw.term))
 
-    def _pass_on_changes(self, changes: list[tuple[int, bytes]]) -> None:
-        self._machine.send([self._passed_on(n, data, EntryKind.CONF_CHANGE) for n, data in changes])
+    def unreachable(self, peer: int) -> None:
+        """A message to a peer was dropped. If it leads, that may have been a batch."""
+        self.raw.report_unreachable(peer)
+        self._resend_due = self._resend_due or peer == self.raw.leader
 
-    def _passed_on(self, first: int, data: bytes, kind: EntryKind = EntryKind.NORMAL) -> Message:
+    def resend_dropped(self) -> None:
+        """Now and then: pass on again what was dropped on the way to the leader."""
+        if self._resend_due:
+            self._resend_due = False
+            self.resend(self.raw.leader)
+
+    def _pass_on_changes(self, changes: list[tuple[int, bytes]]) -> None:
+        oldest = min((n for n, _ in self._changes.in_flight(self.raw.term)), default=0)
+        self._machine.send([self._passed_on(n, data, oldest, EntryKind.CONF_CHANGE) for n, data in changes])
+
+    def _passed_on(self, first: int, data: bytes, oldest: int, kind: EntryKind = EntryKind.NORMAL) -> Message:
+        """commit: the oldest number that we still wait for (see intake.py)."""
         raw = self.raw
-        entry = Entry(0, 0, kind, data)
-        return Message(
-            MessageKind.PROPOSE, to=raw.leader, from_=raw.id, log_term=raw.term, index=first, entries=[entry]
-        )
+        message = Message(MessageKind.PROPOSE, to=raw.leader, from_=raw.id, log_term=raw.term, index=first)
+        message.commit = oldest
+        message.entries = [Entry(0, 0, kind, data)]
+        return message
 
     # ---- the pump ----
 
@@ -211,7 +224,7 @@ class Driver:
             if self._syncing or self._holds_back():
                 return  # what comes meanwhile goes with the next
             before = raw.last_index
-            while self._forwarded and self._taken_term == raw.term and raw.propose(self._forwarded[0]):
+            while self._forwarded and self._intake.term == raw.term and raw.propose(self._forwarded[0]):
                 self._forwarded.popleft()
             self._propose_changes()
             while taken := proposals.take(raw.term):
@@ -221,8 +234,9 @@ class Driver:
             if raw.last_index > before:
                 self._proposed_index, self._proposed_at = raw.last_index, time.perf_counter()
         elif raw.leader:
+            proposals.withdraw()
             while taken := proposals.take(raw.term):
-                self._machine.send([self._passed_on(*taken)])
+                self._machine.send([self._passed_on(*taken, proposals.oldest(raw.term))])
             if changes := self._changes.take(raw.term):
                 self._pass_on_changes(changes)
 
@@ -363,6 +377,10 @@ class Driver:
         assert ready.snapshot is not None
         self._applied = ready.snapshot.index
         self._saved(ready)
+        # Entries that the snapshot stands for are not applied here one by one: whether ours were among them, nobody
+        # can say, and proposing them again could apply them twice.
+        for done in self._proposals.overtaken(ready.snapshot.term) + self._changes.overtaken(ready.snapshot.term):
+            done(None, error("TIMEOUT_LEADER_FAIL"))
         self.wake()
 
     # ---- out ----

@@ -22,6 +22,7 @@ from kvstore.member.bootstrap import Opened, removed_text
 from kvstore.member.changes import ChangeQueue
 from kvstore.member.committer import Committer
 from kvstore.member.config import Config
+from kvstore.member.corruption import Corruption
 from kvstore.member.dial import Dialer
 from kvstore.member.driver import Driver
 from kvstore.member.duties import Duties
@@ -77,6 +78,7 @@ class Member:
         self.leader_changes = 0
         self.is_learner = False  # read with every request, so kept
         self.failed_proposals = 0
+        self.failed_reads = 0
         self.fsync_seconds, self.commit_seconds = Histogram(DISK_SECONDS), Histogram(DISK_SECONDS)
         self.batch_sizes, self.loop_lag = Histogram(BATCH_SIZES), Histogram(LAG_SECONDS)
         self._failed = failed
@@ -118,6 +120,7 @@ class Member:
         self.state.applier.membership_changed = self.membership_changed
         self.passwords = Passwords(config.bcrypt_cost)
         self.duties = Duties(self)
+        self.corruption = Corruption(self)
         self._timers: list[asyncio.TimerHandle] = []
 
     # ---- life ----
@@ -127,6 +130,7 @@ class Member:
         self.links.register(server)
         self._transfer.register(server)
         self.leader_calls.register(server)
+        self.corruption.register(server)
         self.reconfigurer.register(server)
         roster.register(server, self.cluster)
 
@@ -137,6 +141,7 @@ class Member:
         self._tick()
         self._measure_lag(self.loop.time())
         self.duties.start()
+        self.corruption.start()
         self._publish()
         # A whole cluster that starts need not sit out an election timeout; if there is a leader, the pre-vote fails.
         self._later(2, random.uniform(0.05, 0.3), self._first_campaign)
@@ -160,6 +165,7 @@ class Member:
             changed(None, error("STOPPED"))
         self.links.close()
         self.leader_calls.close()
+        self.corruption.close()
         self.passwords.close()
         self.committer.stop()
 
@@ -382,6 +388,8 @@ class Member:
         """Raft has another leader or we another role."""
         self._headers.set_term(self.raw.term)
         self.duties.lead(role == Role.LEADER)
+        if role != Role.LEADER:
+            self._proposals.withdraw()
         if leader == self.leader_id:
             return
         self.leader_id = leader
@@ -424,13 +432,14 @@ class Member:
 
     def unreachable(self, peer: int) -> None:
         """A message to the peer was dropped."""
-        self.raw.report_unreachable(peer)
+        self.driver.unreachable(peer)
 
     # ---- timers ----
 
     def _tick(self) -> None:
         now = self.loop.time()
         self.raw.tick()
+        self.driver.resend_dropped()
         self.space.look()
         self._expire(now)
         self.driver.wake()
@@ -456,6 +465,7 @@ class Member:
             return
         problem = error("TIMEOUT" if self.leader_id else "TIMEOUT_LEADER_FAIL")
         self.failed_proposals += len(late)
+        self.failed_reads += len(reads)
         for proposal in late:
             proposal.done(None, problem)
         for done in reads:

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from kvstore.errors import EtcdError, error
-from kvstore.member.requests import encode_head, encode_request
+from kvstore.member.requests import RequestKind, encode_head, encode_request
 
 Done = Callable[[Any, EtcdError | None], None]
 
@@ -26,6 +26,11 @@ MAX_BYTES = 64 * 1024 * 1024
 # loop (about 6 µs a put).
 BATCH_REQUESTS = 1_000
 BATCH_BYTES = 512 * 1024
+
+
+# What a leader concludes from its own clock. The next leader's says something else, and clients may have heard it: so
+# these are never proposed in a later term.
+LEADERS_OWN = frozenset((RequestKind.LEASE_EXPIRE, RequestKind.LEASE_CHECKPOINT))
 
 
 class Proposal(NamedTuple):
@@ -114,6 +119,28 @@ class ProposalQueue:
         """Batches proposed in that term, in order: what to send again when the link to the leader comes back."""
         return [(first, b.data) for first, b in self._in_flight.items() if b.term == term]
 
+    def oldest(self, term: int) -> int:
+        """The first sequence of the oldest batch that was proposed in that term and is still in flight; 0: none."""
+        return next((first for first, b in self._in_flight.items() if b.term == term), 0)
+
+    def overtaken(self, term: int) -> list[Done]:
+        """A snapshot as of an entry of `term` took the place of the log: who waits for batches that may be in it."""
+        lost = [self._in_flight.pop(first) for first in [f for f, b in self._in_flight.items() if b.term <= term]]
+        waiting = [p for batch in lost for p in batch.proposals]
+        self._requests -= len(waiting)
+        self._bytes -= sum(batch.bytes for batch in lost)
+        return [p.done for p in waiting if p.done is not _nobody]
+
+    def withdraw(self) -> None:
+        """We do not lead: what only a leader may ask for is not asked for any more."""
+        if any(p.kind in LEADERS_OWN for p in self._queued):
+            stale = [p for p in self._queued if p.kind in LEADERS_OWN]
+            self._queued = deque(p for p in self._queued if p.kind not in LEADERS_OWN)
+            self._requests -= len(stale)
+            self._bytes -= sum(len(p.body) for p in stale)
+            for proposal in stale:
+                proposal.done(None, error("LEADER_CHANGED"))
+
     def lost_before(self, term: int) -> int:
         """An entry of `term` was applied: queue again what was proposed before it. Returns how many requests."""
         lost = [first for first, b in self._in_flight.items() if b.term < term]
@@ -125,7 +152,10 @@ class ProposalQueue:
     def _requeue(self, first: int) -> int:
         """Back to the front of the queue, but for those whose client has been told that they timed out."""
         batch = self._in_flight.pop(first)
-        alive = [p for p in batch.proposals if p.done is not _nobody]
+        alive = [p for p in batch.proposals if p.done is not _nobody and p.kind not in LEADERS_OWN]
+        for proposal in batch.proposals:
+            if proposal.kind in LEADERS_OWN:
+                proposal.done(None, error("LEADER_CHANGED"))
         self._requests -= len(batch.proposals) - len(alive)
         self._bytes -= batch.bytes - sum(len(p.body) for p in alive)
         self._queued.extendleft(reversed(alive))

@@ -16,12 +16,12 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from kvstore.storage.durable import sync_directory, write_file
-from kvstore.storage.errors import DataDirError
+from kvstore.storage.durable import sync_directory, write_at, write_file
+from kvstore.storage.errors import DataDirError, is_full
 
 FORMAT = 1
 _SUBFOLDERS = ("log", "backend", "snapshots")
-_OURS = frozenset({*_SUBFOLDERS, "identity.json", "identity.json.tmp", "lock", "lost+found"})
+_OURS = frozenset({*_SUBFOLDERS, "identity.json", "identity.json.tmp", "life", "life.tmp", "lock", "lost+found"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +87,16 @@ class DataDir:
             raise _unusable(self.path, error) from error
         self._identity = identity
 
+    def begin_life(self) -> int:
+        """The number of this start, from 1: durable, and higher than that of any start before. DataDirError."""
+        path = self.path / "life"
+        try:
+            number = _read_life(path) + 1
+            _write_life(path, b"%020d\n" % number)
+        except OSError as error:
+            raise _unusable(self.path, error) from error
+        return number
+
     def close(self) -> None:
         """Release the lock."""
         os.close(self._lock)
@@ -146,6 +156,30 @@ def _read_identity(folder: Path) -> Identity | None:
         raise DataDirError(
             f"{path}: is damaged ({error}); restore it from a copy, or choose another --data-dir"
         ) from error
+
+
+def _read_life(path: Path) -> int:
+    try:
+        return int(path.read_bytes())
+    except FileNotFoundError:
+        return 0
+    except ValueError as error:
+        raise DataDirError(f"{path}: is damaged ({error}); write the number 1000000 into it") from error
+
+
+def _write_life(path: Path, data: bytes) -> None:
+    try:
+        write_file(path, data)
+    except OSError as error:
+        if not is_full(error) or not path.exists():
+            raise
+        # A member must start on a full disk, too; the file has its block already, and is always as long.
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            write_at(fd, [data], 0)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
 
 
 def _refuse_half_made(folder: Path, identity: Identity | None) -> None:
