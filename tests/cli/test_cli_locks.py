@@ -14,11 +14,11 @@ from kvstore.client import Client
 
 
 def test_lock_is_held_until_interrupted(started: Started, client: Client, name: str) -> None:
-    holder = started("lock", name)
+    holder = started("lock", name, "--ttl", "60")
     wait_until(lambda: len(lines(holder)) == 2, "the lock")
     key = lines(holder)[0].encode()
     assert client.get(key) is not None
-    waiter = started("lock", name, "-w", "json")
+    waiter = started("lock", name, "--ttl", "60", "-w", "json")
     wait_until(lambda: client.get_prefix(name + "/").count == 2, "a second in line")
     assert lines(waiter) == []
     assert interrupt(holder) == 0
@@ -29,8 +29,8 @@ def test_lock_is_held_until_interrupted(started: Started, client: Client, name: 
 
 
 def test_a_waiter_that_is_interrupted_leaves_the_line(started: Started, client: Client, name: str) -> None:
-    with client.lock(name, ttl=10):
-        waiter = started("lock", name)
+    with client.lock(name, ttl=60):
+        waiter = started("lock", name, "--ttl", "60")
         wait_until(lambda: client.get_prefix(name + "/").count == 2, "a second in line")
         assert interrupt(waiter) == 1
         assert client.get_prefix(name + "/").count == 1

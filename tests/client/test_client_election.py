@@ -11,7 +11,7 @@ from kvstore.client import Client, LeaseLost, NoElectionLeader, connect, put
 
 
 def test_campaign_proclaim_resign(client: Client, name: str) -> None:
-    with client.election(name, ttl=5) as election:
+    with client.election(name, ttl=30) as election:
         with pytest.raises(NoElectionLeader):
             election.leader()
         with pytest.raises(LeaseLost):
@@ -39,11 +39,11 @@ def test_candidates_follow_each_other_in_order(store: Cluster, name: str) -> Non
         async with connect(store.endpoints) as client:
 
             async def stand(who: str) -> None:
-                async with client.election(name, ttl=10) as election:
+                async with client.election(name, ttl=30) as election:
                     await election.campaign(who)
                     led.append(who)
 
-            async with client.election(name, ttl=10) as first:
+            async with client.election(name, ttl=30) as first:
                 await first.campaign("first")
                 candidates = []
                 for count, who in enumerate("abcd", start=2):
@@ -72,7 +72,7 @@ def test_observers_see_every_leader(store: Cluster, name: str) -> None:
 
             observer = asyncio.create_task(observe())
             for who in (b"one", b"two"):
-                async with client.election(name, ttl=10) as election:
+                async with client.election(name, ttl=30) as election:
                     await election.campaign(who)
                     await asyncio.wait_for(until(who), 10)
                     await election.proclaim(who + b"!")

@@ -13,7 +13,7 @@ from kvstore.client import AsyncClient, Client, LeaseLost, MaybeApplied, connect
 
 
 def test_a_lock_is_a_key_that_is_gone_afterwards(client: Client, name: str) -> None:
-    with client.lock(name + "l", ttl=5) as lock:
+    with client.lock(name + "l", ttl=30) as lock:
         assert lock.held
         found = client.get_prefix(name + "l/").kvs
         assert [(kv.key, kv.create_revision) for kv in found] == [(lock.key, lock.token)]
@@ -28,7 +28,7 @@ def test_a_lock_is_a_key_that_is_gone_afterwards(client: Client, name: str) -> N
 
 
 def test_a_lock_can_be_taken_again(client: Client, name: str) -> None:
-    with client.session(ttl=5) as session:
+    with client.session(ttl=30) as session:
         lock = client.lock(name, session=session)
         tokens = []
         for _ in range(3):
@@ -38,7 +38,7 @@ def test_a_lock_can_be_taken_again(client: Client, name: str) -> None:
 
 
 def test_a_lock_with_a_session_of_its_own_can_be_taken_again(client: Client, name: str) -> None:
-    lock = client.lock(name, ttl=5)
+    lock = client.lock(name, ttl=30)
     for _ in range(2):
         with lock:
             assert lock.held
@@ -47,7 +47,7 @@ def test_a_lock_with_a_session_of_its_own_can_be_taken_again(client: Client, nam
 
 
 def test_a_session_that_is_gone_gets_no_lock(client: Client, name: str) -> None:
-    with client.session(ttl=5) as session:
+    with client.session(ttl=30) as session:
         client.leases.revoke(session.lease_id)
         with pytest.raises(LeaseLost):
             client.lock(name, session=session).acquire()
@@ -60,7 +60,7 @@ def test_one_holder_at_a_time_with_growing_tokens(store: Cluster, name: str) -> 
         async def work(client: AsyncClient) -> None:
             nonlocal inside, most
             for _ in range(4):
-                async with client.lock(name, ttl=10) as lock:
+                async with client.lock(name, ttl=30) as lock:
                     inside += 1
                     most = max(most, inside)
                     tokens.append(lock.token)
@@ -78,20 +78,20 @@ def test_one_holder_at_a_time_with_growing_tokens(store: Cluster, name: str) -> 
 
 
 def test_waiting_ends_in_time_and_leaves_nothing(client: Client, name: str) -> None:
-    with client.lock(name, ttl=5):
-        other = client.lock(name, ttl=5)
+    with client.lock(name, ttl=30):
+        other = client.lock(name, ttl=30)
         with pytest.raises(TimeoutError):
             other.acquire(timeout=0.3)
         assert not other.held
         assert client.get_prefix(name + "/").count == 1
-    with client.lock(name, ttl=5).acquire(timeout=5) as again:
+    with client.lock(name, ttl=30).acquire(timeout=5) as again:
         assert again.held
 
 
 def test_a_cancelled_waiter_leaves_the_line(store: Cluster, name: str) -> None:
     async def run() -> int:
-        async with connect(store.endpoints) as client, client.lock(name, ttl=5):
-            waiting = asyncio.create_task(client.lock(name, ttl=5).acquire())
+        async with connect(store.endpoints) as client, client.lock(name, ttl=30):
+            waiting = asyncio.create_task(client.lock(name, ttl=30).acquire())
             while (await client.get_prefix(name + "/")).count < 2:
                 await asyncio.sleep(0.01)
             waiting.cancel()
@@ -109,13 +109,13 @@ def test_a_lost_lease_is_a_lost_lock(client: Client, name: str) -> None:
         lock.wait_lost()
         assert not lock.held
         assert not client.txn().when(fence).then(put(name + "late")).commit().succeeded
-        with client.lock(name, ttl=5) as next_one:
+        with client.lock(name, ttl=30) as next_one:
             assert next_one.token > 0
 
 
 def test_a_waiter_whose_lease_is_lost_is_told(store: Cluster, name: str) -> None:
     async def run() -> None:
-        async with connect(store.endpoints) as client, client.lock(name, ttl=10):
+        async with connect(store.endpoints) as client, client.lock(name, ttl=30):
             session = await client.session(2).start()
             waiting = asyncio.create_task(client.lock(name, session=session).acquire())
             while (await client.get_prefix(name + "/")).count < 2:
@@ -135,7 +135,7 @@ def test_a_paused_holder_cannot_write(new_store: Callable[..., Cluster], name: s
         first = client.lock(name, session=paused).acquire()
         fence, token = first.fenced(), first.token
         paused._inner._task.cancel()  # type: ignore[union-attr]
-        with client.lock(name, ttl=10).acquire(timeout=30) as second:
+        with client.lock(name, ttl=30).acquire(timeout=30) as second:
             assert second.token > token
             assert not first.held
             assert not client.txn().when(fence).then(put(name + "x", "stale")).commit().succeeded
@@ -151,7 +151,7 @@ def test_locks_hold_through_the_death_of_the_leader(new_store: Callable[..., Clu
             async def work(client: AsyncClient) -> None:
                 nonlocal inside, most, done
                 for _ in range(5):
-                    async with client.lock(name, ttl=15):
+                    async with client.lock(name, ttl=30):
                         inside += 1
                         most = max(most, inside)
                         with contextlib.suppress(MaybeApplied):
