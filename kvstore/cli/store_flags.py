@@ -47,6 +47,26 @@ FLAGS: list[tuple[str, dict[str, Any], str]] = [
         {"default": "0"},
         "History to keep: hours or a duration (periodic), or revisions. 0: all.",
     ),
+    (
+        "experimental-initial-corrupt-check",
+        {**BOOL, "default": "false"},
+        "Compare the data with the other members' before serving anybody; do not start if it differs.",
+    ),
+    (
+        "experimental-corrupt-check-time",
+        {"default": "0s"},
+        "How often the leader compares the members' data; 0s: never.",
+    ),
+    (
+        "experimental-compact-hash-check-enabled",
+        {**BOOL, "default": "false"},
+        "Compare the members' data after compactions.",
+    ),
+    (
+        "experimental-compact-hash-check-time",
+        {"default": "1m"},
+        "How often the leader looks whether there is a compaction to check.",
+    ),
     ("max-request-bytes", {"default": 1536 * 1024, "type": int}, "Largest request of a client."),
     ("max-txn-ops", {"default": 128, "type": int}, "Most operations in one transaction."),
     (

@@ -89,6 +89,10 @@ class Config:
     election_timeout: int = 1000
     snapshot_count: int = 100_000
     quota_backend_bytes: int = 0
+    initial_corrupt_check: bool = False
+    corrupt_check_time: float = 0.0
+    compact_hash_check: bool = False
+    compact_hash_check_time: float = 60.0
     auto_compaction_mode: str = "periodic"
     auto_compaction_retention: str = "0"
     max_request_bytes: int = 1536 * 1024
@@ -144,6 +148,8 @@ class Config:
             raise ConfigError(f"--auto-compaction-mode must be periodic or revision, not {self.auto_compaction_mode!r}")
         if self.max_learners < 1:
             raise ConfigError("--experimental-max-learners must be at least 1")
+        if self.compact_hash_check_time <= 0:
+            raise ConfigError("--experimental-compact-hash-check-time must be more than 0s")
         if self.max_request_bytes < 1024:
             raise ConfigError("--max-request-bytes is below 1024; even small requests would be refused")
 

@@ -94,6 +94,8 @@ async def _serve(config: Config, opened: Opened, register: Register) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end, 0)
     try:
+        if config.initial_corrupt_check:
+            await member.corruption.check_before_serving()
         await _listen(peers, config.listen_peer_urls, "listen-peer-urls", config.peer_tls)
         await _listen(clients, config.listen_client_urls, "listen-client-urls", config.client_tls)
         await _listen(metrics, config.listen_metrics_urls, "listen-metrics-urls", config.client_tls)

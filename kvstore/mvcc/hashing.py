@@ -41,6 +41,22 @@ def hash_slices(keyspace: Keyspace, revision: int, budget: int) -> Iterator[Hash
             return
 
 
+def compaction_hash_slices(keyspace: Keyspace, revision: int, budget: int) -> Iterator[HashResult | None]:
+    """The same up to the compacted revision itself, which only the members compare among themselves.
+
+    Raises FUTURE_REVISION, COMPACTED if the keyspace is not, or no longer, compacted to that revision.
+    """
+    hasher = _Hasher(keyspace, revision)
+    more = True
+    while more:
+        if keyspace.compacted != revision:
+            raise error("FUTURE_REVISION" if keyspace.compacted < revision else "COMPACTED")
+        more = hasher.step(budget)
+        if more:
+            yield None
+    yield HashResult(hasher.value, revision, revision)
+
+
 def _check(keyspace: Keyspace, revision: int) -> None:
     if 0 < revision <= keyspace.compacted:
         raise error("COMPACTED")

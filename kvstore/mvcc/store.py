@@ -14,7 +14,7 @@ from kvstore.errors import error
 from kvstore.pb.etcd_pb2 import DeleteRangeRequest, PutRequest, RangeRequest, TxnRequest
 
 from .compaction import Compactor
-from .hashing import hash_slices
+from .hashing import compaction_hash_slices, hash_slices
 from .history_events import read_events, superseded_kv
 from .keyspace import Keyspace
 from .meta import Meta
@@ -167,6 +167,13 @@ class Store:
     def hash_kv_slices(self, revision: int, max_items: int) -> Iterator[HashResult | None]:
         """The same in parts: None after every `max_items` records, then the result."""
         return hash_slices(self._keyspace, revision, max_items)
+
+    def compaction_hash_slices(self, revision: int, max_items: int) -> Iterator[HashResult | None]:
+        """The hash of what the last compaction, at that main revision, leaves; in parts, as above.
+
+        Raises COMPACTED, FUTURE_REVISION if the last compaction was, or by now is, another one.
+        """
+        return compaction_hash_slices(self._keyspace, revision, max_items)
 
     # ---- what watchers that must catch up need (EventSource)
 

@@ -14,21 +14,21 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\nraft.proto\x12\nfluyt.raft\"P\n\x05\x46rame\x12 \n\x05hello\x18\x01 \x01(\x0b\x32\x11.fluyt.raft.Hello\x12%\n\x08messages\x18\x02 \x03(\x0b\x32\x13.fluyt.raft.Message\"U\n\x05Hello\x12\x12\n\ncluster_id\x18\x01 \x01(\x04\x12\x11\n\tmember_id\x18\x02 \x01(\x04\x12\x14\n\x0cto_member_id\x18\x03 \x01(\x04\x12\x0f\n\x07version\x18\x04 \x01(\t\"W\n\x05\x45ntry\x12\x0c\n\x04term\x18\x01 \x01(\x04\x12\r\n\x05index\x18\x02 \x01(\x04\x12#\n\x04kind\x18\x03 \x01(\x0e\x32\x15.fluyt.raft.EntryKind\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\"q\n\tConfState\x12\x0e\n\x06voters\x18\x01 \x03(\x04\x12\x10\n\x08learners\x18\x02 \x03(\x04\x12\x17\n\x0fvoters_outgoing\x18\x03 \x03(\x04\x12\x15\n\rlearners_next\x18\x04 \x03(\x04\x12\x12\n\nauto_leave\x18\x05 \x01(\x08\"V\n\x0cSnapshotMeta\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x0c\n\x04term\x18\x02 \x01(\x04\x12)\n\nconf_state\x18\x03 \x01(\x0b\x32\x15.fluyt.raft.ConfState\"7\n\tHardState\x12\x0c\n\x04term\x18\x01 \x01(\x04\x12\x0c\n\x04vote\x18\x02 \x01(\x04\x12\x0e\n\x06\x63ommit\x18\x03 \x01(\x04\"O\n\x10\x43onfChangeSingle\x12(\n\x04kind\x18\x01 \x01(\x0e\x32\x1a.fluyt.raft.ConfChangeKind\x12\x11\n\tmember_id\x18\x02 \x01(\x04\"x\n\nConfChange\x12*\n\ntransition\x18\x01 \x01(\x0e\x32\x16.fluyt.raft.Transition\x12-\n\x07\x63hanges\x18\x02 \x03(\x0b\x32\x1c.fluyt.raft.ConfChangeSingle\x12\x0f\n\x07\x63ontext\x18\x03 \x01(\x0c\"\x8f\x02\n\x07Message\x12%\n\x04kind\x18\x01 \x01(\x0e\x32\x17.fluyt.raft.MessageKind\x12\n\n\x02to\x18\x02 \x01(\x04\x12\x0c\n\x04\x66rom\x18\x03 \x01(\x04\x12\x0c\n\x04term\x18\x04 \x01(\x04\x12\x10\n\x08log_term\x18\x05 \x01(\x04\x12\r\n\x05index\x18\x06 \x01(\x04\x12\"\n\x07\x65ntries\x18\x07 \x03(\x0b\x32\x11.fluyt.raft.Entry\x12\x0e\n\x06\x63ommit\x18\x08 \x01(\x04\x12\x0e\n\x06reject\x18\t \x01(\x08\x12\x13\n\x0breject_hint\x18\n \x01(\x04\x12\x0f\n\x07\x63ontext\x18\x0b \x01(\x0c\x12*\n\x08snapshot\x18\x0c \x01(\x0b\x32\x18.fluyt.raft.SnapshotMeta\"Y\n\rSnapshotChunk\x12*\n\x06header\x18\x01 \x01(\x0b\x32\x1a.fluyt.raft.SnapshotHeader\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x0e\n\x06\x63rc32c\x18\x03 \x01(\r\"f\n\x0eSnapshotHeader\x12 \n\x05hello\x18\x01 \x01(\x0b\x32\x11.fluyt.raft.Hello\x12$\n\x07message\x18\x02 \x01(\x0b\x32\x13.fluyt.raft.Message\x12\x0c\n\x04size\x18\x03 \x01(\x04\"&\n\x0cSnapshotDone\x12\x16\n\x0e\x62ytes_received\x18\x01 \x01(\x04\"\x1f\n\x11RenewLeaseRequest\x12\n\n\x02ID\x18\x01 \x01(\x03\"\x1e\n\x0fRenewLeaseReply\x12\x0b\n\x03TTL\x18\x01 \x01(\x03\"\"\n\x14LeaseTimeToLiveQuery\x12\n\n\x02ID\x18\x01 \x01(\x03\"7\n\x14LeaseTimeToLiveReply\x12\x0b\n\x03TTL\x18\x01 \x01(\x03\x12\x12\n\ngrantedTTL\x18\x02 \x01(\x03\"\x10\n\x0eMembersRequest\"_\n\nPeerMember\x12\n\n\x02ID\x18\x01 \x01(\x04\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x10\n\x08peerURLs\x18\x03 \x03(\t\x12\x12\n\nclientURLs\x18\x04 \x03(\t\x12\x11\n\tisLearner\x18\x05 \x01(\x08\"K\n\x0cMembersReply\x12\x12\n\ncluster_id\x18\x01 \x01(\x04\x12\'\n\x07members\x18\x02 \x03(\x0b\x32\x16.fluyt.raft.PeerMember\"\x1c\n\x0ePromoteRequest\x12\n\n\x02ID\x18\x01 \x01(\x04\"\x0e\n\x0cPromoteReply*(\n\tEntryKind\x12\n\n\x06NORMAL\x10\x00\x12\x0f\n\x0b\x43ONF_CHANGE\x10\x01*<\n\x0e\x43onfChangeKind\x12\r\n\tADD_VOTER\x10\x00\x12\x0f\n\x0b\x41\x44\x44_LEARNER\x10\x01\x12\n\n\x06REMOVE\x10\x02*>\n\nTransition\x12\x08\n\x04\x41UTO\x10\x00\x12\x12\n\x0eJOINT_IMPLICIT\x10\x01\x12\x12\n\x0eJOINT_EXPLICIT\x10\x02*\x83\x02\n\x0bMessageKind\x12\x0f\n\x0bUNSPECIFIED\x10\x00\x12\x0b\n\x07PROPOSE\x10\x01\x12\n\n\x06\x41PPEND\x10\x02\x12\x10\n\x0c\x41PPEND_REPLY\x10\x03\x12\x08\n\x04VOTE\x10\x04\x12\x0e\n\nVOTE_REPLY\x10\x05\x12\x0c\n\x08PRE_VOTE\x10\x06\x12\x12\n\x0ePRE_VOTE_REPLY\x10\x07\x12\r\n\tHEARTBEAT\x10\x08\x12\x13\n\x0fHEARTBEAT_REPLY\x10\t\x12\x0c\n\x08SNAPSHOT\x10\n\x12\x0e\n\nREAD_INDEX\x10\x0b\x12\x14\n\x10READ_INDEX_REPLY\x10\x0c\x12\x13\n\x0fTRANSFER_LEADER\x10\r\x12\x0f\n\x0bTIMEOUT_NOW\x10\x0e\x32\xad\x03\n\x04Raft\x12\x32\n\x06Stream\x12\x11.fluyt.raft.Frame\x1a\x11.fluyt.raft.Frame(\x01\x30\x01\x12H\n\x0fInstallSnapshot\x12\x19.fluyt.raft.SnapshotChunk\x1a\x18.fluyt.raft.SnapshotDone(\x01\x12H\n\nRenewLease\x12\x1d.fluyt.raft.RenewLeaseRequest\x1a\x1b.fluyt.raft.RenewLeaseReply\x12U\n\x0fLeaseTimeToLive\x12 .fluyt.raft.LeaseTimeToLiveQuery\x1a .fluyt.raft.LeaseTimeToLiveReply\x12?\n\x07Members\x12\x1a.fluyt.raft.MembersRequest\x1a\x18.fluyt.raft.MembersReply\x12\x45\n\rPromoteMember\x12\x1a.fluyt.raft.PromoteRequest\x1a\x18.fluyt.raft.PromoteReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\nraft.proto\x12\nfluyt.raft\"P\n\x05\x46rame\x12 \n\x05hello\x18\x01 \x01(\x0b\x32\x11.fluyt.raft.Hello\x12%\n\x08messages\x18\x02 \x03(\x0b\x32\x13.fluyt.raft.Message\"U\n\x05Hello\x12\x12\n\ncluster_id\x18\x01 \x01(\x04\x12\x11\n\tmember_id\x18\x02 \x01(\x04\x12\x14\n\x0cto_member_id\x18\x03 \x01(\x04\x12\x0f\n\x07version\x18\x04 \x01(\t\"W\n\x05\x45ntry\x12\x0c\n\x04term\x18\x01 \x01(\x04\x12\r\n\x05index\x18\x02 \x01(\x04\x12#\n\x04kind\x18\x03 \x01(\x0e\x32\x15.fluyt.raft.EntryKind\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\"q\n\tConfState\x12\x0e\n\x06voters\x18\x01 \x03(\x04\x12\x10\n\x08learners\x18\x02 \x03(\x04\x12\x17\n\x0fvoters_outgoing\x18\x03 \x03(\x04\x12\x15\n\rlearners_next\x18\x04 \x03(\x04\x12\x12\n\nauto_leave\x18\x05 \x01(\x08\"V\n\x0cSnapshotMeta\x12\r\n\x05index\x18\x01 \x01(\x04\x12\x0c\n\x04term\x18\x02 \x01(\x04\x12)\n\nconf_state\x18\x03 \x01(\x0b\x32\x15.fluyt.raft.ConfState\"7\n\tHardState\x12\x0c\n\x04term\x18\x01 \x01(\x04\x12\x0c\n\x04vote\x18\x02 \x01(\x04\x12\x0e\n\x06\x63ommit\x18\x03 \x01(\x04\"O\n\x10\x43onfChangeSingle\x12(\n\x04kind\x18\x01 \x01(\x0e\x32\x1a.fluyt.raft.ConfChangeKind\x12\x11\n\tmember_id\x18\x02 \x01(\x04\"x\n\nConfChange\x12*\n\ntransition\x18\x01 \x01(\x0e\x32\x16.fluyt.raft.Transition\x12-\n\x07\x63hanges\x18\x02 \x03(\x0b\x32\x1c.fluyt.raft.ConfChangeSingle\x12\x0f\n\x07\x63ontext\x18\x03 \x01(\x0c\"\x8f\x02\n\x07Message\x12%\n\x04kind\x18\x01 \x01(\x0e\x32\x17.fluyt.raft.MessageKind\x12\n\n\x02to\x18\x02 \x01(\x04\x12\x0c\n\x04\x66rom\x18\x03 \x01(\x04\x12\x0c\n\x04term\x18\x04 \x01(\x04\x12\x10\n\x08log_term\x18\x05 \x01(\x04\x12\r\n\x05index\x18\x06 \x01(\x04\x12\"\n\x07\x65ntries\x18\x07 \x03(\x0b\x32\x11.fluyt.raft.Entry\x12\x0e\n\x06\x63ommit\x18\x08 \x01(\x04\x12\x0e\n\x06reject\x18\t \x01(\x08\x12\x13\n\x0breject_hint\x18\n \x01(\x04\x12\x0f\n\x07\x63ontext\x18\x0b \x01(\x0c\x12*\n\x08snapshot\x18\x0c \x01(\x0b\x32\x18.fluyt.raft.SnapshotMeta\"Y\n\rSnapshotChunk\x12*\n\x06header\x18\x01 \x01(\x0b\x32\x1a.fluyt.raft.SnapshotHeader\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x0e\n\x06\x63rc32c\x18\x03 \x01(\r\"f\n\x0eSnapshotHeader\x12 \n\x05hello\x18\x01 \x01(\x0b\x32\x11.fluyt.raft.Hello\x12$\n\x07message\x18\x02 \x01(\x0b\x32\x13.fluyt.raft.Message\x12\x0c\n\x04size\x18\x03 \x01(\x04\"&\n\x0cSnapshotDone\x12\x16\n\x0e\x62ytes_received\x18\x01 \x01(\x04\"\x1f\n\x11RenewLeaseRequest\x12\n\n\x02ID\x18\x01 \x01(\x03\"\x1e\n\x0fRenewLeaseReply\x12\x0b\n\x03TTL\x18\x01 \x01(\x03\"\"\n\x14LeaseTimeToLiveQuery\x12\n\n\x02ID\x18\x01 \x01(\x03\"7\n\x14LeaseTimeToLiveReply\x12\x0b\n\x03TTL\x18\x01 \x01(\x03\x12\x12\n\ngrantedTTL\x18\x02 \x01(\x03\"3\n\x0bHashKVQuery\x12\x12\n\ncluster_id\x18\x01 \x01(\x04\x12\x10\n\x08revision\x18\x02 \x01(\x03\"Z\n\x0bHashKVReply\x12\x11\n\tmember_id\x18\x01 \x01(\x04\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12\x18\n\x10\x63ompact_revision\x18\x03 \x01(\x03\x12\x0c\n\x04hash\x18\x04 \x01(\r\"\x10\n\x0eMembersRequest\"_\n\nPeerMember\x12\n\n\x02ID\x18\x01 \x01(\x04\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x10\n\x08peerURLs\x18\x03 \x03(\t\x12\x12\n\nclientURLs\x18\x04 \x03(\t\x12\x11\n\tisLearner\x18\x05 \x01(\x08\"K\n\x0cMembersReply\x12\x12\n\ncluster_id\x18\x01 \x01(\x04\x12\'\n\x07members\x18\x02 \x03(\x0b\x32\x16.fluyt.raft.PeerMember\"\x1c\n\x0ePromoteRequest\x12\n\n\x02ID\x18\x01 \x01(\x04\"\x0e\n\x0cPromoteReply*(\n\tEntryKind\x12\n\n\x06NORMAL\x10\x00\x12\x0f\n\x0b\x43ONF_CHANGE\x10\x01*<\n\x0e\x43onfChangeKind\x12\r\n\tADD_VOTER\x10\x00\x12\x0f\n\x0b\x41\x44\x44_LEARNER\x10\x01\x12\n\n\x06REMOVE\x10\x02*>\n\nTransition\x12\x08\n\x04\x41UTO\x10\x00\x12\x12\n\x0eJOINT_IMPLICIT\x10\x01\x12\x12\n\x0eJOINT_EXPLICIT\x10\x02*\x83\x02\n\x0bMessageKind\x12\x0f\n\x0bUNSPECIFIED\x10\x00\x12\x0b\n\x07PROPOSE\x10\x01\x12\n\n\x06\x41PPEND\x10\x02\x12\x10\n\x0c\x41PPEND_REPLY\x10\x03\x12\x08\n\x04VOTE\x10\x04\x12\x0e\n\nVOTE_REPLY\x10\x05\x12\x0c\n\x08PRE_VOTE\x10\x06\x12\x12\n\x0ePRE_VOTE_REPLY\x10\x07\x12\r\n\tHEARTBEAT\x10\x08\x12\x13\n\x0fHEARTBEAT_REPLY\x10\t\x12\x0c\n\x08SNAPSHOT\x10\n\x12\x0e\n\nREAD_INDEX\x10\x0b\x12\x14\n\x10READ_INDEX_REPLY\x10\x0c\x12\x13\n\x0fTRANSFER_LEADER\x10\r\x12\x0f\n\x0bTIMEOUT_NOW\x10\x0e\x32\xe9\x03\n\x04Raft\x12\x32\n\x06Stream\x12\x11.fluyt.raft.Frame\x1a\x11.fluyt.raft.Frame(\x01\x30\x01\x12H\n\x0fInstallSnapshot\x12\x19.fluyt.raft.SnapshotChunk\x1a\x18.fluyt.raft.SnapshotDone(\x01\x12H\n\nRenewLease\x12\x1d.fluyt.raft.RenewLeaseRequest\x1a\x1b.fluyt.raft.RenewLeaseReply\x12U\n\x0fLeaseTimeToLive\x12 .fluyt.raft.LeaseTimeToLiveQuery\x1a .fluyt.raft.LeaseTimeToLiveReply\x12?\n\x07Members\x12\x1a.fluyt.raft.MembersRequest\x1a\x18.fluyt.raft.MembersReply\x12:\n\x06HashKV\x12\x17.fluyt.raft.HashKVQuery\x1a\x17.fluyt.raft.HashKVReply\x12\x45\n\rPromoteMember\x12\x1a.fluyt.raft.PromoteRequest\x1a\x18.fluyt.raft.PromoteReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'raft_pb2', _globals)
 if _descriptor._USE_C_DESCRIPTORS == False:
   DESCRIPTOR._options = None
-  _globals['_ENTRYKIND']._serialized_start=1652
-  _globals['_ENTRYKIND']._serialized_end=1692
-  _globals['_CONFCHANGEKIND']._serialized_start=1694
-  _globals['_CONFCHANGEKIND']._serialized_end=1754
-  _globals['_TRANSITION']._serialized_start=1756
-  _globals['_TRANSITION']._serialized_end=1818
-  _globals['_MESSAGEKIND']._serialized_start=1821
-  _globals['_MESSAGEKIND']._serialized_end=2080
+  _globals['_ENTRYKIND']._serialized_start=1797
+  _globals['_ENTRYKIND']._serialized_end=1837
+  _globals['_CONFCHANGEKIND']._serialized_start=1839
+  _globals['_CONFCHANGEKIND']._serialized_end=1899
+  _globals['_TRANSITION']._serialized_start=1901
+  _globals['_TRANSITION']._serialized_end=1963
+  _globals['_MESSAGEKIND']._serialized_start=1966
+  _globals['_MESSAGEKIND']._serialized_end=2225
   _globals['_FRAME']._serialized_start=26
   _globals['_FRAME']._serialized_end=106
   _globals['_HELLO']._serialized_start=108
@@ -61,16 +61,20 @@ if _descriptor._USE_C_DESCRIPTORS == False:
   _globals['_LEASETIMETOLIVEQUERY']._serialized_end=1355
   _globals['_LEASETIMETOLIVEREPLY']._serialized_start=1357
   _globals['_LEASETIMETOLIVEREPLY']._serialized_end=1412
-  _globals['_MEMBERSREQUEST']._serialized_start=1414
-  _globals['_MEMBERSREQUEST']._serialized_end=1430
-  _globals['_PEERMEMBER']._serialized_start=1432
-  _globals['_PEERMEMBER']._serialized_end=1527
-  _globals['_MEMBERSREPLY']._serialized_start=1529
-  _globals['_MEMBERSREPLY']._serialized_end=1604
-  _globals['_PROMOTEREQUEST']._serialized_start=1606
-  _globals['_PROMOTEREQUEST']._serialized_end=1634
-  _globals['_PROMOTEREPLY']._serialized_start=1636
-  _globals['_PROMOTEREPLY']._serialized_end=1650
-  _globals['_RAFT']._serialized_start=2083
-  _globals['_RAFT']._serialized_end=2512
+  _globals['_HASHKVQUERY']._serialized_start=1414
+  _globals['_HASHKVQUERY']._serialized_end=1465
+  _globals['_HASHKVREPLY']._serialized_start=1467
+  _globals['_HASHKVREPLY']._serialized_end=1557
+  _globals['_MEMBERSREQUEST']._serialized_start=1559
+  _globals['_MEMBERSREQUEST']._serialized_end=1575
+  _globals['_PEERMEMBER']._serialized_start=1577
+  _globals['_PEERMEMBER']._serialized_end=1672
+  _globals['_MEMBERSREPLY']._serialized_start=1674
+  _globals['_MEMBERSREPLY']._serialized_end=1749
+  _globals['_PROMOTEREQUEST']._serialized_start=1751
+  _globals['_PROMOTEREQUEST']._serialized_end=1779
+  _globals['_PROMOTEREPLY']._serialized_start=1781
+  _globals['_PROMOTEREPLY']._serialized_end=1795
+  _globals['_RAFT']._serialized_start=2228
+  _globals['_RAFT']._serialized_end=2717
 # @@protoc_insertion_point(module_scope)

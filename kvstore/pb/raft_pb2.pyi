@@ -227,6 +227,26 @@ class LeaseTimeToLiveReply(_message.Message):
     grantedTTL: int
     def __init__(self, TTL: _Optional[int] = ..., grantedTTL: _Optional[int] = ...) -> None: ...
 
+class HashKVQuery(_message.Message):
+    __slots__ = ("cluster_id", "revision")
+    CLUSTER_ID_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    cluster_id: int
+    revision: int
+    def __init__(self, cluster_id: _Optional[int] = ..., revision: _Optional[int] = ...) -> None: ...
+
+class HashKVReply(_message.Message):
+    __slots__ = ("member_id", "revision", "compact_revision", "hash")
+    MEMBER_ID_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    COMPACT_REVISION_FIELD_NUMBER: _ClassVar[int]
+    HASH_FIELD_NUMBER: _ClassVar[int]
+    member_id: int
+    revision: int
+    compact_revision: int
+    hash: int
+    def __init__(self, member_id: _Optional[int] = ..., revision: _Optional[int] = ..., compact_revision: _Optional[int] = ..., hash: _Optional[int] = ...) -> None: ...
+
 class MembersRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
