@@ -46,6 +46,8 @@ class Applier:
         self._auth = auth
         self._auth_store = auth.store
         self._now = 0.0
+        # Since the start, for metrics.
+        self.expired_leases = 0
         # Told when the table of members is another one.
         self.membership_changed: Callable[[], None] = lambda: None
         self._table: dict[int, tuple[Any, Apply]] = {
@@ -55,7 +57,7 @@ class Applier:
             RequestKind.COMPACT: (pb.CompactionRequest.FromString, self._compact),
             RequestKind.LEASE_GRANT: (pb.LeaseGrantRequest.FromString, self._grant),
             RequestKind.LEASE_REVOKE: (pb.LeaseRevokeRequest.FromString, self._revoke),
-            RequestKind.LEASE_EXPIRE: (pb.LeaseRevokeRequest.FromString, self._revoke),
+            RequestKind.LEASE_EXPIRE: (pb.LeaseRevokeRequest.FromString, self._expire),
             RequestKind.LEASE_CHECKPOINT: (pb.LeaseCheckpointRequest.FromString, lessor.checkpoint),
             RequestKind.ALARM: (pb.AlarmRequest.FromString, self._alarms.apply),
             RequestKind.MEMBER_ATTRIBUTES: (pb.Member.FromString, self._attributes),
@@ -116,6 +118,11 @@ class Applier:
         if keys:
             self._store.delete_keys(keys)
         return self._store.revision
+
+    def _expire(self, request: pb.LeaseRevokeRequest) -> Any:
+        revision = self._revoke(request)
+        self.expired_leases += 1
+        return revision
 
     def _attributes(self, request: pb.Member) -> Any:
         self._cluster.set_attributes(request.ID, request.name, request.clientURLs)

@@ -6,6 +6,8 @@ from bisect import bisect_left
 
 # etcd's buckets for disk durations: 1 ms doubling 14 times, in seconds; ours begin lower, where our disks are.
 DISK_SECONDS = tuple(0.001 * 2**i for i in range(14))
+# etcd's: 0.1 ms doubling 16 times.
+ROUND_TRIP_SECONDS = tuple(0.0001 * 2**i for i in range(16))
 LAG_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 BATCH_SIZES = tuple(float(2**i) for i in range(11))
 

@@ -23,7 +23,6 @@ from kvstore.member.changes import ChangeQueue
 from kvstore.member.committer import Committer
 from kvstore.member.config import Config
 from kvstore.member.corruption import Corruption
-from kvstore.member.corruption import Corruption
 from kvstore.member.dial import Dialer
 from kvstore.member.driver import Driver
 from kvstore.member.duties import Duties
@@ -122,7 +121,6 @@ class Member:
         self.passwords = Passwords(config.bcrypt_cost)
         self.duties = Duties(self)
         self.corruption = Corruption(self)
-        self.corruption = Corruption(self)
         self._timers: list[asyncio.TimerHandle] = []
 
     # ---- life ----
@@ -132,7 +130,6 @@ class Member:
         self.links.register(server)
         self._transfer.register(server)
         self.leader_calls.register(server)
-        self.corruption.register(server)
         self.corruption.register(server)
         self.reconfigurer.register(server)
         roster.register(server, self.cluster)
@@ -144,7 +141,6 @@ class Member:
         self._tick()
         self._measure_lag(self.loop.time())
         self.duties.start()
-        self.corruption.start()
         self.corruption.start()
         self._publish()
         # A whole cluster that starts need not sit out an election timeout; if there is a leader, the pre-vote fails.
@@ -169,7 +165,6 @@ class Member:
             changed(None, error("STOPPED"))
         self.links.close()
         self.leader_calls.close()
-        self.corruption.close()
         self.corruption.close()
         self.passwords.close()
         self.committer.stop()

@@ -7,6 +7,7 @@ is news: the other process may be gone, and Raft is told at once instead of find
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Iterable
 from typing import Protocol
@@ -14,6 +15,7 @@ from typing import Protocol
 from kvstore.errors import Code, EtcdError
 from kvstore.member.config import Address, parse_url
 from kvstore.member.dial import Dialer
+from kvstore.member.histogram import ROUND_TRIP_SECONDS, Histogram
 from kvstore.pb import raft_pb2
 from kvstore.raft import codec
 from kvstore.raft.types import Message
@@ -26,6 +28,9 @@ from kvstore.wire.server import GrpcServer
 log = logging.getLogger(__name__)
 
 STREAM_PATH = "/fluyt.raft.Raft/Stream"
+PROBE_PATH = "/fluyt.raft.Raft/Probe"
+# As often as etcd measures the way to a peer.
+PROBE_SECONDS = 4.0
 # More than this waiting for a peer's socket: it is not keeping up, and Raft is better off sending again later.
 MAX_BUFFERED = 32 * 1024 * 1024
 CONNECT_SECONDS = 1.0
@@ -69,10 +74,14 @@ class PeerLinks:
         self.sent_bytes: dict[int, int] = {}
         self.received_bytes: dict[int, int] = {}
         self.send_failures: dict[int, int] = {}
+        self.dropped_messages = 0
+        # Seconds there and back, by peer.
+        self.round_trips: dict[int, Histogram] = {}
 
     def register(self, server: GrpcServer) -> None:
         """Take peers' streams on the server of the peer port."""
         server.stream(STREAM_PATH, lambda call: _Inbound(self, call))
+        server.unary(PROBE_PATH, lambda call, message: call.reply(b""))
 
     def set_peers(self, peers: dict[int, list[str]], removed: Iterable[int] = (), farewell: float = 0.0) -> None:
         """Keep a link to each of these members (id → peer URLs) and to no other.
@@ -122,6 +131,7 @@ class PeerLinks:
             link = self._links.get(peer)
             if link is None or not link.send(batch):
                 self.send_failures[peer] = self.send_failures.get(peer, 0) + 1
+                self.dropped_messages += len(batch)
                 self.events.unreachable(peer)
 
     def connected(self) -> set[int]:
@@ -203,7 +213,7 @@ class PeerLink:
             call = channel.open(STREAM_PATH, listener=self)
             call.send(raft_pb2.Frame(hello=self._links.hello(self._peer)).SerializeToString())
             self._call = call
-            await self._lost.wait()
+            await self._until_lost(channel)
         except (OSError, EtcdError, TimeoutError) as problem:
             self._say(f"cannot reach peer {self._peer:x} at {address}: {problem}")
         finally:
@@ -215,6 +225,22 @@ class PeerLink:
             self._say(f"lost peer {self._peer:x} at {address}")
             self._links.events.peer_lost(self._peer)
         return was_up
+
+    async def _until_lost(self, channel: Channel) -> None:
+        """Measure the way to the peer now and then, until its connection is lost."""
+        loop = asyncio.get_running_loop()
+        while not self._lost.is_set():
+            if self.up:
+                begun = loop.time()
+                # A peer of a release without the probe says UNIMPLEMENTED, which takes as long.
+                with contextlib.suppress(EtcdError):
+                    await channel.unary(PROBE_PATH, b"", PROBE_SECONDS)
+                if self._lost.is_set():
+                    return
+                trips = self._links.round_trips.setdefault(self._peer, Histogram(ROUND_TRIP_SECONDS))
+                trips.observe(loop.time() - begun)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._lost.wait(), PROBE_SECONDS)
 
     def message(self, data: bytes) -> None:
         """The peer's hello: it knows us and takes what we send."""

@@ -39,7 +39,18 @@ class Keyspace:
     compacted: reads below it fail; -1 when nothing was ever compacted.
     """
 
-    __slots__ = ("_keys", "_leases", "_versions", "compacted", "history", "index", "meta", "revision")
+    __slots__ = (
+        "_keys",
+        "_leases",
+        "_versions",
+        "compacted",
+        "deletes",
+        "history",
+        "index",
+        "meta",
+        "puts",
+        "revision",
+    )
 
     def __init__(self, tables: Tables, leases: LeaseBook) -> None:
         self.meta = Meta(tables)
@@ -49,6 +60,8 @@ class Keyspace:
         self._leases = leases
         self.index = KeyIndex()
         self.revision = 1
+        # Since the start, for metrics.
+        self.puts = self.deletes = 0
         self.compacted = -1
         self.load()
 
@@ -120,6 +133,7 @@ class Keyspace:
         Hot: tens of thousands of calls a second on every member, hence revisions made bytes in place and once, and
         the plain form of `version_key` and `live_key` without a call.
         """
+        self.puts += 1
         main = revision >> 32
         name = revision.to_bytes(12, "big")
         revisions = self.index.revisions
@@ -161,6 +175,7 @@ class Keyspace:
         return events
 
     def _tombstone(self, revision: int, key: bytes) -> StoredEvent:
+        self.deletes += 1
         previous = self.index.revisions[key]
         lease = HEADER.unpack_from(self.record(previous))[4]
         record = tombstone_record(previous, key, main_of(revision))

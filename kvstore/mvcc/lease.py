@@ -69,6 +69,8 @@ class Lessor:
         self._table: Table = tables.table("leases")
         self._min_ttl = min_ttl
         self._checkpoint_interval = checkpoint_interval
+        # Since the start, for metrics.
+        self.granted = self.revoked = self.renewed = 0
         self.recover()
 
     def recover(self) -> None:
@@ -116,6 +118,7 @@ class Lessor:
             raise error("LEASE_EXISTS")
         lease = self._leases[id] = Lease(id, max(ttl, self._min_ttl))
         self._save(lease)
+        self.granted += 1
         if self._primary:
             self._start(lease, now)
         return lease.ttl
@@ -125,6 +128,7 @@ class Lessor:
         lease = self._leases.pop(id, None)
         if lease is None:
             raise error("LEASE_NOT_FOUND")
+        self.revoked += 1
         self._table.delete(lease_row(id))
         self._expiries.forget(id)
         self._checkpoints.forget(id)
@@ -178,6 +182,7 @@ class Lessor:
             raise error("LEASE_NOT_FOUND")
         # What a new leader gave beyond the TTL is not taken back: an expiry only ever moves on, as LeaseQueue needs.
         lease.expiry = max(lease.expiry, now + lease.ttl)
+        self.renewed += 1
         if lease.remaining:
             self._cleared[id] = None
         return lease.ttl

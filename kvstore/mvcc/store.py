@@ -63,6 +63,16 @@ class Store:
         return len(self._keyspace.index)
 
     @property
+    def put_count(self) -> int:
+        """Keys put since the start."""
+        return self._keyspace.puts
+
+    @property
+    def delete_count(self) -> int:
+        """Keys deleted since the start."""
+        return self._keyspace.deletes
+
+    @property
     def meta(self) -> Meta:
         """Named integers of this member, the applied index among them."""
         return self._keyspace.meta

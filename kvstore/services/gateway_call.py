@@ -172,7 +172,11 @@ class GatewayCall:
 
         def done(future: Future[bytes]) -> None:
             self._pending -= size + 1
-            then(future.result())
+            try:
+                then(future.result())
+            except Exception:
+                log.exception("answer of %s could not be made into JSON", self.path)
+                self._request.end()
             if not self._pending:
                 self._drained()
 
