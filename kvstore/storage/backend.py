@@ -135,6 +135,8 @@ class Backend:
         invariant(not self.needs_sync, "a commit before the one before it is synced")
         if not self.dirty:
             return
+        for table in self._tables.values():
+            table.flush()
         try:
             self._transaction.commit()
         except lmdb.Error as error:

@@ -11,36 +11,49 @@ from typing import Any
 
 import lmdb
 
-from kvstore.invariant import invariant
+from kvstore.invariant import InvariantViolation, invariant
 
 MAX_KEY_BYTES = 511
+# Rows that wait for one another; giving so many to LMDB takes a few tenths of a millisecond.
+BUFFERED_ROWS = 256
+# A row with more than that waits for no others: the buffer stays within a megabyte.
+LARGE_VALUE = 4096
 
 
 class Table:
     """One ordered table of bytes → bytes, written and read in the open write transaction.
 
-    Hot: put and get are one call into C; the transaction's bound methods are kept until the next commit binds anew.
+    Hot: a put goes into a dict, and from there to LMDB with a few hundred others in one call, sorted, which costs half
+    of what they cost one by one; a key that is written again meanwhile is written once. Reads see what is buffered.
     Keys are 1 … 511 bytes: longer ones are the caller's to shorten. NoSpace and StorageFailed on every write.
     """
 
-    __slots__ = ("_cursor", "_db", "_delete", "_fail", "_get", "_put", "dirty", "name")
+    __slots__ = ("_appended", "_buffer", "_cursor", "_db", "_delete", "_fail", "_get", "_last", "dirty", "name")
 
     def __init__(self, name: str, fail: Callable[[lmdb.Error, str], Exception]) -> None:
         self.name = name
         self.dirty = False  # written since the transaction began
         self._fail = fail
+        self._buffer: dict[bytes, bytes] = {}
+        self._appended = True  # everything in the buffer was appended
+        self._last = b""  # the key appended last
 
     def bind(self, transaction: Any, db: Any) -> None:
-        """Go through that transaction from now on."""
+        """Go through that transaction from now on. What was buffered for another one and not flushed is forgotten."""
         self.dirty = False
+        self._buffer = {}
+        self._appended = True
+        self._last = b""
         self._db = db
         self._get = transaction.get
-        self._put = transaction.put
         self._delete = transaction.delete
         self._cursor = transaction.cursor
 
     def get(self, key: bytes) -> bytes | None:
         """The value, or None."""
+        buffered = self._buffer.get(key)
+        if buffered is not None:
+            return buffered
         try:
             value: bytes | None = self._get(key, None, self._db)
         except lmdb.Error as error:
@@ -49,38 +62,66 @@ class Table:
 
     def put(self, key: bytes, value: bytes) -> None:
         """Write or overwrite."""
-        self.dirty = True
-        try:
-            self._put(key, value, True, True, False, self._db)
-        except lmdb.Error as error:
-            raise self._refused(key, error) from error
+        if not 0 < len(key) <= MAX_KEY_BYTES:
+            raise self._bad_key(key)
+        self._appended = False
+        self._buffer[key] = value
+        if len(self._buffer) >= BUFFERED_ROWS or len(value) > LARGE_VALUE:
+            self.flush()
+        else:
+            self.dirty = True
 
     def append(self, key: bytes, value: bytes) -> None:
         """Write a key that is greater than every key of the table."""
-        self.dirty = True
-        try:
-            # LMDB answers False, or an error, for a key that is not.
-            written = self._put(key, value, True, True, True, self._db)
-        except lmdb.KeyExistsError:
-            written = False
-        except lmdb.Error as error:
-            raise self._refused(key, error) from error
-        invariant(written, f"key {key!r} is not the greatest of table {self.name}")
+        if not self._last < key or len(key) > MAX_KEY_BYTES:
+            raise self._bad_key(key)
+        self._last = key
+        self._buffer[key] = value
+        if len(self._buffer) >= BUFFERED_ROWS or len(value) > LARGE_VALUE:
+            self.flush()
+        else:
+            self.dirty = True
 
     def delete(self, key: bytes) -> bool:
         """Remove; False if it was not there."""
         self.dirty = True
+        buffered = self._buffer.pop(key, None) is not None
         try:
             removed: bool = self._delete(key, b"", self._db)
         except lmdb.Error as error:
             raise self._refused(key, error) from error
-        return removed
+        return removed or buffered
+
+    def flush(self) -> None:
+        """Give what is buffered to LMDB."""
+        if not self._buffer:
+            return
+        self.dirty = True
+        rows = list(self._buffer.items())
+        if not self._appended:
+            rows.sort()
+        try:
+            # dupdata, overwrite, append
+            consumed, _ = self._cursor(self._db).putmulti(rows, True, True, self._appended)
+        except lmdb.KeyExistsError:
+            consumed = -1  # LMDB's answer to an append that is not the greatest key
+        except lmdb.Error as error:
+            raise self._fail(error, f"can't write table {self.name}") from error
+        invariant(consumed == len(rows), f"a key appended to table {self.name} is not its greatest")
+        self._buffer = {}
+        self._appended = True
 
     def scan(
         self, start: bytes = b"", end: bytes | None = None, *, reverse: bool = False
     ) -> Iterator[tuple[bytes, bytes]]:
         """Pairs with start <= key < end in order, or from the end down; the table is not written meanwhile."""
+        self.flush()
         return scan(self._cursor(self._db), start, end, reverse)
+
+    def _bad_key(self, key: bytes) -> InvariantViolation:
+        if not 0 < len(key) <= MAX_KEY_BYTES:
+            return InvariantViolation(f"a key of {len(key)} bytes in table {self.name}; LMDB takes 1 to 511")
+        return InvariantViolation(f"key {key!r} is not the greatest of table {self.name}")
 
     def _refused(self, key: bytes, error: lmdb.Error) -> Exception:
         invariant(0 < len(key) <= MAX_KEY_BYTES, f"a key of {len(key)} bytes in table {self.name}; LMDB takes 1 to 511")

@@ -92,13 +92,14 @@ def test_a_directory_in_use_is_refused(tmp_path: Path) -> None:
 def test_a_snapshot_that_was_half_installed_is_finished(tmp_path: Path, log_term: int, log_last: int) -> None:
     """The backend stands at entry 3 of term 2; the log may end before it, or hold other entries there."""
     opened = open_at(tmp_path / "a")
-    entries = [Entry(log_term, index, 0, b"") for index in range(1, log_last + 1)]
-    opened.log.append(entries, HardState(term=2, vote=0, commit=0))
-    opened.state.applied_index, opened.state.applied_term = 3, 2
+    base = opened.log.last_index()
+    entries = [Entry(log_term, base + index, 0, b"") for index in range(1, log_last + 1)]
+    opened.log.append(entries, HardState(term=2, vote=0, commit=base))
+    opened.state.applied_index, opened.state.applied_term = base + 3, 2
     save(opened)
     again = open_at(tmp_path / "a")
-    assert again.log.term(3) == 2
-    assert again.raw.applied_index == 3
+    assert again.log.term(base + 3) == 2
+    assert again.raw.applied_index == base + 3
     keeps = log_term == 2 and log_last == 5
-    assert again.log.last_index() == (5 if keeps else 3), "entries that join the backend stay, others go"
+    assert again.log.last_index() == base + (5 if keeps else 3), "entries that join the backend stay, others go"
     again.close()

@@ -7,7 +7,9 @@ Faults assumed: the disk is full at any write; then nothing has moved, and the n
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
 from pathlib import Path
 
 from kvstore.storage.durable import sync_directory, write_at
@@ -54,10 +56,15 @@ def allocate(path: Path, size: int) -> int:
     return fd
 
 
+# So much room behind the last record is kept filled with zeros, in steps of so many bytes.
+ZERO_MARGIN = 256 * 1024
+_ZEROS = memoryview(bytes(1024 * 1024))
+
+
 class Segment:
     """Records from `end` on; `synced` of its bytes are known to be durable."""
 
-    __slots__ = ("capacity", "chain", "end", "fd", "header", "named", "path", "seed", "start", "synced")
+    __slots__ = ("capacity", "chain", "end", "fd", "header", "named", "path", "seed", "start", "synced", "zeroed")
 
     def __init__(self, path: Path, fd: int, header: Header, start: int, seed: int, capacity: int) -> None:
         self.path = path
@@ -70,6 +77,7 @@ class Segment:
         self.chain = seed  # checksum of the last record
         self.synced = 0
         self.named = False
+        self.zeroed = 0  # zeros were written up to here, at least
 
     @classmethod
     def begin(cls, path: Path, fd: int, header: Header, capacity: int) -> Segment:
@@ -116,7 +124,25 @@ class Segment:
             raise from_os(error, f"log: can't write {self.path}") from error
         self.chain = crc
         self.end = offset + written
+        if self.end + ZERO_MARGIN > self.zeroed:
+            self._zero_ahead()
         return offset
+
+    def _zero_ahead(self) -> None:
+        """Write zeros where the next records go.
+
+        Preallocated blocks that were never written make each fdatasync commit the file system's journal too: with
+        three members on one disk 400 µs instead of 270. On the loop, because zeros from another thread could fall on
+        records; a failure costs nothing but that time.
+        """
+        start = max(self.zeroed, self.end)
+        length = min(len(_ZEROS), self.capacity - start)
+        if length <= 0:
+            self.zeroed = sys.maxsize  # nothing is left to fill
+            return
+        with contextlib.suppress(OSError):
+            os.pwrite(self.fd, _ZEROS[:length], start)
+        self.zeroed = start + length
 
     def read(self, offset: int) -> Record:
         """The record at an offset where one was written. LogDamaged if it is no longer what it was; StorageFailed."""
