@@ -67,8 +67,9 @@ _TABLE: dict[str, tuple[Code, str]] = {
     # Cluster
     "MEMBER_EXISTS": (Code.FAILED_PRECONDITION, "etcdserver: member ID already exist"),
     "PEER_URL_EXISTS": (Code.FAILED_PRECONDITION, "etcdserver: Peer URLs already exists"),
+    # UNKNOWN, by an oversight of etcd 3.5's.
     "MEMBER_NOT_ENOUGH_STARTED": (
-        Code.FAILED_PRECONDITION,
+        Code.UNKNOWN,
         "etcdserver: re-configuration failed due to not enough started members",
     ),
     "MEMBER_BAD_URLS": (Code.INVALID_ARGUMENT, "etcdserver: given member URLs are invalid"),
@@ -80,7 +81,8 @@ _TABLE: dict[str, tuple[Code, str]] = {
     ),
     "TOO_MANY_LEARNERS": (Code.FAILED_PRECONDITION, "etcdserver: too many learner members in cluster"),
     "CLUSTER_ID_MISMATCH": (Code.FAILED_PRECONDITION, "etcdserver: cluster ID mismatch"),
-    "NOT_SUPPORTED_FOR_LEARNER": (Code.FAILED_PRECONDITION, "etcdserver: rpc not supported for learner"),
+    # 3.6 answers FAILED_PRECONDITION; with this one clients try another member.
+    "NOT_SUPPORTED_FOR_LEARNER": (Code.UNAVAILABLE, "etcdserver: rpc not supported for learner"),
     "BAD_LEADER_TRANSFEREE": (Code.FAILED_PRECONDITION, "etcdserver: bad leader transferee"),
     "NOT_LEADER": (Code.FAILED_PRECONDITION, "etcdserver: not leader"),
     "UNHEALTHY": (Code.UNAVAILABLE, "etcdserver: unhealthy cluster"),

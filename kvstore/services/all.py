@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kvstore.member.member import Member
-from kvstore.services import health, http
+from kvstore.services import health, http, learner_guard
 from kvstore.services.access import guard
 from kvstore.services.auth import AuthService
 from kvstore.services.cluster import ClusterService
@@ -28,4 +28,5 @@ def register_all(server: GrpcServer, member: Member, metrics: GrpcServer | None 
     ClusterService(member).register(server)
     health.register(server, member)
     guard(server, member)
+    learner_guard.guard(server, member)
     http.register(server, member, metrics)

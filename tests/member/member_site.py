@@ -91,6 +91,7 @@ class Site:
         """End the member without a last commit."""
         await self.member.stop()
         await self._server.stop(0)
+        await asyncio.sleep(0)  # what the threads had to say is heard
         self._opened.close()
 
     def image(self, target: Path) -> None:

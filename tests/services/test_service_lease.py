@@ -125,7 +125,7 @@ def test_without_a_leader(service: LeaseService, member: FakeMember) -> None:
 
 def test_on_a_learner(service: LeaseService, member: FakeMember) -> None:
     member.is_learner = True
-    refused = (Code.FAILED_PRECONDITION, "etcdserver: rpc not supported for learner")
+    refused = (Code.UNAVAILABLE, "etcdserver: rpc not supported for learner")
     assert grant(service, 60).status == refused
     assert stream(service.keep_alive).status == refused
 

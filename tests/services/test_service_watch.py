@@ -430,4 +430,4 @@ def test_has_leader(service: WatchService, member: FakeMember) -> None:
 def test_learners_refuse(service: WatchService, member: FakeMember) -> None:
     member.is_learner = True
     status = stream(service.watch).status
-    assert status == (Code.FAILED_PRECONDITION, "etcdserver: rpc not supported for learner")
+    assert status == (Code.UNAVAILABLE, "etcdserver: rpc not supported for learner")
