@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from harness.binaries import CURES, KINDS, find
 from harness.drills import DRILLS, perform
 from harness.network import impossible
@@ -52,5 +54,5 @@ def run_drills(names: list[str], kind: str) -> int:
                 table.add_row(name, drill.about, "", "", f"[red]✗[/] {str(problem)[:300]}")
                 continue
         table.add_row(name, drill.about, f"{outcome.outage * 1000:,.0f} ms", f"{outcome.writes:,}", "[green]✓[/]")
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else 140).print(table)
     return 1 if failed else 0

@@ -10,6 +10,8 @@ from harness.cluster import Cluster
 from harness.history import check_all
 from harness.wait import wait_until
 from harness.workload import Workload
+from linearizability.proof import prove
+from linearizability.traffic import Traffic
 
 from kvstore.pb import etcd_pb2 as pb
 
@@ -27,38 +29,36 @@ def hash_everywhere(cluster: Cluster) -> set[tuple[int, int]]:
     return hashes
 
 
-def test_every_member_killed_in_turn(new_cluster: ClusterFactory) -> None:
+def test_every_member_killed_in_turn(new_cluster: ClusterFactory, seed: int) -> None:
     """kill -9 of each member while four writers, a reader and a watcher go on; the leader among them."""
     cluster = new_cluster()
-    with Workload(cluster) as load:
+    with Traffic(cluster.endpoints, seed) as load:
         load.wait_for_more(100)
         for index in range(3):
             cluster.kill(index)
             load.wait_for_more(100)
             cluster.restart(index)
             load.wait_for_more(50)
-    check_all(load.history, cluster.stub())
-    assert len(hash_everywhere(cluster)) == 1
+    prove(load, cluster)
 
 
-def test_the_leader_killed_again_and_again(new_cluster: ClusterFactory) -> None:
+def test_the_leader_killed_again_and_again(new_cluster: ClusterFactory, seed: int) -> None:
     """Five leaders in a row."""
     cluster = new_cluster()
-    with Workload(cluster) as load:
+    with Traffic(cluster.endpoints, seed) as load:
         for _ in range(5):
             load.wait_for_more(50)
             leader = cluster.leader()
             cluster.kill(leader)
             load.wait_for_more(50)
             cluster.restart(leader)
-    check_all(load.history, cluster.stub())
-    assert len(hash_everywhere(cluster)) == 1
+    prove(load, cluster)
 
 
-def test_all_members_killed_at_once(new_cluster: ClusterFactory) -> None:
+def test_all_members_killed_at_once(new_cluster: ClusterFactory, seed: int) -> None:
     """What was acknowledged before the power went is there after it."""
     cluster = new_cluster()
-    with Workload(cluster) as load:
+    with Traffic(cluster.endpoints, seed) as load:
         for _ in range(2):
             load.wait_for_more(150)
             cluster.kill_all()
@@ -66,34 +66,33 @@ def test_all_members_killed_at_once(new_cluster: ClusterFactory) -> None:
                 cluster.launch(index)
             cluster.wait_healthy()
             load.wait_for_more(50)
-    check_all(load.history, cluster.stub())
-    assert len(hash_everywhere(cluster)) == 1
+    prove(load, cluster)
 
 
-def test_one_member_alone_comes_back(new_cluster: ClusterFactory) -> None:
+def test_one_member_alone_comes_back(new_cluster: ClusterFactory, seed: int) -> None:
     """A cluster of one, killed three times."""
     cluster = new_cluster(members=1)
-    with Workload(cluster) as load:
+    with Traffic(cluster.endpoints, seed) as load:
         for _ in range(3):
             load.wait_for_more(200)
             cluster.kill(0)
             cluster.launch(0)
             cluster.wait_healthy()
-    check_all(load.history, cluster.stub())
+    prove(load, cluster)
 
 
-def test_a_clean_stop_keeps_everything(new_cluster: ClusterFactory) -> None:
+def test_a_clean_stop_keeps_everything(new_cluster: ClusterFactory, seed: int) -> None:
     """SIGTERM ends each member within ten seconds with code 0; after the restart all is there, leases too."""
     cluster = new_cluster()
     ask(cluster.stub(), "LeaseGrant", pb.LeaseGrantRequest(TTL=600, ID=7))
     ask(cluster.stub(), *put(b"leased", b"1", lease=7))
-    with Workload(cluster) as load:
+    with Traffic(cluster.endpoints, seed) as load:
         load.wait_for_more(200)
     codes = [cluster.stop(index) for index in range(3)]
     for index in range(3):
         cluster.launch(index)
     cluster.wait_healthy()
-    check_all(load.history, cluster.stub())
+    prove(load, cluster)
     answer = ask(cluster.stub(), "LeaseTimeToLive", pb.LeaseTimeToLiveRequest(ID=7, keys=True))
     assert answer["TTL"] == "alive"
     assert len(answer["keys"]) == 1
@@ -125,19 +124,18 @@ def applied(cluster: Cluster, index: int) -> int:
 
 
 @pytest.mark.parametrize("victim", ["leader", "follower"])
-def test_a_paused_member(new_cluster: ClusterFactory, victim: str) -> None:
+def test_a_paused_member(new_cluster: ClusterFactory, seed: int, victim: str) -> None:
     """SIGSTOP for longer than an election: the others go on, and it tells nothing stale when it wakes."""
     cluster = new_cluster()
     index = cluster.leader() if victim == "leader" else cluster.followers()[0]
-    with Workload(cluster, readers=3) as load:
+    with Traffic(cluster.endpoints, seed) as load:
         for _ in range(3):
             load.wait_for_more(50)
             cluster.pause(index)
             load.wait_for_more(100)
             cluster.resume(index)
             load.wait_for_more(50)
-    check_all(load.history, cluster.stub(index))
-    assert len(hash_everywhere(cluster)) == 1
+    prove(load, cluster)
 
 
 def test_a_paused_leader_gives_no_stale_read(new_cluster: ClusterFactory) -> None:

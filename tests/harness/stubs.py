@@ -18,9 +18,10 @@ CHANNEL_OPTIONS = [
     ("grpc.max_send_message_length", -1),
     # Each channel its own connection: without it grpcio shares one between channels of the same target.
     ("grpc.use_local_subchannel_pool", 1),
-    # A member that was killed comes back within a second; do not wait a minute before the next attempt.
+    # A member that was killed comes back within a second; do not wait a minute before the next attempt. The minimum is
+    # in fact the time that an attempt may take.
     ("grpc.initial_reconnect_backoff_ms", 50),
-    ("grpc.min_reconnect_backoff_ms", 50),
+    ("grpc.min_reconnect_backoff_ms", 3000),
     ("grpc.max_reconnect_backoff_ms", 200),
     ("grpc.enable_retries", 0),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from support.bench.report import machine, show, write_markdown
 
 def bench(quick: bool, runs: int, only: list[str], output: Path | None, as_tables: bool) -> dict[str, Any] | None:
     """Measure and report; all measurements as JSON-ready data. None when something needed is missing (it is said)."""
-    console, errors = Console(), Console(stderr=True)
+    # Into a file or a pipe the tables go unfolded.
+    console, errors = Console(width=None if sys.stdout.isatty() else 120), Console(stderr=True)
     found = available()
     strange = [name for name in only if name not in found]
     if strange or not find("h2load"):

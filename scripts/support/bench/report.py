@@ -136,8 +136,8 @@ def _introduction(results: Results) -> list[str]:
         "  one fixed body, so one key; the table with new keys is made with a small client of our own,",
         "  `scripts/support/bench/distinct.py`.",
         "* **PySyncObj** has no server: its load runs inside the leading process, as calls, without any network front.",
-        "* **Outage:** four writers; the longest time between two acknowledged writes around kill -9; the median of",
-        f"  {plan.runs * plan.outages}.",
+        "* **Outage:** from kill -9 of the leader to the first acknowledgement of a put sent after it (one every 10 ms, at",
+        f"  the survivors); the median of {plan.runs * plan.outages}.",
     ]
 
 
