@@ -97,9 +97,9 @@ class Corruption:
         for peer in await self._peers(mine.hash_revision):
             if peer.compact_revision == mine.compact_revision and peer.hash != mine.hash:
                 raise ConfigError(
-                    f"{self._member.id:x} found data inconsistency with peers: at revision {mine.hash_revision} its hash"
-                    f" is {mine.hash}, that of member {peer.member:x} {peer.hash}; if the others agree, remove this member"
-                    " and add it again with an empty --data-dir"
+                    f"{self._member.id:x} found data inconsistency with peers: at revision {mine.hash_revision} its"
+                    f" hash is {mine.hash}, that of member {peer.member:x} is {peer.hash}; if the others agree, remove"
+                    " this member and add it again with an empty --data-dir"
                 )
         log.info("initial corruption checking passed; no corruption")
 
