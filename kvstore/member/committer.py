@@ -14,7 +14,7 @@ from kvstore.member.disk import SyncThread
 from kvstore.storage.backend import Backend
 
 COMMIT_REQUESTS = 4_000
-COMMIT_SECONDS = 0.1
+COMMIT_SECONDS = 1.0
 
 
 class Committer:

@@ -14,11 +14,12 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 
-from kvstore.raft.types import COMMIT_ONLY, Message, MessageKind
+from kvstore.raft.types import COMMIT_ASKING, COMMIT_ONLY, Message, MessageKind
 
 HOLD_SECONDS = 0.002
 # Entries flow while two sends of them lie no further apart.
 FLOW_SECONDS = 0.003
+_COMMITS = (COMMIT_ONLY, COMMIT_ASKING)
 # So long a follower counts as one that waits, after it has passed on a request.
 WAITING_SECONDS = 0.1
 
@@ -54,7 +55,7 @@ class Outbox:
             if message.kind is MessageKind.APPEND:
                 # Any append carries a commit index at least as new as one that is held.
                 held = self._held.pop(message.to, None)
-                if message.context == COMMIT_ONLY and self._may_hold(message.to, now):
+                if message.context in _COMMITS and self._may_hold(message.to, now):
                     self._hold(message, fresh=held is None)
                     continue
                 entries = entries or bool(message.entries)

@@ -13,7 +13,7 @@ from kvstore.raft import reads, transfer
 from kvstore.raft.progress import Progress, ProgressState
 from kvstore.raft.state import Raft
 from kvstore.raft.storage import Compacted
-from kvstore.raft.types import COMMIT_ONLY, Entry, Message, MessageKind, Role
+from kvstore.raft.types import COMMIT_ASKING, COMMIT_ONLY, Entry, Message, MessageKind, Role
 
 
 def append(r: Raft, kind: int, data: bytes) -> int:
@@ -84,8 +84,8 @@ def _send_append(r: Raft, peer: int, progress: Progress) -> bool:
     message = Message(
         MessageKind.APPEND, to=peer, index=previous, log_term=previous_term, entries=entries, commit=log.committed
     )
-    if not entries and progress.state is ProgressState.REPLICATE and progress.match >= previous:
-        message.context = COMMIT_ONLY
+    if not entries and progress.state is ProgressState.REPLICATE:
+        message.context = COMMIT_ONLY if progress.match >= previous else COMMIT_ASKING
     r.send(message)
     last = previous + len(entries)
     progress.sent(last, sum(len(entry.data) for entry in entries))
