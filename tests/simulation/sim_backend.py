@@ -181,6 +181,10 @@ class SimBackend:
             raise StorageFailed("backend: fsync failed: Input/output error")
         self.tables.committed = []
 
+    def take_space(self) -> None:
+        self._check()
+        self.space_short = self.disk.full
+
     def copy_to(self, path: Path) -> int:
         self._check()
         name = len(self.copies).to_bytes(8, "big")

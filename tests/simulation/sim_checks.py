@@ -16,7 +16,6 @@ from sim_world import World
 from kvstore.member.requests import RequestKind, decode
 from kvstore.pb import etcd_pb2 as pb
 from kvstore.raft.types import Entry, EntryKind, Role
-from kvstore.storage.log import Log
 
 ONCE = frozenset((RequestKind.PUT, RequestKind.TXN, RequestKind.LEASE_GRANT, RequestKind.DELETE_RANGE))
 
@@ -86,14 +85,13 @@ class Checks:
             if self.log[index][0] < term:
                 require(raw.last_index >= index, f"the leader of {term} lacks entry {index}, which was applied")
 
-    def appended(self, member_id: int, log: Log, entries: list[Entry]) -> None:
-        """Entries are about to be written to a member's log."""
+    def appended(self, member_id: int, previous: int, entries: list[Entry]) -> None:
+        """Entries were written to a member's log, behind one of the term `previous` (0: unknown)."""
         first = entries[0].index
         leading = self.written.get(member_id)
         if leading is not None:
             require(first > leading[1], f"a leader overwrites its own log at {first}")
             self.written[member_id] = (leading[0], entries[-1].index)
-        previous = log.term(first - 1) if first - 1 >= log.first_index() - 1 else 0
         for entry in entries:
             mark = (previous, int(entry.kind), zlib.crc32(entry.data))
             known = self.entries.setdefault((entry.index, entry.term), mark)

@@ -169,3 +169,8 @@ class Clients:
             request,
             lambda _: member.duties.compact_physically(),
         )
+
+    def disarm(self, process: Process) -> None:
+        """The operator made room, and clears the alarms."""
+        request = pb.AlarmRequest(action=pb.AlarmRequest.DEACTIVATE, alarm=pb.NONE)
+        self.propose(process, RequestKind.ALARM, request.SerializeToString(), request)

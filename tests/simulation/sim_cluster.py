@@ -163,10 +163,10 @@ class Cluster:
     def _died(self, life: Life) -> None:
         self.processes[life.member - 1].died(life)
 
-    def _watch_log(self, log: Any, entries: Any) -> None:
+    def _watch_log(self, previous: int, entries: Any) -> None:
         life = self.world.life
         if life is not None:
-            self.checks.appended(self.ids.get(life.member, 0), log, entries)
+            self.checks.appended(self.ids.get(life.member, 0), previous, entries)
 
     def running(self) -> list[Process]:
         """Those that serve."""

@@ -64,6 +64,11 @@ class Faults:
         for disk in self.cluster.ground.disks.values():
             if disk.full and dice.random() < 0.2:
                 disk.full = False
+        alarmed = [p for p in self.cluster.running() if p.member is not None and p.member.alarms.no_space]
+        if alarmed and dice.random() < 0.3:
+            process = dice.choice(alarmed)
+            assert process.life is not None
+            self.world.enter(process.life, self.clients.disarm, process)
 
     def _someone(self) -> Process | None:
         running = self.cluster.running()

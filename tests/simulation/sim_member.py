@@ -80,15 +80,16 @@ class SimSyncThread:
 
 
 class ObservedLog(Log):
-    """The real log; what is appended is shown to the checks first."""
+    """The real log; what was appended is shown to the checks."""
 
     __slots__ = ("watch",)
 
     def append(self, entries: Any, hard_state: Any = None) -> None:
         """As Log's."""
-        if entries and self.watch is not None:
-            self.watch(self, entries)
+        previous = self.term(entries[0].index - 1) if entries and entries[0].index > self.first_index() - 1 else 0
         super().append(entries, hard_state)
+        if entries and self.watch is not None:
+            self.watch(previous, entries)
 
 
 class SimMember(Member):
@@ -180,7 +181,14 @@ class Ground:
             (driver, {"SyncThread": threads, "time": clock, "Outbox": functools.partial(Outbox, clock=self._clock)}),
             (committer, {"SyncThread": threads, "COMMIT_SECONDS": 0.1 * scale, "COMMIT_REQUESTS": 40}),
             (member_module, {"random": dice, "LAG_INTERVAL": 1e9, "READ_RETRY_SECONDS": 0.5 * scale}),
-            (peers, {"CONNECT_SECONDS": scale, "BACKOFF_SECONDS": tuple(b * scale for b in peers.BACKOFF_SECONDS)}),
+            (
+                peers,
+                {
+                    "CONNECT_SECONDS": scale,
+                    "BACKOFF_SECONDS": tuple(b * scale for b in peers.BACKOFF_SECONDS),
+                    "PROBE_SECONDS": 20 * scale,
+                },
+            ),
             (leader_calls, {"RETRY_SECONDS": 0.05 * scale, "CALL_SECONDS": scale}),
             (duties, {"LEASE_SECONDS": 0.1 * scale}),
             (retention, {"KEEP_ENTRIES": 12}),

@@ -20,7 +20,7 @@ from kvstore.member.requests import RequestKind
 from kvstore.pb import etcd_pb2 as pb
 
 # Of a heartbeat's length in seconds: the usual, and slower ones, which simulate more hours in the same time.
-BEATS = (0.1, 0.5, 1.0, 5.0)
+BEATS = (0.1, 1.0, 5.0, 5.0)
 
 
 @dataclass
@@ -82,7 +82,7 @@ class Run:
         self.clients = Clients(world, self.cluster, self.checks, keys=dice.choice((3, 20, 200)))
         self.clients.shortest_ttl = max(1, int(self.election * 1.5) + 1)
         self.faults = Faults(world, self.cluster, self.clients, self.beat)
-        self.request_rate = dice.choice((0.3, 1.0, 3.0)) / self.beat
+        self.request_rate = dice.choice((0.1, 0.3, 1.0, 3.0)) / self.beat
         self.fault_every = self.election * dice.choice((0.7, 2.0, 6.0))
 
     def run(self) -> Outcome:
@@ -162,7 +162,8 @@ class Run:
         while world.now < deadline:
             for process in self.cluster.running():
                 number = process.number
-                if number in waiting and asked.get(number, -1e9) < world.now - self.election * 12 - 6:
+                alarmed = process.member is not None and process.member.alarms.no_space
+                if number in waiting and (alarmed or asked.get(number, -1e9) < world.now - self.election * 12 - 6):
                     asked[number] = world.now
                     self._ask(process, waiting)
             if world.run(world.now + self.beat, settled):
@@ -171,6 +172,8 @@ class Run:
 
     def _ask(self, process: Any, waiting: set[int]) -> None:
         number, member = process.number, process.member
+        if member.alarms.no_space:
+            self.world.enter(process.life, self.clients.disarm, process)
         body, request = self.clients._marked(pb.PutRequest(key=b"alive", value=b"%d" % number))
         self.checks.proposed.add(body)
 

@@ -11,6 +11,7 @@ is resumed, and then everything at once, as after SIGCONT.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 import random
 from collections import deque
@@ -144,10 +145,9 @@ class Life:
         self.dead = True
         for task in self.tasks:
             task._log_destroy_pending = False  # type: ignore[attr-defined]
-            try:
+            # It may be the one that is running, and its clean-up may touch the dead disk.
+            with contextlib.suppress(PowerCut, RuntimeError, ValueError):
                 task.get_coro().close()  # type: ignore[union-attr]
-            except (PowerCut, RuntimeError, ValueError):
-                pass  # it was the one that was running, or its clean-up touched the dead disk
         self.tasks.clear()
 
 
