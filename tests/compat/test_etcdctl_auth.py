@@ -1,4 +1,4 @@
-"""etcdctl 3.4 and 3.5 setting up and using auth: the same on a real etcd and here; its locks and elections beside ours."""
+"""etcdctl 3.4 and 3.5 setting up and using auth: the same on a real etcd and here; its locks and elections, too."""
 
 from __future__ import annotations
 
