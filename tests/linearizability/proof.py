@@ -30,12 +30,13 @@ SEARCH_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Proved:
-    """What was checked: calls with an answer, of unknown outcome, refused; revisions; watch events and connections.
-
-    outage: the longest time without an acknowledged write, seconds.
+    """What was checked: calls with an answer and the writes among them, calls of unknown outcome, refused calls,
+    revisions, the events of all watchers and their connections. outage: the longest time without an acknowledged
+    write, in seconds.
     """
 
     answered: int
+    acknowledged: int
     unknown: int
     refused: int
     revisions: int
@@ -63,7 +64,8 @@ def prove(traffic: Traffic, cluster: Cluster) -> Proved:
     problems += _of_the_hashes(cluster, running, last)
     assert not problems, _report(problems)
     return Proved(
-        answered=traffic.answered,
+        answered=sum(o.response is not None for o in traffic.history),
+        acknowledged=traffic.acknowledged,
         unknown=sum(o.response is None for o in traffic.history),
         refused=len(traffic.refused),
         revisions=len(stored),

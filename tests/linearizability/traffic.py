@@ -1,13 +1,13 @@
 """Clients that use a store through faults, and leave a history that can be judged.
 
 Every value is written once in the whole run, so a value names the write that made it. A call of unknown outcome is
-never repeated; its client goes on under a new number, as another client would. All run in one event loop on a thread of
-its own, over raw gRPC: a mistake of kvstore.client must not hide one of the store.
+never repeated; its client goes on under a new number, as another client would. Each client and each watcher is a thread
+with a connection of its own, over raw gRPC: a mistake of kvstore.client must not hide one of the store. (Not grpc.aio:
+it gets slower with every event loop that a process has had, and stops for seconds on a busy machine.)
 """
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import random
 import threading
@@ -17,11 +17,9 @@ from types import TracebackType
 from typing import Self
 
 import grpc
-import grpc.aio
-from harness.stubs import Stub
+from harness.stubs import Stub, open_channel
 from harness.wait import wait_until
 
-from linearizability.connection import open_connection
 from linearizability.messages import decode, encode
 from linearizability.operations import PENDING, Compare, Op, Operation, Request, delete, get, put, swap
 from linearizability.watch_lives import WatchLives
@@ -58,6 +56,9 @@ class Traffic:
         self.prefix = prefix
         self.history: list[Operation] = []
         self.refused: list[Operation] = []
+        # Writes with an answer so far.
+        self.acknowledged = 0
+        self._lock = threading.Lock()
         self._keys = [prefix + b"k%d" % n for n in range(keys)]
         self._pair = [prefix + b"pair/a", prefix + b"pair/b"]
         self._timeout, self._pace = timeout, pace
@@ -70,12 +71,9 @@ class Traffic:
             Watcher(prefix, self.end, start=1),
         ]
         self.watches = [WatchLives(each, self.endpoints, start) for start, each in enumerate(wanted)]
-        self._loop = asyncio.new_event_loop()
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="traffic", daemon=True)
-        self._watching: list[asyncio.Task[None]] = []
-        self._working: list[asyncio.Task[None]] = []
-        self.failure: BaseException | None = None
+        self._working = [threading.Thread(target=self._client, args=(n,), daemon=True) for n in range(clients)]
+        self._watching = [threading.Thread(target=each.run, daemon=True) for each in self.watches]
 
     @property
     def end(self) -> bytes:
@@ -83,7 +81,8 @@ class Traffic:
         return self.prefix[:-1] + bytes([self.prefix[-1] + 1])
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        for thread in (*self._watching, *self._working):
+            thread.start()
         return self
 
     def __exit__(
@@ -95,17 +94,10 @@ class Traffic:
 
     # ---- from the test's thread ----
 
-    def wait_for(self, calls: int, timeout: float = 30.0) -> None:
-        """Wait until so many more calls have been answered. TimeoutError after `timeout` seconds."""
-        wanted = self.answered + calls
-        wait_until(lambda: self.failure or self.answered >= wanted, f"{calls} more answers", timeout)
-        if self.failure is not None:
-            raise self.failure
-
-    @property
-    def answered(self) -> int:
-        """Calls with an answer so far."""
-        return sum(1 for operation in list(self.history) if operation.response is not None)
+    def wait_for_more(self, writes: int, timeout: float = 30.0) -> None:
+        """Wait until so many more writes have been acknowledged. TimeoutError after `timeout` seconds."""
+        wanted = self.acknowledged + writes
+        wait_until(lambda: self.acknowledged >= wanted, f"{writes} more writes", timeout)
 
     def outage(self) -> float:
         """The longest time, in seconds, without an acknowledged write."""
@@ -115,9 +107,8 @@ class Traffic:
     def stop(self) -> None:
         """No more calls; those under way are waited for. The watchers go on."""
         self._stopping.set()
-        wait_until(lambda: self.failure or all(t.done() for t in self._working), "the clients to end", 30.0)
-        if self.failure is not None:
-            raise self.failure
+        for thread in self._working:
+            thread.join(self._timeout + 10)
 
     def wait_watched(self, revision: int, timeout: float = 20.0) -> None:
         """Wait until every watcher has everything up to that revision, by its own word."""
@@ -129,55 +120,41 @@ class Traffic:
             )
 
     def close(self) -> None:
-        """End the watchers and the thread."""
-        if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(lambda: [task.cancel() for task in self._watching])
-            self._thread.join(10)
+        """End the watchers."""
+        for each in self.watches:
+            each.stop()
+        for thread in self._watching:
+            thread.join(10)
 
-    # ---- in the loop ----
+    # ---- on the clients' threads ----
 
-    def _run(self) -> None:
-        try:
-            self._loop.run_until_complete(self._everything())
-        except BaseException as problem:
-            self.failure = problem
-        finally:
-            self._loop.close()
-
-    async def _everything(self) -> None:
-        self._watching = [asyncio.create_task(each.run()) for each in self.watches]
-        self._working = [asyncio.create_task(self._client(n)) for n in range(len(self._seeds))]
-        await asyncio.gather(*self._working)
-        await asyncio.gather(*self._watching, return_exceptions=True)
-
-    async def _client(self, place: int) -> None:
-        chance = self._seeds[place]
+    def _client(self, place: int) -> None:
         turn = itertools.islice(itertools.cycle(self.endpoints), place % len(self.endpoints), None)
         while not self._stopping.is_set():
-            number = next(self._numbers)
-            async with open_connection(next(turn)) as channel:
-                await self._use(Stub(channel), number, chance)
+            with open_channel(next(turn)) as channel:
+                self._use(Stub(channel), next(self._numbers), self._seeds[place])
             # An endpoint that refuses connections answers at once; do not spin on it.
-            await asyncio.sleep(0.02)
+            self._stopping.wait(0.02)
 
-    async def _use(self, stub: Stub, number: int, chance: random.Random) -> None:
+    def _use(self, stub: Stub, number: int, chance: random.Random) -> None:
         """Calls over one connection, until one fails."""
         for count in itertools.count():
-            if self._stopping.is_set():
+            if self._stopping.wait(self._pace * chance.random() * 2):
                 return
             request = self._choose(chance, b"%d.%d" % (number, count))
             rpc, message = encode(request)
             start = time.monotonic()
             try:
-                answer = await getattr(stub, rpc)(message, timeout=self._timeout)
-            except grpc.aio.AioRpcError as failure:
+                answer = getattr(stub, rpc)(message, timeout=self._timeout)
+            except grpc.RpcError as failure:
                 certain = failure.code() in REFUSED
                 (self.refused if certain else self.history).append(Operation(number, start, PENDING, request))
                 return
             end = time.monotonic()
             response, revision = decode(answer)
-            self.history.append(Operation(number, start, end, request, response, revision))
-            await asyncio.sleep(self._pace * chance.random() * 2)
+            with self._lock:
+                self.history.append(Operation(number, start, end, request, response, revision))
+                self.acknowledged += request.writes
 
     def _choose(self, chance: random.Random, value: bytes) -> Request:
         """A call: puts and reads mostly; swaps from the value last seen there, so that many succeed."""

@@ -6,17 +6,16 @@ end, that nothing more is to come. Each connection is one `Watcher`, one life.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import itertools
+import queue
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-import grpc.aio
-from harness.stubs import Stub
+import grpc
+from harness.stubs import Stub, open_channel
 
 from kvstore.pb import etcd_pb2 as pb
-from linearizability.connection import open_connection
 from linearizability.messages import create, received
 from linearizability.watching import Watcher
 
@@ -34,33 +33,42 @@ class WatchLives:
         self._wanted = wanted
         self._next = wanted.start
         self._endpoints: Iterator[str] = itertools.islice(itertools.cycle(endpoints), start, None)
+        self._stopping = threading.Event()
+        self._call: grpc.Call | None = None
 
     @property
     def reached(self) -> int:
         """The revision up to which everything has come."""
         return max((life.last for life in self.lives), default=0)
 
-    async def run(self) -> None:
-        """Watch until cancelled."""
-        while True:
-            with contextlib.suppress(grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError):
-                await self._live(next(self._endpoints))
-            await asyncio.sleep(0.02)
+    def run(self) -> None:
+        """Watch until `stop`, on a thread of its own."""
+        while not self._stopping.is_set():
+            self._live(next(self._endpoints))
+            self._stopping.wait(0.02)
 
-    async def _live(self, endpoint: str) -> None:
+    def stop(self) -> None:
+        """End the watch."""
+        self._stopping.set()
+        if self._call is not None:
+            self._call.cancel()
+
+    def _live(self, endpoint: str) -> None:
         life = replace(self._wanted, start=self._next, messages=[])
-        async with open_connection(endpoint) as channel:
+        self.lives.append(life)
+        over: queue.SimpleQueue[None] = queue.SimpleQueue()
+        with open_channel(endpoint) as channel:
             # hasleader: a member that is cut off ends the watch instead of going silent.
-            call = Stub(channel).Watch(metadata=(("hasleader", "true"),))
-            await call.write(create(life))
-            self.lives.append(life)
-            asking = asyncio.create_task(_ask_for_progress(call))
+            call = Stub(channel).Watch(_requests(life, over), metadata=[("hasleader", "true")])
+            self._call = call
             try:
-                while (answer := await call.read()) is not grpc.aio.EOF and self._take(life, answer):
-                    pass
+                for answer in call:
+                    if self._stopping.is_set() or not self._take(life, answer):
+                        break
+            except grpc.RpcError:
+                pass  # the next life goes on from here
             finally:
-                asking.cancel()
-                await asyncio.gather(asking, return_exceptions=True)
+                over.put(None)
                 call.cancel()
 
     def _take(self, life: Watcher, answer: pb.WatchResponse) -> bool:
@@ -78,9 +86,13 @@ class WatchLives:
         return True
 
 
-async def _ask_for_progress(call: grpc.aio.StreamStreamCall) -> None:
-    """Until cancelled, or until the stream is broken: its reader finds out by itself."""
-    with contextlib.suppress(grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError):
-        while True:
-            await asyncio.sleep(_PROGRESS_SECONDS)
-            await call.write(_PROGRESS)
+def _requests(life: Watcher, over: queue.SimpleQueue[None]) -> Iterator[pb.WatchRequest]:
+    """The create request, then one for progress every so often until `over`."""
+    yield create(life)
+    while True:
+        try:
+            over.get(timeout=_PROGRESS_SECONDS)
+        except queue.Empty:
+            yield _PROGRESS
+        else:
+            return
