@@ -141,7 +141,7 @@ _STATUS_FIGURES = (
 
 def _items(lines: list[str]) -> list[str]:
     """One item a line, in one order: members answer in any."""
-    return sorted(item for line in lines for item in line.replace("},{", "}\n{").strip("[]").splitlines())
+    return sorted(item.strip("[]{}") for line in lines for item in line.replace("},{", "}\n{").splitlines())
 
 
 def shape(words: str, lines: list[str]) -> list[str]:
