@@ -3,7 +3,7 @@
 Every value is written once in the whole run, so a value names the write that made it. A call of unknown outcome is
 never repeated; its client goes on under a new number, as another client would. Each client and each watcher is a thread
 with a connection of its own, over raw gRPC: a mistake of kvstore.client must not hide one of the store. (Not grpc.aio:
-it gets slower with every event loop that a process has had, and stops for seconds on a busy machine.)
+it gets slower with every event loop that a process has had.)
 """
 
 from __future__ import annotations
