@@ -1,8 +1,9 @@
 """JSON and protobuf, one into the other, as etcd's gateway writes and reads them.
 
 Field names as in the .proto files (lowerCamelCase is read, too), 64-bit integers as strings, bytes as base64, zero
-fields left out, unknown fields ignored. protobuf's json_format does the work, but for base64, of which it silently
-drops what it does not know: a key that was sent as plain text would be another key.
+fields left out, unknown fields ignored. protobuf's json_format does the work, but it silently
+drops what is no base64 (a key that was sent as plain text would be another key) and enum values that it does not know;
+both are checked here.
 """
 
 from __future__ import annotations
@@ -109,13 +110,13 @@ def _message(kind: type[Message], value: Any) -> Message:
         return message
     if not isinstance(value, dict):
         raise ValueError(f"cannot read a {type(value).__name__} as {kind.DESCRIPTOR.name}: an object is expected")
-    _check_bytes(cast("Descriptor", kind.DESCRIPTOR), value)
+    _check_values(cast("Descriptor", kind.DESCRIPTOR), value)
     json_format.ParseDict(value, message, ignore_unknown_fields=True)
     return message
 
 
-def _check_bytes(descriptor: Descriptor, value: dict[str, Any]) -> None:
-    """ValueError for a bytes field that is no base64."""
+def _check_values(descriptor: Descriptor, value: dict[str, Any]) -> None:
+    """ValueError for a bytes field that is no base64, or an enum value that is none."""
     for name, field in descriptor.fields_by_name.items():
         for spelling in {name, field.json_name}:
             inner = value.get(spelling)
@@ -126,7 +127,10 @@ def _check_bytes(descriptor: Descriptor, value: dict[str, Any]) -> None:
 def _check_field(field: FieldDescriptor, item: Any) -> None:
     if field.message_type is not None:
         if isinstance(item, dict):
-            _check_bytes(field.message_type, item)
+            _check_values(field.message_type, item)
+    elif field.enum_type is not None:
+        if isinstance(item, str) and item not in field.enum_type.values_by_name:
+            raise ValueError(f"{field.name}: unknown value {item!r} for enum {field.enum_type.name}")
     elif field.type == FieldDescriptor.TYPE_BYTES and item is not None:
         if not isinstance(item, str):
             raise ValueError(f"{field.name}: a base64 string is expected")
