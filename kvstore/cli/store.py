@@ -6,6 +6,7 @@ Precedence as in etcd: with --config-file the file alone counts; else a flag win
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from typing import Any
 
@@ -13,6 +14,7 @@ import click
 import uvloop
 from click.core import ParameterSource
 
+from kvstore import failpoints
 from kvstore.cli import store_environment, store_etcd_flags
 from kvstore.cli.store_command import StoreCommand
 from kvstore.cli.store_file import read_file
@@ -63,8 +65,9 @@ def store(ctx: click.Context, /, **flags: Any) -> None:
         _log_to_stderr(flags["log_level"])
         for remark in remarks:
             log.warning("%s", remark)
+        failpoints.configure(os.environ.get(failpoints.VARIABLE, ""))
         code = uvloop.run(run(config_of(flags), register_all))
-    except (ConfigError, StorageError) as problem:
+    except (ConfigError, StorageError, failpoints.FailpointError) as problem:
         click.echo(f"fluyt store: {problem}", err=True)
         sys.exit(1)
     except OSError as problem:

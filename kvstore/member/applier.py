@@ -10,11 +10,12 @@ from collections.abc import Callable
 from typing import Any
 
 from kvstore.errors import EtcdError, error
+from kvstore.failpoints import armed, hit
 from kvstore.member.alarms import Alarms
 from kvstore.member.auth_applier import AuthApplier
 from kvstore.member.cluster import Cluster
 from kvstore.member.membership import members_updated
-from kvstore.member.requests import SIGNED, RequestKind, unsign
+from kvstore.member.requests import RequestKind, unsign
 from kvstore.mvcc.lease import Lessor
 from kvstore.mvcc.store import Store
 from kvstore.pb import etcd_pb2 as pb
@@ -80,7 +81,7 @@ class Applier:
         `request` is its parsed form if the caller has it. Returns the result, or the EtcdError.
         """
         identity = None
-        if kind & SIGNED:
+        if kind not in self._table:
             kind, body, identity = unsign(kind, body)
         parse, work = self._table[kind]
         try:
@@ -105,16 +106,22 @@ class Applier:
         return self._store.txn(request)
 
     def _compact(self, request: pb.CompactionRequest) -> Any:
+        if armed:
+            hit("apply-before-compact")
         self._store.compact(request.revision)
         return self._store.revision
 
     def _grant(self, request: pb.LeaseGrantRequest) -> Any:
         if self._alarms.no_space:
             raise error("NO_SPACE")
+        if armed:
+            hit("apply-before-grant")
         return self._lessor.grant(request.ID, request.TTL, self._now)
 
     def _revoke(self, request: pb.LeaseRevokeRequest) -> Any:
         keys = self._lessor.revoke(request.ID)
+        if armed:
+            hit("apply-mid-revoke")
         if keys:
             self._store.delete_keys(keys)
         return self._store.revision

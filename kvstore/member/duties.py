@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from kvstore.errors import EtcdError
+from kvstore.failpoints import armed, hit
 from kvstore.member.compactor import Compactor, parse_retention
 from kvstore.member.proposals import Done
 from kvstore.member.requests import RequestKind
@@ -97,7 +98,10 @@ class Duties:
         self._confirming = False
         if problem is not None or not self._leading:
             return
-        for lease in self._expired():
+        expired = self._expired()
+        if armed and expired:
+            hit("lease-before-expire")
+        for lease in expired:
             self._revoking.add(lease)
             self._propose(RequestKind.LEASE_EXPIRE, pb.LeaseRevokeRequest(ID=lease), partial(self._revoked, lease))
 
@@ -121,10 +125,14 @@ class Duties:
     def _compact_slice(self) -> None:
         if self._member.stopping:
             return
+        if armed and self._member.store.compaction_pending:
+            hit("compact-before-slice")
         if not self._member.store.compact_step(SLICE_ITEMS):
             self._member.touched()
             self._loop.call_later(0.001, self._compact_slice)
             return
+        if armed and self._compacted:
+            hit("compact-after-finish")
         self._compacting = False
         finished, self._compacted = self._compacted, []
         for done in finished:

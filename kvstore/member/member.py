@@ -16,6 +16,7 @@ from typing import Any
 
 from kvstore.auth.types import Identity
 from kvstore.errors import EtcdError, error
+from kvstore.failpoints import armed, hit
 from kvstore.invariant import invariant
 from kvstore.member import roster
 from kvstore.member.bootstrap import Opened, removed_text
@@ -23,6 +24,7 @@ from kvstore.member.changes import ChangeQueue
 from kvstore.member.committer import Committer
 from kvstore.member.config import Config
 from kvstore.member.corruption import Corruption
+from kvstore.member.defragment import Defragmenter
 from kvstore.member.dial import Dialer
 from kvstore.member.driver import Driver
 from kvstore.member.duties import Duties
@@ -121,6 +123,7 @@ class Member:
         self.passwords = Passwords(config.bcrypt_cost)
         self.duties = Duties(self)
         self.corruption = Corruption(self)
+        self.defragmenter = Defragmenter(self, self._snapshot_dir)
         self._timers: list[asyncio.TimerHandle] = []
 
     # ---- life ----
@@ -166,6 +169,7 @@ class Member:
         self.links.close()
         self.leader_calls.close()
         self.corruption.close()
+        self.defragmenter.close()
         self.passwords.close()
         self.committer.stop()
 
@@ -303,6 +307,8 @@ class Member:
         return self._proposals.lost_before(term) + self._changes.lost_before(term) > 0
 
     def _apply_batch(self, data: bytes, entry_index: int) -> None:
+        if armed:
+            hit("apply-before-batch")
         applier = self.state.applier
         applier.begin(self.loop.time(), entry_index)
         origin, first = decode_head(data)
@@ -317,6 +323,8 @@ class Member:
             count = len(mine)
         self._applied_requests += count
         self.batch_sizes.observe(count)
+        if armed:
+            hit("apply-after-batch")
 
     def _apply_and_answer(self, mine: list[Proposal]) -> None:
         apply = self.state.applier.apply
@@ -505,7 +513,15 @@ class Member:
             stop()
 
     def _publish(self) -> None:
-        """Tell the cluster our name and client URLs, until it has worked."""
+        """Tell the cluster our name and client URLs, until it has worked.
+
+        A member that joins waits for its snapshot: who has said its name counts as one that can help with a quorum.
+        """
+        if self.stopping:
+            return
+        if not self.state.applied_index:
+            self.loop.call_later(0.05, self._publish)
+            return
         known = self.cluster.members.get(self.id)
         urls = self.config.advertise_client_urls
         if known is not None and known.name == self.config.name and list(known.clientURLs) == urls:

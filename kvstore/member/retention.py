@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 
 from kvstore.invariant import invariant
+from kvstore.failpoints import armed, hit
 from kvstore.member.state import State
 from kvstore.raft.types import SnapshotMeta
 from kvstore.storage.errors import NoSpace
@@ -50,6 +51,8 @@ class Retention:
 
     def _cut(self, position: SnapshotMeta, index: int) -> None:
         # The membership as of that very index: the one in force may be later already.
+        if armed:
+            hit("retain-before-cut")
         try:
             self._log.set_snapshot(position)
             self._log.compact(index)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kvstore.errors import EtcdError
+from kvstore.failpoints import armed, hit
 from kvstore.member.config import parse_url
 from kvstore.member.snapshots import SnapshotReceiver, send_snapshot
 from kvstore.member.state import CONF_STATE
@@ -58,9 +59,13 @@ class SnapshotTransfer:
         try:
             info = member.cluster.members[message.to]
             await self._committed()
+            if armed:
+                hit("snapshot-before-copy")
             message.snapshot = await member.loop.run_in_executor(None, self._copy, path)
             log.info("sending a snapshot at index %d to member %x", message.snapshot.index, message.to)
             address = parse_url(info.peerURLs[0], "initial-cluster")
+            if armed:
+                hit("snapshot-before-send")
             size = await send_snapshot(member.dialer, address, member.links.hello(message.to), message, path)
             log.info("sent a snapshot of %d bytes to member %x", size, message.to)
             ok = True
@@ -96,6 +101,8 @@ class SnapshotTransfer:
     def arrived(self, message: Message, path: Path) -> None:
         """A whole file lies at `path`; Raft decides whether it is wanted."""
         assert message.snapshot is not None
+        if armed:
+            hit("snapshot-received")
         self._arrived[(message.snapshot.index, message.snapshot.term)] = path
 
     def install(self, ready: Ready, done: Callable[[], None]) -> None:
@@ -117,7 +124,11 @@ class SnapshotTransfer:
         try:
             while member.committer.busy:
                 await asyncio.sleep(0.001)
+            if armed:
+                hit("snapshot-before-install")
             member.state.backend.replace_with(path)
+            if armed:
+                hit("snapshot-mid-install")
             member.state.reload()
             self._log.install_snapshot(meta)
             self._log.append([], ready.hard_state)

@@ -12,6 +12,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from kvstore.failpoints import armed, hit
 from kvstore.invariant import invariant
 from kvstore.raft.storage import Compacted, Unavailable
 from kvstore.raft.types import ConfState, Entry, HardState, SnapshotMeta
@@ -261,7 +262,11 @@ class Log:
             live = segments.live
             if not live.room(len(payload)):
                 live = segments.roll(self._next_header(live))
+            if armed:
+                hit("log-before-write")
             offset = live.write(kind, payload)
+            if armed:
+                hit("log-after-write")
         except StorageFailed as error:
             raise segments.fail(str(error)) from error
         segments.writes += 1

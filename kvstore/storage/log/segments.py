@@ -15,6 +15,7 @@ import threading
 import time
 from pathlib import Path
 
+from kvstore.failpoints import armed, hit
 from kvstore.storage.durable import sync_directory
 from kvstore.storage.errors import NoSpace, StorageFailed, from_os
 from kvstore.storage.log.format import Header
@@ -55,6 +56,8 @@ class Segments:
 
     def roll(self, header: Header) -> Segment:
         """Start a new live segment. NoSpace, StorageFailed; then the old one stays."""
+        if armed:
+            hit("log-before-roll")
         spare, self._spare = self._spare, None
         path, fd = spare or self._allocate()
         segment = Segment.begin(path, fd, header, self.segment_bytes)
@@ -90,20 +93,30 @@ class Segments:
             self._prepare_spare()
 
     def _sync_one(self, segment: Segment, end: int) -> None:
+        if armed:
+            hit("log-before-sync")
         if self._fsync:
             os.fdatasync(segment.fd)
         if not segment.named:
+            if armed:
+                hit("log-before-name")
             segment.give_name()
+        if armed:
+            hit("log-after-sync")
         # Without fsync nothing may be taken for durable when a later start judges a damaged record.
         segment.synced = end if self._fsync else 0
 
     def _unlink(self, doomed: list[Segment]) -> None:
+        if armed and doomed:
+            hit("log-before-unlink")
         for segment in doomed:
             segment.path.unlink()
             segment.close()
             with self._lock:
                 self._doomed.remove(segment)
         if doomed:
+            if armed:
+                hit("log-after-unlink")
             sync_directory(self.directory)
 
     def take_space(self) -> None:
