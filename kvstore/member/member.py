@@ -25,6 +25,7 @@ from kvstore.member.committer import Committer
 from kvstore.member.config import Config
 from kvstore.member.corruption import Corruption
 from kvstore.member.defragment import Defragmenter
+from kvstore.member.defragment import Defragmenter
 from kvstore.member.dial import Dialer
 from kvstore.member.driver import Driver
 from kvstore.member.duties import Duties
@@ -124,6 +125,7 @@ class Member:
         self.duties = Duties(self)
         self.corruption = Corruption(self)
         self.defragmenter = Defragmenter(self, self._snapshot_dir)
+        self.defragmenter = Defragmenter(self, self._snapshot_dir)
         self._timers: list[asyncio.TimerHandle] = []
 
     # ---- life ----
@@ -169,6 +171,7 @@ class Member:
         self.links.close()
         self.leader_calls.close()
         self.corruption.close()
+        self.defragmenter.close()
         self.defragmenter.close()
         self.passwords.close()
         self.committer.stop()

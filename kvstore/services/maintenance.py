@@ -16,6 +16,8 @@ from kvstore.mvcc.results import HashResult
 from kvstore.pb import etcd_pb2 as pb
 from kvstore.services.access import require_root, require_user
 from kvstore.services.guard import check_leader, parse
+from kvstore.services.tasks import run
+from kvstore.storage.errors import StorageError
 from kvstore.version import ETCD_CLUSTER_VERSION, ETCD_VERSION
 from kvstore.wire.grpc.call import Call
 from kvstore.wire.server import GrpcServer
@@ -150,14 +152,16 @@ class MaintenanceService:
             forget()
 
     def defragment(self, call: Call, message: bytes) -> None:
-        """Answered at once.
-
-        Freed pages are used again by themselves, so there is nothing to stop the world for (docs/design).
-        """
+        """Answered when the file is small; meanwhile everything is served (docs/design/0006-defragment.md)."""
         parse(pb.DefragmentRequest, message)
-        self._member.committer.flush(
-            lambda: call.reply(pb.DefragmentResponse(header=self._header()).SerializeToString())
-        )
+        run(self._member, call, self._defragment())
+
+    async def _defragment(self) -> bytes:
+        try:
+            await self._member.defragmenter.run()
+        except StorageError as problem:
+            raise EtcdError(Code.UNKNOWN, str(problem)) from problem
+        return pb.DefragmentResponse(header=self._header()).SerializeToString()
 
 
 class _SnapshotStream:

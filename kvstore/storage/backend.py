@@ -24,7 +24,8 @@ from kvstore.storage import meta_pages
 from kvstore.storage.copying import copy_environment, open_view
 from kvstore.storage.durable import rename, sync_directory, sync_file
 from kvstore.storage.environment import Environment
-from kvstore.storage.errors import NoSpace, StorageFailed, from_os, is_full
+from kvstore.storage.errors import NoSpace, StorageError, StorageFailed, from_os, is_full
+from kvstore.storage.shrinking import Shrinking, move
 from kvstore.storage.sync_mark import ANY, SyncMark
 from kvstore.storage.table import ReadView, Table
 
@@ -52,6 +53,8 @@ class Backend:
         self._failed: str | None = None
         self._syncing = threading.Lock()
         self._committed = environment.transaction()
+        self._shrinking: Shrinking | None = None
+        self._renamed = False  # data.mdb is the shrunk copy already, and this goes on in the old file for a moment
         self._begin()
 
     @classmethod
@@ -110,6 +113,8 @@ class Backend:
             table.bind(self._transaction, self._handle(name))
             # Making one is a write, too.
             table.dirty = True
+            if self._shrinking is not None:
+                table.journal = set()
             self._tables[name] = table
         return table
 
@@ -121,7 +126,7 @@ class Backend:
     @property
     def needs_sync(self) -> bool:
         """Whether a commit waits for its sync(); the next one must not come before it."""
-        return self._committed != self._synced()
+        return not self._renamed and self._committed != self._synced()
 
     def _synced(self) -> int:
         return self._committed if self._mark.transaction == ANY else self._mark.transaction
@@ -133,7 +138,7 @@ class Backend:
         """
         self._check()
         invariant(not self.needs_sync, "a commit before the one before it is synced")
-        if not self.dirty:
+        if not self.dirty or self._renamed:
             return
         for table in self._tables.values():
             table.flush()
@@ -149,7 +154,7 @@ class Backend:
         with self._syncing:
             self._check()
             committed = self._committed
-            if not self._fsync or committed == self._mark.transaction:
+            if not self._fsync or self._renamed or committed == self._mark.transaction:
                 return
             try:
                 self._environment.env.sync(True)
@@ -201,6 +206,9 @@ class Backend:
             self._check()
             with open_view(path):
                 pass
+            self._shrinking = None
+            self._forget_journal()
+            self._renamed = False
             self._transaction.abort()
             try:
                 self._take_over(Path(path))
@@ -225,6 +233,75 @@ class Backend:
         self._environment = Environment(self._path, self._map_bytes)
         if self._fsync:
             self._mark.write(self._environment.transaction())
+
+    # ---- shrinking: see shrinking.py
+
+    def shrink(self, path: Path) -> Shrinking:
+        """Begin to make the file smaller by way of a copy at that path, on the same file system. One at a time."""
+        invariant(self._shrinking is None, "the backend is being shrunk already")
+        self._shrinking = Shrinking(self, path)
+        for table in self._tables.values():
+            table.journal = set()
+        return self._shrinking
+
+    def stop_journal(self, shrinking: Shrinking) -> None:
+        """That shrinking is over."""
+        if self._shrinking is shrinking:
+            self._shrinking = None
+            self._forget_journal()
+
+    def _forget_journal(self) -> None:
+        for table in self._tables.values():
+            table.journal = None
+
+    @property
+    def environment(self) -> Environment:
+        """The open file."""
+        return self._environment
+
+    def tables(self) -> list[Table]:
+        """Every table that was asked for so far."""
+        return list(self._tables.values())
+
+    def rename_over(self, path: Path, new: Environment) -> None:
+        """A synced copy takes the name of the backend's file. For a worker thread.
+
+        Nothing is committed from now on until go_on_in(). StorageError, StorageFailed.
+        """
+        with self._syncing:
+            self._check()
+            if self._shrinking is None:
+                raise StorageError("defragment: given up, a snapshot took the backend's place; ask again")
+            try:
+                # In this order: a crash may fall on either side of the rename, and both files are wholly synced.
+                self._environment.env.sync(True)
+                self._mark.write(ANY)
+                self._renamed = True
+                move(path, self._path)
+                sync_directory(self._path.parent)
+                sync_directory(path.parent)
+                if self._fsync:
+                    self._mark.write(new.transaction())
+            except (lmdb.Error, OSError) as error:
+                raise self._stop(f"backend: can't replace {self._path}: {error}") from error
+
+    def go_on_in(self, new: Environment, transaction: Any) -> None:
+        """The file that took the name is the backend from here on.
+
+        transaction: open in it, with all that is not committed.
+        """
+        self._check()
+        self._shrinking = None
+        self._forget_journal()
+        self._transaction.abort()
+        self._environment.retire()
+        self._environment, self._transaction = new, transaction
+        self._committed = new.transaction()
+        self._renamed = False
+        self._open_handles()
+        for name, table in self._tables.items():
+            table.bind(transaction, self._handle(name))
+            table.dirty = True
 
     def size(self) -> int:
         """Bytes of the file, headroom aside."""

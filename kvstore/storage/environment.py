@@ -49,6 +49,11 @@ class Environment:
         pages: int = self.env.info()["last_pgno"] + 1
         return pages * self._page_bytes
 
+    @property
+    def map_bytes(self) -> int:
+        """Bytes of address space."""
+        return self._map_bytes
+
     def page_bytes(self) -> int:
         """Bytes of a page."""
         return self._page_bytes

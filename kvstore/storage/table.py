@@ -28,11 +28,24 @@ class Table:
     Keys are 1 … 511 bytes: longer ones are the caller's to shorten. NoSpace and StorageFailed on every write.
     """
 
-    __slots__ = ("_appended", "_buffer", "_cursor", "_db", "_delete", "_fail", "_get", "_last", "dirty", "name")
+    __slots__ = (
+        "_appended",
+        "_buffer",
+        "_cursor",
+        "_db",
+        "_delete",
+        "_fail",
+        "_get",
+        "_last",
+        "dirty",
+        "journal",
+        "name",
+    )
 
     def __init__(self, name: str, fail: Callable[[lmdb.Error, str], Exception]) -> None:
         self.name = name
         self.dirty = False  # written since the transaction began
+        self.journal: set[bytes] | None = None  # keys written while the backend is shrunk
         self._fail = fail
         self._buffer: dict[bytes, bytes] = {}
         self._appended = True  # everything in the buffer was appended
@@ -85,6 +98,8 @@ class Table:
     def delete(self, key: bytes) -> bool:
         """Remove; False if it was not there."""
         self.dirty = True
+        if self.journal is not None:
+            self.journal.add(key)
         buffered = self._buffer.pop(key, None) is not None
         try:
             removed: bool = self._delete(key, b"", self._db)
@@ -108,6 +123,8 @@ class Table:
         except lmdb.Error as error:
             raise self._fail(error, f"can't write table {self.name}") from error
         invariant(consumed == len(rows), f"a key appended to table {self.name} is not its greatest")
+        if self.journal is not None:
+            self.journal.update(self._buffer)
         self._buffer = {}
         self._appended = True
 
