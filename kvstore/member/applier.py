@@ -135,7 +135,7 @@ class Applier:
         self._cluster.set_attributes(request.ID, request.name, request.clientURLs)
 
     def _update_member(self, request: pb.Member) -> Any:
-        self._cluster.switch(members_updated(self._cluster, request))
+        self._cluster.switch(members_updated(self._cluster, request), self._cluster.leaving)
         self.membership_changed()
 
 
