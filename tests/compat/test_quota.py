@@ -1,6 +1,7 @@
 """The quota: calls meet the same errors here as in etcd, before the alarm, while it is on, and after it is disarmed.
 
 The oracle is etcd 3.4.23: like 3.5.7 and later, and unlike 3.5.1, it lets transactions through that put nothing.
+It also lets a put in a nested transaction through, as etcd no longer does: that one is not compared.
 """
 
 from __future__ import annotations
@@ -43,7 +44,6 @@ CALLS: list[tuple[str, Message]] = [
     ("Put", pb.PutRequest(key=b"k/0000", ignore_value=True)),
     ("Txn", pb.TxnRequest(success=[PUT])),
     ("Txn", pb.TxnRequest(compare=[ABSENT], success=[GET], failure=[PUT])),
-    ("Txn", pb.TxnRequest(success=[operation(pb.TxnRequest(success=[PUT]))])),
     ("Txn", pb.TxnRequest(success=[GET])),
     ("Txn", pb.TxnRequest(success=[GET, DELETE])),
     ("LeaseGrant", pb.LeaseGrantRequest(ID=77, TTL=100)),
@@ -58,8 +58,8 @@ CALLS: list[tuple[str, Message]] = [
 def codes(stub: Stub, calls: list[tuple[str, Message]]) -> list[Any]:
     """What each call ends with: its error, or "OK"."""
     return [
-        (answer["code"], answer["details"]) if "code" in answer else "OK"
-        for answer in (ask(stub, rpc, request) for rpc, request in calls)
+        f"{number} {rpc}: {answer.get('code', 'OK')} {answer.get('details', '')}"
+        for number, (rpc, answer) in enumerate((rpc, ask(stub, rpc, request)) for rpc, request in calls)
     ]
 
 
@@ -111,7 +111,8 @@ def test_the_same_story_in_both(new_cluster: ClusterFactory) -> None:
     theirs, ours = (
         story(new_cluster(kind, members=1, flags=["--quota-backend-bytes", str(QUOTA)]).stub()) for kind in kinds
     )
-    assert ours == theirs
+    for one, other in zip(ours, theirs, strict=True):
+        assert one == other
 
 
 @pytest.mark.parametrize("kind", ["etcd-3.5", "fluyt"])
