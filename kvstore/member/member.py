@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,6 @@ from kvstore.member.changes import ChangeQueue
 from kvstore.member.committer import Committer
 from kvstore.member.config import Config
 from kvstore.member.corruption import Corruption
-from kvstore.member.defragment import Defragmenter
 from kvstore.member.defragment import Defragmenter
 from kvstore.member.dial import Dialer
 from kvstore.member.driver import Driver
@@ -125,7 +124,6 @@ class Member:
         self.duties = Duties(self)
         self.corruption = Corruption(self)
         self.defragmenter = Defragmenter(self, self._snapshot_dir)
-        self.defragmenter = Defragmenter(self, self._snapshot_dir)
         self._timers: list[asyncio.TimerHandle] = []
 
     # ---- life ----
@@ -171,7 +169,6 @@ class Member:
         self.links.close()
         self.leader_calls.close()
         self.corruption.close()
-        self.defragmenter.close()
         self.defragmenter.close()
         self.passwords.close()
         self.committer.stop()
@@ -344,9 +341,10 @@ class Member:
     def _apply_conf_change(self, entry: Entry) -> None:
         change = codec.decode_conf_change(entry.data)
         if not change.context:  # a joint configuration is left
-            conf_state = self.raw.apply_conf_change(change)
-            staying = {*conf_state.voters, *conf_state.learners}
-            self._switch(conf_state, {i: m for i, m in self.cluster.members.items() if i in staying})
+            self.state.set_conf_state(self.raw.apply_conf_change(change))
+            if not change.changes and self.cluster.leaving:
+                stay = {i: m for i, m in self.cluster.members.items() if i not in self.cluster.leaving}
+                self._switch(self.raw.conf_state, stay)
             return
         batch = decode(change.context)
         done = self._changes.applied(batch.first_sequence) if batch.origin == self.id else None
@@ -359,14 +357,16 @@ class Member:
             conf_state = self.raw.apply_conf_change(change)
             # Who is on the way out of a joint configuration still votes in it: its address is needed until then.
             leaving = set(conf_state.voters_outgoing) - members.keys()
-            self._switch(conf_state, {**members, **{i: self.cluster.members[i] for i in leaving}})
+            self._switch(conf_state, {**members, **{i: self.cluster.members[i] for i in leaving}}, leaving)
         if done is not None:
             done(None, problem)
         self.driver.wake()  # the next change may be waiting for this one
 
-    def _switch(self, conf_state: ConfState, members: dict[int, pb.Member]) -> None:
+    def _switch(
+        self, conf_state: ConfState, members: dict[int, pb.Member], leaving: Collection[int] = frozenset()
+    ) -> None:
         self.state.set_conf_state(conf_state)
-        self.cluster.switch(members)
+        self.cluster.switch(members, leaving)
         table = self.cluster.conf_state()
         invariant(
             bool(conf_state.voters_outgoing)
