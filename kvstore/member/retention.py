@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 
-from kvstore.invariant import invariant
 from kvstore.failpoints import armed, hit
+from kvstore.invariant import invariant
 from kvstore.member.state import State
 from kvstore.raft.types import SnapshotMeta
 from kvstore.storage.errors import NoSpace
