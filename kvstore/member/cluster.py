@@ -10,7 +10,7 @@ Invariants: an id in `members_removed` is never in `members` again; a row change
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from kvstore.mvcc.types import Tables
 from kvstore.pb.etcd_pb2 import Member as MemberInfo
@@ -18,6 +18,8 @@ from kvstore.raft.types import ConfState
 
 # In the table `meta`: set once the members are no longer those that founded the cluster.
 _CHANGED = b"membership_changed"
+# There, too: ids of those who go when the joint configuration in force is left.
+_LEAVING = b"members_leaving"
 
 
 def member_id(peer_urls: Iterable[str], token: str) -> int:
@@ -75,14 +77,24 @@ class Cluster:
             self._gone.put(_key(identity), b"removed")
             self.removed.add(identity)
 
-    def switch(self, members: Mapping[int, MemberInfo]) -> None:
-        """Make these the members: what differs is written, who is missing is removed for good."""
+    def switch(self, members: Mapping[int, MemberInfo], leaving: Collection[int] = frozenset()) -> None:
+        """Make these the members: what differs is written, who is missing is removed for good.
+
+        leaving: who of them votes only until the joint configuration is left.
+        """
         for gone in self.members.keys() - members.keys():
             self.remove(gone)
         for identity, member in members.items():
             if self.members.get(identity) != member:
                 self.put(member)
         self._named.put(_CHANGED, b"1")
+        self._named.put(_LEAVING, b"".join(map(_key, sorted(leaving))))
+
+    @property
+    def leaving(self) -> set[int]:
+        """Who goes when the joint configuration in force is left."""
+        stored = self._named.get(_LEAVING) or b""
+        return {_id(stored[at : at + 8]) for at in range(0, len(stored), 8)}
 
     @property
     def changed(self) -> bool:
