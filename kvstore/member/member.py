@@ -88,6 +88,7 @@ class Member:
         self._headers = Headers(self.cluster.id, self.id)
         self._leader_hooks: dict[object, Callable[[], None]] = {}
         self._applied_requests = 0
+        self._timeout = config.request_timeout
         self._snapshot_dir = opened.snapshot_dir
         self._proposals = ProposalQueue(self.id, opened.first_sequence)
         self._reads = ReadQueue(opened.first_sequence, READ_RETRY_SECONDS)
@@ -208,7 +209,7 @@ class Member:
             raise error("STOPPED")
         if identity is not None:
             kind, body = sign(kind, body, identity)
-        self._proposals.add(Proposal(kind, body, request, done, self.loop.time() + self.config.request_timeout))
+        self._proposals.add(Proposal(kind, body, request, done, self.loop.time() + self._timeout))
         self.driver.wake()
 
     def propose_change(self, requests: Sequence[tuple[int, bytes]], done: Done) -> None:
@@ -218,7 +219,7 @@ class Member:
         """
         if self.stopping:
             raise error("STOPPED")
-        self._changes.add(requests, done, self.loop.time() + self.config.request_timeout)
+        self._changes.add(requests, done, self.loop.time() + self._timeout)
         self.driver.wake()
 
     def linearizable(self, done: ReadDone) -> None:
@@ -228,7 +229,7 @@ class Member:
         """
         if self.stopping:
             raise error("STOPPED")
-        self._reads.add(self.loop.time() + self.config.request_timeout, done)
+        self._reads.add(self.loop.time() + self._timeout, done)
         self.driver.wake()
 
     def raise_alarm(self, request: pb.AlarmRequest, done: Callable[[], None]) -> None:
