@@ -49,7 +49,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     report = yield
     if report.failed:
         for cluster in open_clusters:
-            cluster.keep_files = True
+            cluster.keep_logs = True
             report.sections.append((f"files of {cluster.kind}", str(cluster.directory)))
             for index, member in enumerate(cluster.members):
                 report.sections.append((f"log of {cluster.kind} {member.name}", cluster.log_tail(index, 8, 200)))

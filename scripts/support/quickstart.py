@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import socket
 import subprocess
 import sys
@@ -138,7 +139,7 @@ class Demonstration:
         return [find("fluyt") or "fluyt", "--endpoints", endpoint, *words]
 
     def _fluyt(self, endpoint: str, *words: str) -> str:
-        self._say(f"fluyt --endpoints {endpoint} {' '.join(words)}")
+        self._say(shlex.join(["fluyt", "--endpoints", endpoint, *words]))
         run = subprocess.run(
             self._command(endpoint, *words),
             capture_output=True,

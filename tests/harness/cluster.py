@@ -6,12 +6,14 @@ kill, pause, resume, wipe. Whatever happens in a test, `close` (or the end of th
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import tempfile
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -24,6 +26,27 @@ from harness.process import Process
 from harness.stubs import Stub, open_channel
 from harness.wait import wait_until
 from kvstore.pb.etcd_pb2 import RangeRequest, StatusRequest, StatusResponse
+
+_FOLDER = "fluyt-cluster"
+
+
+@cache
+def _sweep() -> None:
+    """Remove the data that killed runs left behind: of folders whose process is no more."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER}-*-*"):
+        owner = folder.name.removeprefix(f"{_FOLDER}-").split("-")[0]
+        if Path("/proc", owner).exists() or os.environ.get("FLUYT_KEEP_DATA"):
+            continue
+        for data in (d for d in folder.iterdir() if d.is_dir()):
+            # Logs of a failed test are small, and someone may still want to read them.
+            shutil.rmtree(data, ignore_errors=True)
+
+
+def make_directory(kind: str) -> Path:
+    """A temporary folder named after this process, for one cluster."""
+    _sweep()
+    return Path(tempfile.mkdtemp(prefix=f"{_FOLDER}-{os.getpid()}-{kind}-"))
+
 
 # All clusters not closed yet, for the report of a failed test.
 open_clusters: list[Cluster] = []
@@ -90,10 +113,11 @@ class Cluster:
             raise FileNotFoundError(f"no {kind} on this machine; cure: {CURES[kind]}")
         self.kind = kind
         self.flags = list(flags)
-        self.directory = directory or Path(tempfile.mkdtemp(prefix=f"{kind}-"))
+        self.directory = directory or make_directory(kind)
         self.directory.mkdir(parents=True, exist_ok=True)
         self.token = token or f"test-{uuid.uuid4().hex[:12]}"
-        self.keep_files = False
+        # After a failed test the logs stay (the data too with FLUYT_KEEP_DATA: 64 MiB and more a member).
+        self.keep_logs = False
         self.environment = environment
         self._command = [program, "store"] if kind == "fluyt" else [program]
         self.members = [
@@ -214,7 +238,7 @@ class Cluster:
         return len(self.members) - 1
 
     def close(self) -> None:
-        """End every member; remove the files unless a failed test wants them."""
+        """End every member; remove the files, but the logs of a failed test."""
         for member in self.members:
             if member.process is not None:
                 member.process.kill()
@@ -223,7 +247,11 @@ class Cluster:
                 member.channel = None
         if self in open_clusters:
             open_clusters.remove(self)
-        if not self.keep_files:
+        if self.keep_logs and os.environ.get("FLUYT_KEEP_DATA"):
+            return
+        for member in self.members:
+            shutil.rmtree(member.data_dir, ignore_errors=True)
+        if not self.keep_logs:
             shutil.rmtree(self.directory, ignore_errors=True)
 
     # ---- talking to it ----
