@@ -68,7 +68,7 @@ class PeerLinks:
         self.events = events
         self.dialer = dialer
         self._links: dict[int, PeerLink] = {}
-        self._inbound: set[_Inbound] = set()
+        self._inbound: dict[_Inbound, None] = {}  # in the order they came
         self._removed: frozenset[int] = frozenset()
         self._farewells: dict[int, asyncio.TimerHandle] = {}
         self.sent_bytes: dict[int, int] = {}
@@ -140,11 +140,11 @@ class PeerLinks:
 
     def add_inbound(self, stream: _Inbound) -> None:
         """A peer, or who says it is one, opened a stream to us."""
-        self._inbound.add(stream)
+        self._inbound[stream] = None
 
     def drop_inbound(self, stream: _Inbound) -> None:
         """A stream to us has ended."""
-        self._inbound.discard(stream)
+        self._inbound.pop(stream, None)
 
     def close(self) -> None:
         """End every link."""

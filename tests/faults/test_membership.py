@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import subprocess
 
 import grpc
 import pytest
@@ -12,6 +13,8 @@ from harness.calls import put
 from harness.cluster import Cluster
 from harness.history import check_all
 from harness.membership import admit, grow, id_of, member_ids, promote, shrink
+from harness.process import clean_environment
+from harness.require import require
 from harness.wait import wait_until
 from harness.workload import Workload
 
@@ -203,3 +206,41 @@ def test_a_member_moves_to_another_peer_address(new_cluster: ClusterFactory) -> 
     other = next(i for i in range(3) if i != index)
     cluster.kill(other)
     assert "header" in ask(cluster.stub(index), *put(b"k", b"w"), timeout=20)
+
+
+@pytest.mark.timeout(180)
+def test_a_lost_quorum_is_recovered_from_one_survivor(new_cluster: ClusterFactory) -> None:
+    """Two of three are gone: snapshot of the third, a new cluster of one, grown to two, as docs/operations.md says."""
+    cluster = new_cluster(kind="fluyt")
+    with Workload(cluster, writers=2, readers=0) as load:
+        load.wait_for_more(100)
+    last = max(w.revision for w in load.history.acknowledged)
+    survivor = cluster.leader()
+    wait_until(lambda: revision(cluster, survivor) >= last, "the survivor to have applied all")
+    for index in range(3):
+        if index != survivor:
+            cluster.kill(index)
+    backup = cluster.directory / "backup.db"
+    fluyt("snapshot", "save", str(backup), f"--endpoints={cluster.endpoints[survivor]}")
+    cluster.kill(survivor)
+    again = new_cluster(kind="fluyt", members=1, start=False)
+    one = again.members[0]
+    places = ["--name", one.name, "--data-dir", str(one.data_dir), "--initial-cluster", f"{one.name}={one.peer_url}"]
+    identity = ["--initial-advertise-peer-urls", one.peer_url, "--initial-cluster-token", again.token]
+    fluyt("snapshot", "restore", str(backup), *places, *identity)
+    again.start()
+    check_all(load.history, again.stub())
+    second = grow(again)
+    check_all(load.history, again.stub(second))
+    assert len(hashes(again, [0, second])) == 1
+
+
+def revision(cluster: Cluster, index: int) -> int:
+    """The newest revision that a member has applied, without a quorum."""
+    answer = cluster.stub(index).Range(pb.RangeRequest(key=b"k", serializable=True), timeout=5)
+    return int(answer.header.revision)
+
+
+def fluyt(*words: str) -> None:
+    """One command, which must succeed."""
+    subprocess.run([require("fluyt"), *words], check=True, capture_output=True, timeout=60, env=clean_environment())
