@@ -84,10 +84,11 @@ class Defragmenter:
             shrinking.commit()
             await loop.run_in_executor(None, shrinking.take_name)
             await self._catch_up(shrinking)
-            shrinking.switch()
+            old = shrinking.switch()
         finally:
             committer.hold(False)
         committer.flush(lambda: None)
+        await loop.run_in_executor(None, old.retire)
 
     async def _catch_up(self, shrinking: Shrinking) -> None:
         """Returns in the turn in which nothing is left to bring over."""

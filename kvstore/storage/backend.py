@@ -285,23 +285,23 @@ class Backend:
             except (lmdb.Error, OSError) as error:
                 raise self._stop(f"backend: can't replace {self._path}: {error}") from error
 
-    def go_on_in(self, new: Environment, transaction: Any) -> None:
+    def go_on_in(self, new: Environment, transaction: Any) -> Environment:
         """The file that took the name is the backend from here on.
 
-        transaction: open in it, with all that is not committed.
+        transaction: open in it, with all that is not committed. Returns the old file's, which takes long to close.
         """
         self._check()
         self._shrinking = None
         self._forget_journal()
         self._transaction.abort()
-        self._environment.retire()
-        self._environment, self._transaction = new, transaction
+        old, self._environment, self._transaction = self._environment, new, transaction
         self._committed = new.transaction()
         self._renamed = False
         self._open_handles()
         for name, table in self._tables.items():
             table.bind(transaction, self._handle(name))
             table.dirty = True
+        return old
 
     def size(self) -> int:
         """Bytes of the file, headroom aside."""

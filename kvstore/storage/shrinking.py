@@ -69,7 +69,8 @@ class Shrinking:
         return True
 
     def _bring(self, table: Table, key: bytes) -> None:
-        if self._rows >= COMMIT_ROWS:
+        # Once the copy has the name, the state that it took it with must stay the last committed one: the mark names it.
+        if self._rows >= COMMIT_ROWS and not self.named:
             self.commit()
         transaction, db = self._open(table.name)
         value = table.get(key)
@@ -133,8 +134,8 @@ class Shrinking:
         self._backend.rename_over(self._path, self._environment())
         self.named = True
 
-    def switch(self) -> None:
-        """The backend goes on in the copy.
+    def switch(self) -> Environment:
+        """The backend goes on in the copy; the old file's environment, to be retired in a worker thread.
 
         Right after a catch_up() that returned True, in the same turn of the loop.
         """
@@ -142,7 +143,7 @@ class Shrinking:
             self._open(table.name)
         transaction, self._transaction = self._transaction, None
         new, self._new = self._environment(), None
-        self._backend.go_on_in(new, transaction)
+        return self._backend.go_on_in(new, transaction)
 
     def abandon(self) -> None:
         """Throw the copy away, unless it is the backend by now."""
