@@ -124,6 +124,7 @@ def _restart_with(cluster: Cluster, index: int, points: str) -> None:
     cluster.launch(index)
 
 
+@pytest.mark.timeout(300)
 def test_a_member_survives_death_at_every_point(new_cluster: ClusterFactory) -> None:
     cluster = new_cluster("fluyt", members=1, flags=["--snapshot-count", "1"], start=False)
     written = Written(cluster)
@@ -156,6 +157,7 @@ SENDER = ("snapshot-before-copy", "snapshot-before-send")
 RECEIVER = ("snapshot-received", "snapshot-before-install", "snapshot-mid-install")
 
 
+@pytest.mark.timeout(300)
 def test_a_snapshot_survives_death_of_either_side_at_every_point(new_cluster: ClusterFactory) -> None:
     cluster = new_cluster("fluyt", members=1)
     written = Written(cluster)
