@@ -77,8 +77,12 @@ class Site:
         config = self.config(founders or {self.name: [self.url]}, joins)
         data_dir = DataDir.open(self.path)
         fresh = joins and data_dir.identity() is None
-        joined = await find_cluster(config, Dialer(config.peer_tls)) if fresh else None
-        self._opened = open_member(config, data_dir, joined)
+        try:
+            joined = await find_cluster(config, Dialer(config.peer_tls)) if fresh else None
+            self._opened = open_member(config, data_dir, joined)
+        except BaseException:
+            data_dir.close()
+            raise
         self.member = Watched(config, self._opened, failed=self._failed, removed=self._on_removed)
         self.member.history, self.member.after_apply = self.history, self.after_apply
         self._server = GrpcServer(limits=Limits(stall_timeout=0), max_message_bytes=1 << 30)
