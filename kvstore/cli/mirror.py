@@ -1,13 +1,13 @@
 """`fluyt make-mirror`: keep a copy of a prefix in another cluster, as long as it runs.
 
-First every key as of one revision, then every change after it, each revision as one transaction. The mirror is the
-only writer of what it copies, so repeating one of its transactions is harmless.
+First every key as of one revision, then every change after it, each revision as one transaction, or several where it is
+too large for one. The mirror is the only writer of what it copies, so repeating one of its transactions is harmless.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from itertools import groupby
 
 import click
@@ -26,6 +26,8 @@ from kvstore.pb import etcd_pb2 as pb
 
 _PAGE = 1000
 _OPS_PER_TXN = 128
+# A store takes requests of 1.5 MiB unless told otherwise.
+_BYTES_PER_TXN = 1024 * 1024
 _REPORT_SECONDS = 30.0
 
 
@@ -105,21 +107,21 @@ class _Mirror:
                     await self._write([self._operation(event) for event in events])
 
     async def _pages(self, revision: int) -> AsyncIterator[Sequence[pb.KeyValue]]:
-        """Every key of that revision, in pieces that fit into one transaction each."""
+        """Every key of that revision, in pieces."""
         key = self._prefix or b"\0"
         end = prefix_end(self._prefix)
         while True:
             answer = await self._here.range(key, end, limit=_PAGE, revision=revision)
-            for start in range(0, len(answer.kvs), _OPS_PER_TXN):
-                yield answer.kvs[start : start + _OPS_PER_TXN]
+            yield answer.kvs
             if not answer.more:
                 return
             key = answer.kvs[-1].key + b"\0"
 
     async def _write(self, operations: Sequence[pb.RequestOp]) -> None:
-        await self._there.txn().then(*operations).commit(repeatable=True)
-        self._copied += len(operations)
-        self._progress(self._copied)
+        for some in _pieces(operations):
+            await self._there.txn().then(*some).commit(repeatable=True)
+            self._copied += len(some)
+            self._progress(self._copied)
 
     def _operation(self, event: pb.Event) -> pb.RequestOp:
         key = self._renamed(event.kv.key)
@@ -132,3 +134,18 @@ class _Mirror:
         while True:
             await asyncio.sleep(_REPORT_SECONDS)
             emit(str(self._copied))
+
+
+def _pieces(operations: Sequence[pb.RequestOp]) -> Iterator[list[pb.RequestOp]]:
+    """The operations in groups that a transaction takes."""
+    some: list[pb.RequestOp] = []
+    size = 0
+    for operation in operations:
+        more = operation.ByteSize()
+        if some and (len(some) == _OPS_PER_TXN or size + more > _BYTES_PER_TXN):
+            yield some
+            some, size = [], 0
+        some.append(operation)
+        size += more
+    if some:
+        yield some

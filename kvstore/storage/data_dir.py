@@ -117,8 +117,8 @@ def _refuse_strangers(folder: Path) -> None:
     names = {entry.name for entry in folder.iterdir()}
     if "member" in names and any((folder / "member" / part).exists() for part in ("wal", "snap")):
         raise DataDirError(
-            f"{folder}: is etcd's data directory, whose format is another one; choose an empty --data-dir "
-            "and copy the keys over with `etcdctl make-mirror`"
+            f"{folder}: is etcd's data directory, whose format is another one; choose an empty --data-dir, "
+            "or make one of a snapshot: `etcdctl snapshot save`, then `fluyt snapshot restore`"
         )
     strange = sorted(names - _OURS)
     if strange and not names & {"identity.json", "lock"}:

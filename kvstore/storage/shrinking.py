@@ -69,7 +69,7 @@ class Shrinking:
         return True
 
     def _bring(self, table: Table, key: bytes) -> None:
-        # Once the copy has the name, the state that it took it with must stay the last committed one: the mark names it.
+        # Once the copy has the name, the state it took it with must stay the last committed one: the mark names it.
         if self._rows >= COMMIT_ROWS and not self.named:
             self.commit()
         transaction, db = self._open(table.name)

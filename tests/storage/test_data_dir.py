@@ -144,7 +144,7 @@ def make_without_log(path: Path) -> None:
     ("make", "message"),
     [
         (make_file, "is not a directory; choose another"),
-        (make_etcd, "is etcd's data directory.*make-mirror"),
+        (make_etcd, "is etcd's data directory.*fluyt snapshot restore"),
         (make_strange, r"holds other files \(photos\); choose"),
         (make_half, "first start was interrupted.*start again"),
         (make_without_log, "has an identity but no log"),
