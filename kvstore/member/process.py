@@ -85,7 +85,12 @@ async def _serve(config: Config, opened: Opened, register: Register) -> int:
             ended.set_result(code)
 
     member = Member(config, opened, failed=lambda problem: end(1), removed=lambda: end(0))
-    limits = Limits(keepalive_interval=config.keepalive_interval, keepalive_timeout=config.keepalive_timeout)
+    limits = Limits(
+        keepalive_interval=config.keepalive_interval,
+        keepalive_timeout=config.keepalive_timeout,
+        # The JSON gateway's requests are the same in base64, which is a third longer.
+        max_http_body=(config.max_request_bytes + GRPC_OVERHEAD) * 3 // 2,
+    )
     clients = GrpcServer(limits, max_message_bytes=config.max_request_bytes + GRPC_OVERHEAD)
     peers = GrpcServer(limits=Limits(stall_timeout=0), max_message_bytes=1 << 30)
     metrics = GrpcServer()

@@ -176,6 +176,7 @@ class GatewayCall:
                 then(future.result())
             except Exception:
                 log.exception("answer of %s could not be made into JSON", self.path)
+                self._request.respond(HttpResponse(500, b"Internal Server Error\n", headers=self._headers))
                 self._request.end()
             if not self._pending:
                 self._drained()
