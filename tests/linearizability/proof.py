@@ -50,6 +50,7 @@ def prove(traffic: Traffic, cluster: Cluster) -> Proved:
 
     Raises AssertionError with the first problems of each kind.
     """
+    outage = traffic.outage()
     try:
         last = _mark_the_end(traffic, cluster)
         traffic.wait_watched(last)
@@ -71,7 +72,7 @@ def prove(traffic: Traffic, cluster: Cluster) -> Proved:
         revisions=len(stored),
         events=sum(len(life.seen) for each in traffic.watches for life in each.lives),
         watches=sum(len(each.lives) for each in traffic.watches),
-        outage=traffic.outage(),
+        outage=outage,
     )
 
 
