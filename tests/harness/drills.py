@@ -155,6 +155,22 @@ def halves_of_five(scene: Scene) -> None:
     scene.net.heal()
 
 
+def bridge_of_five(scene: Scene) -> None:
+    """Two and two that do not hear each other, and one between them that hears all: no election is forced."""
+    leader = scene.cluster.leader()
+    before = scene.cluster.status(leader)
+    others = scene.others(leader)
+    scene.net.split([leader, others[0]], others[2:])
+    scene.go_on(300)
+    after = scene.cluster.status(leader)
+    scene.net.heal()
+    assert before is not None
+    assert after is not None
+    assert after.raftTerm == before.raftTerm, "those who could not hear the leader deposed it"
+    for index in others[2:]:
+        wait_until(lambda index=index: scene.cluster.healthy(index), "the far side to be back")  # type: ignore[misc]
+
+
 def _another_leads(scene: Scene, *cut_off: int) -> None:
     """Wait until a member on the other side leads there."""
     side = scene.others(*cut_off)
@@ -192,6 +208,7 @@ DRILLS: dict[str, Drill] = {
     "leader-mute": Drill(leader_mute, network=True),
     "follower-deaf": Drill(follower_deaf, network=True),
     "one-link-down": Drill(one_link_down, network=True),
+    "bridge-of-five": Drill(bridge_of_five, members=5, network=True),
     "halves-of-five": Drill(halves_of_five, members=5, network=True),
 }
 
