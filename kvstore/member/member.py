@@ -10,16 +10,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from kvstore.auth.types import Identity
 from kvstore.errors import EtcdError, error
 from kvstore.failpoints import armed, hit
-from kvstore.invariant import invariant
 from kvstore.member import roster
-from kvstore.member.bootstrap import Opened, removed_text
+from kvstore.member.bootstrap import Opened
 from kvstore.member.changes import ChangeQueue
 from kvstore.member.committer import Committer
 from kvstore.member.config import Config
@@ -31,7 +30,6 @@ from kvstore.member.duties import Duties
 from kvstore.member.header import Headers
 from kvstore.member.histogram import BATCH_SIZES, DISK_SECONDS, LAG_SECONDS, Histogram
 from kvstore.member.leader_calls import LeaderCalls
-from kvstore.member.membership import members_after
 from kvstore.member.passwords import Passwords
 from kvstore.member.peers import PeerLinks
 from kvstore.member.proposals import Done, Proposal, ProposalQueue
@@ -40,10 +38,10 @@ from kvstore.member.reconfigure import Reconfigurer
 from kvstore.member.requests import RequestKind, decode, decode_head, sign
 from kvstore.member.retention import Retention
 from kvstore.member.space import Space
+from kvstore.member.standing import Standing
 from kvstore.member.transfer import SnapshotTransfer
 from kvstore.pb import etcd_pb2 as pb
-from kvstore.raft import codec
-from kvstore.raft.types import ConfState, Entry, EntryKind, Message, Ready, Role
+from kvstore.raft.types import Entry, EntryKind, Message, Ready, Role
 from kvstore.storage.errors import StorageError
 from kvstore.wire.server import GrpcServer
 
@@ -84,7 +82,6 @@ class Member:
         self.fsync_seconds, self.commit_seconds = Histogram(DISK_SECONDS), Histogram(DISK_SECONDS)
         self.batch_sizes, self.loop_lag = Histogram(BATCH_SIZES), Histogram(LAG_SECONDS)
         self._failed = failed
-        self._removed: Callable[[], None] | None = removed
         self._headers = Headers(self.cluster.id, self.id)
         self._leader_hooks: dict[object, Callable[[], None]] = {}
         self._applied_requests = 0
@@ -120,6 +117,7 @@ class Member:
         self._transfer = SnapshotTransfer(self, opened)
         self.leader_calls = LeaderCalls(self)
         self.reconfigurer = Reconfigurer(self)
+        self._standing = Standing(self, self._changes, removed)
         self.state.applier.membership_changed = self.membership_changed
         self.passwords = Passwords(config.bcrypt_cost)
         self.duties = Duties(self)
@@ -298,7 +296,7 @@ class Member:
         if entry.term > state.applied_term and self._lost_before(entry.term):
             self.driver.wake()
         if entry.kind == EntryKind.CONF_CHANGE:
-            self._apply_conf_change(entry)
+            self._standing.apply(entry)
         elif entry.data:
             self._apply_batch(entry.data, entry.index)
         state.applied_index, state.applied_term = entry.index, entry.term
@@ -338,44 +336,6 @@ class Member:
                     done(result, None)
             except Exception:
                 log.exception("answering a request failed; it was applied")
-
-    def _apply_conf_change(self, entry: Entry) -> None:
-        change = codec.decode_conf_change(entry.data)
-        if not change.context:  # a joint configuration is left
-            self.state.set_conf_state(self.raw.apply_conf_change(change))
-            if not change.changes and self.cluster.leaving:
-                stay = {i: m for i, m in self.cluster.members.items() if i not in self.cluster.leaving}
-                self._switch(self.raw.conf_state, stay)
-            return
-        batch = decode(change.context)
-        done = self._changes.applied(batch.first_sequence) if batch.origin == self.id else None
-        problem = None
-        try:
-            members = members_after(self.cluster, batch.requests)
-        except EtcdError as refused:  # the same on every member; Raft is not told of the change then
-            problem = refused
-        else:
-            conf_state = self.raw.apply_conf_change(change)
-            # Who is on the way out of a joint configuration still votes in it: its address is needed until then.
-            leaving = set(conf_state.voters_outgoing) - members.keys()
-            self._switch(conf_state, {**members, **{i: self.cluster.members[i] for i in leaving}}, leaving)
-        if done is not None:
-            done(None, problem)
-        self.driver.wake()  # the next change may be waiting for this one
-
-    def _switch(
-        self, conf_state: ConfState, members: dict[int, pb.Member], leaving: Collection[int] = frozenset()
-    ) -> None:
-        self.state.set_conf_state(conf_state)
-        self.cluster.switch(members, leaving)
-        table = self.cluster.conf_state()
-        invariant(
-            bool(conf_state.voters_outgoing)
-            or (table.voters, table.learners) == (conf_state.voters, conf_state.learners),
-            "the table of members and Raft's membership must name the same members",
-        )
-        log.info("the members are %s", ", ".join(sorted(f"{i:x} ({m.name})" for i, m in members.items())))
-        self.membership_changed()
 
     def applied_turn(self) -> None:
         """A slice was applied."""
@@ -493,28 +453,12 @@ class Member:
     # ---- membership ----
 
     def membership_changed(self) -> None:
-        """The table of members is another one: keep links to exactly those in it, and know what we are ourselves."""
-        cluster = self.cluster
-        known = cluster.members.get(self.id)
-        self.is_learner = known is not None and known.isLearner
-        peers = {i: list(m.peerURLs) for i, m in cluster.members.items() if i != self.id}
-        self.links.set_peers(peers, cluster.removed, farewell=self.config.election_timeout / 1000)
-        if self.id in cluster.removed and not self.stopping:
-            self._leave(self.loop.time() + 2 * self.config.election_timeout / 1000)
-
-    def _leave(self, until: float) -> None:
-        """We are out: stop, but not before the others can do without us where we lead (Raft dissertation, 4.2.2)."""
-        if self.raw.role == Role.LEADER and self.loop.time() < until and not self.stopping:
-            self.loop.call_later(0.02, self._leave, until)
-        else:
-            self.refused_as_removed(self.id)
+        """The table of members is another one."""
+        self._standing.refresh()
 
     def refused_as_removed(self, peer: int) -> None:
-        """We were taken out of the cluster: by what we have applied ourselves, or by a peer's word."""
-        if self._removed is not None and not self.stopping:
-            log.warning("%s", removed_text(self.id, self.cluster.id, self.config.data_dir))
-            stop, self._removed = self._removed, None
-            stop()
+        """A peer says that we were taken out of the cluster."""
+        self._standing.removed()
 
     def _publish(self) -> None:
         """Tell the cluster our name and client URLs, until it has worked.
