@@ -41,6 +41,7 @@ class Rule(Enum):
 _SERVICES: dict[str, dict[str, Rule]] = {
     "etcdserverpb.KV": {
         "Range": Rule.OWN,
+        "RangeStream": Rule.OWN,
         "Put": Rule.CARRIED,
         "DeleteRange": Rule.CARRIED,
         "Txn": Rule.CARRIED,

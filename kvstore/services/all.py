@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kvstore.member.member import Member
-from kvstore.services import health, http, learner_guard
+from kvstore.services import health, http, learner_guard, range_stream
 from kvstore.services.access import guard
 from kvstore.services.auth import AuthService
 from kvstore.services.cluster import ClusterService
@@ -19,6 +19,7 @@ from kvstore.wire.server import GrpcServer
 def register_all(server: GrpcServer, member: Member, metrics: GrpcServer | None = None) -> None:
     """Put every service of the store on the server; metrics: the server of --listen-metrics-urls."""
     KvService(member).register(server)
+    range_stream.register(server, member)
     WatchService(member).register(server)
     LeaseService(member).register(server)
     MaintenanceService(member).register(server)
