@@ -10,8 +10,9 @@ from sim_net import Server, url_of
 from sim_os import ROOT
 from sim_world import Life, PowerCut, World
 
-from kvstore.member.bootstrap import Opened, open_member
+from kvstore.member.bootstrap import MemberRemoved, Opened, open_member
 from kvstore.member.config import Config
+from kvstore.member.joining import Joined
 from kvstore.services.watch_pump import WatchPump
 from kvstore.storage.data_dir import DataDir
 from kvstore.storage.errors import LogDamaged, StorageError
@@ -30,6 +31,10 @@ class Process:
         self.power_lost = False
         self.lives = 0
         self.refused = 0
+        # A machine that is not part of the cluster yet is no founder; one that was removed never runs again.
+        self.enlisted = True
+        self.joined: Joined | None = None
+        self.removed = False
 
     @property
     def disk(self) -> Any:
@@ -43,7 +48,7 @@ class Process:
 
     def start(self) -> None:
         """Start the process, if none runs. One that cannot start is not there afterwards."""
-        if self.life is not None:
+        if self.life is not None or not self.enlisted or self.removed:
             return
         world = self.cluster.world
         self.disk.restart(self.power_lost)
@@ -57,7 +62,10 @@ class Process:
         assert life is not None
         config = cluster.config(self.number)
         try:
-            self.opened = opened = open_member(config, DataDir.open(config.data_dir))
+            self.opened = opened = open_member(config, DataDir.open(config.data_dir), self.joined)
+        except MemberRemoved:
+            self.retire()
+            return
         except StorageError as problem:
             allowed = self.disk.full or self.disk.fail_sync or self.rotten is not None
             if not allowed:
@@ -68,7 +76,7 @@ class Process:
             return
         member = SimMember.__new__(SimMember)
         member.observer = cluster.checks
-        member.__init__(config, opened, failed=self._failed)  # type: ignore[misc]
+        member.__init__(config, opened, failed=self._failed, removed=self._removed)  # type: ignore[misc]
         cluster.checks.names[member.id] = self.number
         cluster.ids[self.number] = member.id
         if cluster.checks.top == 0:
@@ -112,6 +120,19 @@ class Process:
         self.disk.dead = True
         life.end()
 
+    def _removed(self) -> None:
+        self.cluster.world.note(f"m{self.number} hears that it is out")
+        self.removed = True
+        assert self.life is not None
+        self.life.cut = True
+
+    def retire(self) -> None:
+        """The member was removed: its process ends for good."""
+        self.cluster.world.note(f"m{self.number} is out")
+        self.removed = True
+        if self.life is not None:
+            self._gone(0.001)
+
     def stop(self) -> None:
         """SIGTERM."""
         life, member, opened = self.life, self.member, self.opened
@@ -140,21 +161,26 @@ class Cluster:
         self.world = world
         self.ground = ground
         self.checks = checks
+        self.size = size
         self.settings = settings
         self.ids: dict[int, int] = {}
-        self.processes = [Process(self, number) for number in range(1, size + 1)]
+        self.processes = [Process(self, number) for number in sorted(ground.disks)]
+        for spare in self.processes[size:]:
+            spare.enlisted = False
         world.on_death = self._died
         ground.watch_log = self._watch_log
 
     def config(self, number: int) -> Config:
         """The flags of one member."""
-        peers = {f"m{p.number}": [url_of(p.number)] for p in self.processes}
+        founders = self.processes[: self.size]
+        peers = {f"m{p.number}": [url_of(p.number)] for p in {*founders, self.processes[number - 1]}}
         config = Config(
             name=f"m{number}",
             data_dir=f"{ROOT}{number}/data",
             listen_peer_urls=[url_of(number)],
             initial_advertise_peer_urls=[url_of(number)],
-            initial_cluster=peers,
+            initial_cluster=dict(sorted(peers.items())),
+            initial_cluster_state="new" if number <= self.size else "existing",
             **self.settings,
         )
         config.validate()

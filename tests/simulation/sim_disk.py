@@ -44,7 +44,7 @@ class Inode:
             content.extend(bytes(offset - len(content)))
         content[offset:end] = data
         if self.limbo:
-            self.limbo = [w for w in self.limbo if not offset <= w[0] <= w[0] + w[2] <= end]
+            self.limbo = [part for write in self.limbo for part in _outside(write, offset, end)]
 
     def lose(self, chance: random.Random) -> None:
         """The power is gone: of the unsynced writes only some are left."""
@@ -72,6 +72,20 @@ class Inode:
             if chance.random() < 0.5:
                 self.data[at:stop] = before[at - offset : stop - offset]
             at = stop
+
+
+def _outside(write: tuple[int, bytes, int], start: int, end: int) -> list[tuple[int, bytes, int]]:
+    """What of a write lies outside start … end."""
+    offset, old, length = write
+    before = old.ljust(length, b"\0")
+    parts = []
+    if offset < start:
+        left = min(length, start - offset)
+        parts.append((offset, before[:left], left))
+    if offset + length > end:
+        right = min(length, offset + length - end)
+        parts.append((offset + length - right, before[length - right :], right))
+    return parts
 
 
 class Disk:

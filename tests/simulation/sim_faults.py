@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from sim_clients import Clients
 from sim_cluster import Cluster, Process
-from sim_net import Weather
+from sim_net import Weather, url_of
 from sim_world import World
 
-from kvstore.raft.types import ConfChange, ConfChangeKind, ConfChangeSingle
+from kvstore.errors import EtcdError
+from kvstore.member.joining import Joined
+from kvstore.member.membership import encode_add, encode_id
+from kvstore.member.requests import RequestKind
+from kvstore.pb import etcd_pb2 as pb
 
 
 class Faults:
@@ -35,6 +40,7 @@ class Faults:
             "rot": (self.rot, 0.3),
             "wall": (self.wall, 0.3),
             "transfer": (self.transfer, 1.0),
+            "change": (self.change, 1.0),
             "weather": (self.weather, 0.8),
         }
         dice = world.random
@@ -52,7 +58,7 @@ class Faults:
     def recover(self) -> None:
         """Somebody starts what is down, or opens what is cut; many times as often as faults happen."""
         dice = self.world.random
-        down = [p for p in self.cluster.processes if p.life is None]
+        down = [p for p in self.cluster.processes if p.life is None and p.enlisted and not p.removed]
         if down and dice.random() < 0.5:
             process = dice.choice(down)
             if process.rotten is not None and dice.random() < 0.3:
@@ -146,7 +152,9 @@ class Faults:
             process.disk.sync_seconds = self.world.random.choice((0.0002, 0.0002, 0.005, 0.05, self.beat))
 
     def rot(self) -> None:
-        down = [p for p in self.cluster.processes if p.life is None and p.rotten is None]
+        down = [
+            p for p in self.cluster.processes if p.life is None and p.enlisted and not p.removed and p.rotten is None
+        ]
         if down:
             process = self.world.random.choice(down)
             process.disk.restart(process.power_lost)
@@ -171,29 +179,56 @@ class Faults:
             self.world.enter(leader.life, leader.member.driver.wake)
 
     def change(self) -> None:
-        leader = self.cluster.leader()
+        """The operator adds a machine, promotes a learner, or takes a member out."""
+        leader, dice = self.cluster.leader(), self.world.random
         if leader is None or leader.member is None or leader.life is None:
             return
-        raw, dice = leader.member.raw, self.world.random
-        everyone = sorted(self.cluster.ids.values())
-        voters, learners = set(raw.conf_state.voters), set(raw.conf_state.learners)
-        outside = [m for m in everyone if m not in voters | learners]
-        choices = [ConfChangeSingle(ConfChangeKind.ADD_VOTER, m) for m in [*sorted(learners), *outside]]
-        choices += [ConfChangeSingle(ConfChangeKind.ADD_LEARNER, m) for m in outside]
-        if len(voters) > 2:
-            choices += [ConfChangeSingle(ConfChangeKind.REMOVE, m) for m in sorted(voters)]
-        picked = dice.sample(choices, min(len(choices), dice.choice((1, 1, 1, 2))))
-        if len({single.member_id for single in picked}) < len(picked):
-            return
-        if len(voters) - sum(s.kind == ConfChangeKind.REMOVE for s in picked) < 2:
-            return
+        table = leader.member.cluster
+        voters = sorted(m.ID for m in table.members.values() if not m.isLearner)
+        learners = sorted(m.ID for m in table.members.values() if m.isLearner)
+        spares = [p for p in self.cluster.processes if not p.enlisted]
+        kind = dice.choice(("add", "add", "promote", "remove"))
+        if kind == "add" and spares and len(table.members) < 7:
+            self._add(leader, dice.choice(spares), learner=dice.random() < 0.6)
+        elif kind == "promote" and learners:
+            identity = dice.choice(learners)
+            self._propose_change(leader, RequestKind.MEMBER_PROMOTE, encode_id(identity), lambda: None)
+        elif kind == "remove" and len(voters) > 3:
+            identity = dice.choice(voters + learners)
+            self._propose_change(leader, RequestKind.MEMBER_REMOVE, encode_id(identity), lambda: None)
+
+    def _add(self, leader: Process, spare: Process, learner: bool) -> None:
+        member = leader.member
+        assert member is not None
+        identity = self.world.random.randrange(1, 1 << 63)
+        info = pb.Member(ID=identity, peerURLs=[url_of(spare.number)], isLearner=learner)
+        spare.enlisted = True  # for good: whether the change is through may stay unknown
+
+        def added() -> None:
+            spare.joined = Joined(member.cluster.id, identity, list(member.cluster.members.values()))
+            self.cluster.ids[spare.number] = identity
+            self.world.at(self.world.now + 0.1, None, spare.start)
+
+        # Until it is told that it is in, it must not start.
+        spare.removed = True
+
+        def done() -> None:
+            spare.removed = False
+            added()
+
+        self._propose_change(leader, RequestKind.MEMBER_ADD, encode_add(info, 3), done)
+
+    def _propose_change(self, leader: Process, kind: int, body: bytes, then: Callable[[], None]) -> None:
+        def done(result: Any, problem: EtcdError | None) -> None:
+            self.world.note(f"{RequestKind(kind).name} {problem or 'is through'}")
+            if problem is None:
+                then()
 
         def propose() -> None:
-            if raw.propose_conf_change(ConfChange(tuple(picked))):
-                names = {identity: number for number, identity in self.cluster.ids.items()}
-                self.world.note("change " + ", ".join(f"{s.kind.name} m{names[s.member_id]}" for s in picked))
-            leader.member.driver.wake()  # type: ignore[union-attr]
+            assert leader.member is not None
+            leader.member.propose_change([(kind, body)], done)
 
+        assert leader.life is not None
         self.world.enter(leader.life, propose)
 
     def weather(self) -> None:

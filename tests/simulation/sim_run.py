@@ -77,7 +77,7 @@ class Run:
         }
         self.election = settings["election_timeout"] / 1000
         self.checks = Checks(world)
-        self.ground = Ground(world, list(range(1, self.size + 1)), dice.choice((2048, 8192, 65536)))
+        self.ground = Ground(world, list(range(1, self.size + 4)), dice.choice((2048, 8192, 65536)))
         self.cluster = Cluster(world, self.ground, self.checks, self.size, settings)
         self.clients = Clients(world, self.cluster, self.checks, keys=dice.choice((3, 20, 200)))
         self.clients.shortest_ttl = max(1, int(self.election * 1.5) + 1)
@@ -142,7 +142,7 @@ class Run:
         """Within a few election timeouts every member of the group takes and applies a write."""
         world = self.world
         deadline = world.now + self.election * 60 + 30
-        waiting = {p.number for p in self.cluster.processes}
+        waiting = {p.number for p in self.cluster.processes if p.enlisted and not p.removed}
         asked: dict[int, float] = {}
 
         def settled() -> bool:
@@ -156,7 +156,7 @@ class Run:
             return not waiting and all(
                 p.member is not None and p.member.state.applied_index >= top
                 for p in self.cluster.processes
-                if self.cluster.ids[p.number] in group
+                if self.cluster.ids.get(p.number) in group
             )
 
         while world.now < deadline:
