@@ -19,6 +19,7 @@ from typing import Any
 
 import lmdb
 
+from kvstore.failpoints import armed, hit
 from kvstore.invariant import invariant
 from kvstore.storage import meta_pages
 from kvstore.storage.copying import copy_environment, open_view
@@ -142,11 +143,15 @@ class Backend:
             return
         for table in self._tables.values():
             table.flush()
+        if armed:
+            hit("backend-before-commit")
         try:
             self._transaction.commit()
         except lmdb.Error as error:
             raise self._fail(error, "can't commit") from error
         self._committed = self._environment.transaction()
+        if armed:
+            hit("backend-after-commit")
         self._begin()
 
     def sync(self) -> None:
@@ -158,7 +163,11 @@ class Backend:
                 return
             try:
                 self._environment.env.sync(True)
+                if armed:
+                    hit("backend-before-mark")
                 self._mark.write(committed)
+                if armed:
+                    hit("backend-after-mark")
             except (lmdb.Error, OSError) as error:
                 raise self._stop(f"backend: fsync of {self._path} failed: {error}") from error
             self._reserve()
@@ -225,7 +234,11 @@ class Backend:
         sync_file(path)
         self._mark.write(ANY)
         old.retire()
+        if armed:
+            hit("backend-before-rename")
         os.rename(path, self._path)
+        if armed:
+            hit("backend-after-rename")
         sync_directory(self._path.parent)
         sync_directory(path.parent)
         # The lock file belongs to the old file: its readers, if there are any left, keep it without its name.
