@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
 from harness.binaries import Kind, subject
-from harness.cluster import Cluster, open_clusters
+from harness.cluster import Cluster, ClusterFactory, open_clusters
 from harness.process import kill_all
 from harness.require import require
 
@@ -21,9 +21,6 @@ def seed(request: pytest.FixtureRequest) -> int:
     request.node.user_properties.append(("seed", value))
     print(f"seed: FLUYT_SEED={value}")
     return value
-
-
-ClusterFactory = Callable[..., Cluster]
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from harness.binaries import find
@@ -85,11 +86,21 @@ class StandingCluster:
 
     def start(self, extra: list[str]) -> list[Master]:
         """Start every master that does not run; wait until all answer. The masters that were started."""
-        started = [m for m in self.masters if self.pid(m) is None]
-        for master in started:
-            self._launch(master, extra)
+        started: list[Master] = []
+
+        def answers(master: Master) -> bool:
+            # Also one that was about to end when it was first looked at is started, once.
+            if self.pid(master) is None and master not in started:
+                self._launch(master, extra)
+                started.append(master)
+            return self._answers(master)
+
         for master in self.masters:
-            wait_until(lambda m=master: self._answers(m), f"{master.name} to answer", timeout=30)  # type: ignore[misc]
+            if self.pid(master) is None:
+                self._launch(master, extra)
+                started.append(master)
+        for master in self.masters:
+            wait_until(partial(answers, master), f"{master.name} to answer", timeout=30)
         return started
 
     def _launch(self, master: Master, extra: list[str]) -> None:

@@ -7,9 +7,8 @@ import random
 from pathlib import Path
 
 import pytest
-from conftest import ClusterFactory
 from harness.backup import restore_arguments, run_tool, save
-from harness.cluster import Cluster
+from harness.cluster import Cluster, ClusterFactory
 
 from kvstore.backup import rows
 from kvstore.pb import etcd_pb2 as pb

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import ClusterFactory
 from harness.backup import restore, run_tool, save
 from harness.binaries import Kind
-from harness.cluster import Cluster
+from harness.cluster import Cluster, ClusterFactory
 from harness.etcdctl import etcdctl
 from harness.stubs import Stub
 from harness.wait import wait_until

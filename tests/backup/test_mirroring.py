@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import ClusterFactory
 from harness.binaries import Kind
-from harness.cluster import Cluster
+from harness.cluster import Cluster, ClusterFactory
 from harness.process import Process
 from harness.require import require
 from harness.stubs import Stub

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ClusterFactory
 from harness.answers import ask
 from harness.backup import restore, run_tool, save
 from harness.binaries import Kind
-from harness.cluster import Cluster
+from harness.cluster import Cluster, ClusterFactory
 from harness.random_requests import RequestSource
 from harness.stubs import Stub
 from harness.wait import wait_until

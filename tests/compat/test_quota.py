@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from conftest import ClusterFactory
 from google.protobuf.message import Message
 from harness.answers import ask
 from harness.binaries import Kind
+from harness.cluster import ClusterFactory
 from harness.stubs import Stub
 from harness.wait import wait_until
 

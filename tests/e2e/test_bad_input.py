@@ -10,10 +10,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import ClusterFactory
 from harness.answers import ask
 from harness.calls import get, put
-from harness.cluster import Cluster
+from harness.cluster import Cluster, ClusterFactory
 from harness.ports import free_port
 from harness.process import clean_environment
 from harness.require import require

@@ -16,8 +16,7 @@ from pathlib import Path
 
 import grpc
 import pytest
-from conftest import ClusterFactory
-from harness.cluster import Cluster
+from harness.cluster import Cluster, ClusterFactory
 from harness.wait import wait_until
 
 from kvstore.failpoints import POINTS, VARIABLE

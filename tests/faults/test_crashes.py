@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from conftest import ClusterFactory
 from harness.answers import ask
 from harness.calls import put
-from harness.cluster import Cluster
+from harness.cluster import Cluster, ClusterFactory
 from harness.history import check_all
 from harness.wait import wait_until
 from harness.workload import Workload

@@ -6,9 +6,8 @@ import random
 import time
 from pathlib import Path
 
-from conftest import ClusterFactory
 from harness.backup import restore, save
-from harness.cluster import Cluster
+from harness.cluster import Cluster, ClusterFactory
 from linearizability.proof import prove, read_stored
 from linearizability.serial import Event
 from linearizability.traffic import Traffic

@@ -14,9 +14,8 @@ from pathlib import Path
 
 import grpc
 import pytest
-from conftest import ClusterFactory
 from harness.answers import ask
-from harness.cluster import Cluster
+from harness.cluster import Cluster, ClusterFactory
 from harness.require import missing, require
 from harness.stubs import Stub
 from harness.wait import wait_until

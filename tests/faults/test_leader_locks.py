@@ -12,8 +12,7 @@ from pathlib import Path
 
 import grpc
 import pytest
-from conftest import ClusterFactory
-from harness.cluster import Cluster
+from harness.cluster import Cluster, ClusterFactory
 from harness.etcdctl import VERSIONS, Version, etcdctl_background
 from harness.process import Process
 from harness.require import require

@@ -7,10 +7,9 @@ import subprocess
 
 import grpc
 import pytest
-from conftest import ClusterFactory
 from harness.answers import ask
 from harness.calls import put
-from harness.cluster import Cluster
+from harness.cluster import Cluster, ClusterFactory
 from harness.history import check_all
 from harness.membership import admit, grow, id_of, member_ids, promote, shrink
 from harness.process import clean_environment

@@ -331,3 +331,7 @@ class Cluster:
         if not log.exists():
             return "(no log)"
         return "\n".join(line[:width] for line in log.read_text(errors="replace").splitlines()[-lines:])
+
+
+# What the fixture new_cluster is: new_cluster(kind=None, members=3, flags=(), start=True).
+ClusterFactory = Callable[..., Cluster]

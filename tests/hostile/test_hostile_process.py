@@ -16,8 +16,7 @@ from typing import Any
 
 import grpc
 import pytest
-from conftest import ClusterFactory
-from harness.cluster import Cluster
+from harness.cluster import Cluster, ClusterFactory
 from harness.wait import wait_until
 
 from kvstore.pb import etcd_pb2 as pb

@@ -6,9 +6,8 @@ import time
 from typing import Any
 
 import pytest
-from conftest import ClusterFactory
 from harness.binaries import Kind, subject
-from harness.cluster import Cluster
+from harness.cluster import Cluster, ClusterFactory
 from harness.network import Network, impossible
 from harness.require import missing
 

@@ -6,9 +6,8 @@ import sys
 import time
 
 import pytest
-from conftest import ClusterFactory
 from harness.answers import ask
-from harness.cluster import Cluster
+from harness.cluster import Cluster, ClusterFactory
 from harness.stubs import Stub
 from harness.wait import wait_until
 

@@ -7,8 +7,7 @@ import threading
 from pathlib import Path
 
 import grpc
-from conftest import ClusterFactory
-from harness.cluster import Cluster
+from harness.cluster import Cluster, ClusterFactory
 from harness.stubs import Stub
 from harness.wait import wait_until
 
