@@ -239,8 +239,10 @@ class PeerLink:
                     return
                 trips = self._links.round_trips.setdefault(self._peer, Histogram(ROUND_TRIP_SECONDS))
                 trips.observe(loop.time() - begun)
+            # Not wait_for: Python 3.11's loses a cancellation that comes in the turn of the event, and with it close().
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._lost.wait(), PROBE_SECONDS)
+                async with asyncio.timeout(PROBE_SECONDS):
+                    await self._lost.wait()
 
     def message(self, data: bytes) -> None:
         """The peer's hello: it knows us and takes what we send."""
