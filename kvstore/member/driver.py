@@ -34,11 +34,6 @@ from kvstore.storage.log import Log
 log = logging.getLogger(__name__)
 
 SLICE_SECONDS = 0.004
-# Requests wait so long at most for the batch in flight, and not at all when there are so many.
-HOLD_SECONDS = 0.004
-FULL_BATCH = 256
-# So long after answers their clients' next requests are waited for.
-GATHER_SECONDS = 0.001
 # A sync of little data, on a disk that has been this quick lately, is waited for on the loop.
 QUICK_BYTES = 64 * 1024
 QUICK_SECONDS = 0.001
@@ -89,13 +84,6 @@ class Driver:
         self._disk = SyncThread(loop, "log-sync", wal.sync, self._synced)
         self._outbox = Outbox(loop, machine.send)
         self._hard_state: HardState | None = None
-        # The last entries this leader proposed: their index, and when.
-        self._proposed_index = 0
-        self._proposed_at = 0.0
-        # How many requests would wait if each that was answered last is followed by another, and when that was.
-        self._expected = 0
-        self._answered_at = 0.0
-        self._hold_timer: asyncio.TimerHandle | None = None
         self._unsynced: list[Ready] = []
         self._syncing: list[Ready] = []
         self._committed: deque[Entry] = deque()
@@ -226,9 +214,8 @@ class Driver:
     def _propose(self) -> None:
         raw, proposals = self.raw, self._proposals
         if raw.role == Role.LEADER:
-            if self._syncing or self._holds_back():
+            if self._syncing:
                 return  # what comes meanwhile goes with the next
-            before = raw.last_index
             while self._forwarded and self._intake.term == raw.term and raw.propose(self._forwarded[0]):
                 self._forwarded.popleft()
             self._propose_changes()
@@ -236,8 +223,6 @@ class Driver:
                 if not raw.propose(taken[1]):
                     proposals.untake(taken[0])
                     break
-            if raw.last_index > before:
-                self._proposed_index, self._proposed_at = raw.last_index, time.perf_counter()
         elif raw.leader:
             proposals.withdraw()
             while taken := proposals.take(raw.term):
@@ -255,30 +240,6 @@ class Driver:
             if term == raw.term and not raw.propose_conf_change(change):
                 return
             due.popleft()
-
-    def _holds_back(self) -> bool:
-        """Whether requests should wait a moment for those that will come with them.
-
-        Clients send their next requests as soon as they are answered. While a batch is in flight, and for a moment
-        after its answers, it pays to wait: one large batch costs every member half of what two small ones do.
-        """
-        waiting = self._proposals.waiting
-        if waiting >= FULL_BATCH or not (waiting or self._forwarded):
-            return False
-        now = time.perf_counter()
-        if self._applied < self._proposed_index:
-            left = self._proposed_at + HOLD_SECONDS - now
-            if left > 0 and self._hold_timer is None:
-                self._hold_timer = self._loop.call_later(left, self._held_long_enough)
-            return left > 0
-        if waiting >= self._expected or now - self._answered_at > GATHER_SECONDS:
-            return False
-        self.wake()  # timers are too coarse for this
-        return True
-
-    def _held_long_enough(self) -> None:
-        self._hold_timer = None
-        self.wake()
 
     def _ask_reads(self) -> None:
         context = self._reads.begin(self._loop.time())
@@ -398,7 +359,6 @@ class Driver:
     def _apply(self) -> None:
         committed, apply = self._committed, self._machine.apply
         if committed:
-            pending = len(self._proposals)
             # Not loop.time(): uvloop's stands still during a turn.
             until = time.perf_counter() + SLICE_SECONDS
             while committed:
@@ -407,12 +367,9 @@ class Driver:
                 self._applied = entry.index
                 if time.perf_counter() > until:
                     break
-            if pending > len(self._proposals):
-                answered = pending - len(self._proposals)
-                self._expected, self._answered_at = self._proposals.waiting + answered, time.perf_counter()
             self.raw.applied(self._applied)
             self._machine.applied_turn()
-            if committed or self._proposals.waiting or self._forwarded or self.raw.has_ready():
+            if committed or self.raw.has_ready():
                 self.wake()
         for done in self._reads.ready(self._applied):
             done(None)
