@@ -8,6 +8,7 @@ import shutil
 import subprocess
 
 import pytest
+from harness.require import missing
 from wire_peer import message
 from wire_site import running
 
@@ -22,7 +23,7 @@ def tool(name: str) -> str:
     """Its path; the test is skipped where it is not installed (CI installs all of them)."""
     path = shutil.which(name)
     if path is None:
-        pytest.skip(f"{name} is not installed")
+        missing(f"{name} is not installed")
     return path
 
 
