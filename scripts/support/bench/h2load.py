@@ -41,7 +41,7 @@ def run(endpoint: str, path: str, message: bytes, in_flight: int, seconds: float
         body.write_bytes(b"\0" + struct.pack(">I", len(message)) + message)
         command = [
             *(program, "-t", "1", "-c", str(connections), "-m", str(streams)),
-            *("-D", f"{seconds:g}", "--warm-up-time", f"{int(min(1.0, seconds / 2) * 1000)}ms"),
+            *("-D", f"{int(seconds * 1000)}ms", "--warm-up-time", f"{int(min(1.0, seconds / 2) * 1000)}ms"),
             *("-d", str(body), "--log-file", str(log)),
             *("-H", "content-type: application/grpc", "-H", "te: trailers"),
             f"http://{endpoint}{path}",
