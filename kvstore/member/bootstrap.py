@@ -16,20 +16,25 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from kvstore.invariant import invariant
 from kvstore.member.cluster import Cluster, cluster_id, conf_state_of, member_id
 from kvstore.member.config import Config, ConfigError
 from kvstore.member.joining import Joined
 from kvstore.member.state import State
+from kvstore.mvcc.types import Tables
 from kvstore.pb.etcd_pb2 import Member
 from kvstore.raft.config import Config as RaftConfig
 from kvstore.raft.node import RawNode
 from kvstore.raft.types import SnapshotMeta
 from kvstore.storage.backend import Backend
+from kvstore.storage.copying import open_view
 from kvstore.storage.data_dir import DataDir, Identity
+from kvstore.storage.errors import BackendDamaged
 from kvstore.storage.log import Log
 
 FOUNDING = 1
@@ -139,6 +144,9 @@ def _check_identity(config: Config, identity: Identity, cluster: Cluster) -> Non
 
 
 def _reopen(config: Config, data_dir: DataDir, identity: Identity) -> Opened:
+    # Looked at before anything is opened for writing: what is refused stays as it was, to the byte.
+    with suppress(BackendDamaged), open_view(data_dir.backend / "data.mdb") as view:
+        _check_identity(config, identity, Cluster(identity.cluster_id, cast(Tables, view)))
     backend = Backend.open(data_dir.backend, fsync=not config.unsafe_no_fsync)
     try:
         state = State(backend, identity.cluster_id, config)

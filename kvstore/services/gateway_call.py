@@ -72,6 +72,11 @@ class GatewayCall:
         request.on_drain = self._drained
 
     @property
+    def buffered_on_connection(self) -> int:
+        """The same: HTTP/1.1 has one answer at a time, and HTTP/2's are not told apart here."""
+        return self.buffered
+
+    @property
     def buffered(self) -> int:
         """Bytes that wait for the client; 0 as long as `on_drain` would not be called for them."""
         unsent = self._request.buffered

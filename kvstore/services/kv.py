@@ -30,6 +30,9 @@ from kvstore.wire.server import GrpcServer
 SLICE_KEYS = 1_000
 # Up to here joining the parts of an answer is cheaper than sending them one by one.
 SMALL_ANSWER = 16
+# With so much on its way to a client already, its next range waits, and is looked at again after so long.
+HELD_BYTES = 16 << 20
+HELD_SECONDS = 0.005
 
 
 class KvService:
@@ -171,6 +174,10 @@ class KvService:
         if problem is not None:
             call.fail(problem.code, problem.message)
             return
+        if call.buffered_on_connection > HELD_BYTES:
+            # The client has not taken its earlier answers yet: one more would only wait in our memory.
+            self._member.loop.call_later(HELD_SECONDS, self._range, call, request, None)
+            return
         store = self._member.store
         revision = 0
         try:
@@ -210,6 +217,8 @@ class KvService:
         if result is not None:
             kvs += result.kvs
             self._member.loop.call_soon(self._gather, call, slices, kvs, auth_revision, result)
+        elif call.buffered_on_connection > HELD_BYTES:
+            self._member.loop.call_later(HELD_SECONDS, self._gather, call, slices, kvs, auth_revision, last)
         elif last is not None:
             last.kvs = kvs
             self._answer(call, last)

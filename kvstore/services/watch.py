@@ -173,10 +173,12 @@ class WatchStream:
         if self._member.auth.enabled and (problem := self._forbidden(request)):
             self._refuse(problem)
             return
+        next_id = self._next_id
         try:
             id = self._choose_id(request.watch_id)
             watcher = self._watch(id, request)
         except WatchRefused as refusal:
+            self._next_id = next_id  # a refused watch takes no id
             self._refuse(str(refusal))
             return
         watcher.prefix = pb.WatchResponse(watch_id=id).SerializeToString()

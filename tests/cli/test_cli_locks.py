@@ -48,8 +48,9 @@ def test_lock_runs_a_command_and_passes_on_its_code(store: Cluster, client: Clie
 
 
 def test_a_lost_lock_stops_its_command(started: Started, client: Client, name: str) -> None:
-    holder = started("lock", name, "--ttl", "3", "--", "sleep", "60")
-    found = wait_until(lambda: client.get_prefix(name + "/").kvs, "the lock")
+    holder = started("lock", name, "--ttl", "3", "--", "sh", "-c", "echo held; exec sleep 60")
+    wait_until(lambda: "\nheld\n" in holder.output(), "the command to run")
+    found = client.get_prefix(name + "/").kvs
     client.leases.revoke(found[0].lease)
     assert holder.wait(15) == 128 + signal.SIGTERM
     assert "the lock is lost" in holder.output()

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# How clients may compress their messages; ours are never compressed.
+ENCODINGS = (b"identity", b"gzip")
+
 
 class Call(Stream):
     """One request. Handlers use the public names; those with an underscore belong to the connection."""
@@ -65,6 +68,11 @@ class Call(Stream):
     def common_name(self) -> str:
         """The common name in the client's verified certificate; empty without one."""
         return self.connection.common_name
+
+    @property
+    def buffered_on_connection(self) -> int:
+        """Bytes that wait on all calls of this client's connection."""
+        return self.connection.unsent
 
     @property
     def metadata(self) -> Mapping[str, str]:
@@ -201,7 +209,7 @@ class Call(Stream):
 
     def start(self) -> None:
         """The headers have come: refuse what cannot be read, make the stream's object."""
-        if self.head.encoding != b"identity":
+        if self.head.encoding not in ENCODINGS:
             text = f'grpc: Decompressor is not installed for grpc-encoding "{self.head.encoding.decode("latin-1")}"'
             self._end(Code.UNIMPLEMENTED, ONLY_IDENTITY + status.trailers(Code.UNIMPLEMENTED, text))
             return
@@ -223,7 +231,7 @@ class Call(Stream):
             return
         reader = self._reader
         if reader is None:
-            reader = self._reader = MessageReader(self.connection.max_message)
+            reader = self._reader = MessageReader(self.connection.max_message, self.head.encoding == b"gzip")
             self.fresh = False
         before = reader.held
         try:

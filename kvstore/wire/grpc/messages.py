@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from struct import Struct
 
 from kvstore.errors import Code, EtcdError
@@ -13,10 +14,12 @@ PREFIX_SIZE = 5
 class MessageReader:
     """Puts messages together. Invariant: `held` is the sum of what is kept of an unfinished one, prefix included."""
 
-    __slots__ = ("_limit", "_need", "_parts", "held")
+    __slots__ = ("_gzip", "_limit", "_need", "_parts", "held")
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, gzip: bool = False) -> None:
+        """limit: bytes of a message, unpacked too. gzip: whether the sender said that it may compress."""
         self._limit = limit
+        self._gzip = gzip
         self._parts: list[bytes] = []
         self._need = PREFIX_SIZE
         self.held = 0
@@ -40,7 +43,8 @@ class MessageReader:
             if stop > end:
                 self._need = stop - at
                 break
-            messages.append(whole[at + PREFIX_SIZE : stop])
+            message = whole[at + PREFIX_SIZE : stop]
+            messages.append(self._inflate(message) if whole[at] else message)
             at = stop
         self.held = end - at
         if self.held:
@@ -49,15 +53,24 @@ class MessageReader:
 
     def _length(self, whole: bytes, at: int) -> int:
         flag, length = PREFIX.unpack_from(whole, at)
-        if flag:
+        if flag and not (flag == 1 and self._gzip):
             raise compressed(flag)
         if length > self._limit:
             raise too_large(length, self._limit)
         return int(length)
 
+    def _inflate(self, message: bytes) -> bytes:
+        try:
+            unpacked = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(message, self._limit + 1)
+        except zlib.error as fault:
+            raise EtcdError(Code.INTERNAL, f"grpc: failed to decompress the received message: {fault}") from None
+        if len(unpacked) > self._limit:
+            raise too_large(len(unpacked), self._limit)
+        return unpacked
+
 
 def compressed(flag: int) -> EtcdError:
-    """We accept identity only."""
+    """Only what grpc-encoding announced is accepted."""
     if flag == 1:
         return EtcdError(Code.UNIMPLEMENTED, "grpc: compressed messages are not supported, use identity")
     return EtcdError(Code.INTERNAL, f"grpc: received unexpected payload format {flag}")
