@@ -139,9 +139,14 @@ _STATUS_FIGURES = (
 )
 
 
+def _listed(line: str) -> list[str]:
+    """The objects of a list in JSON, what stands before the first one apart: which member that is depends on its id."""
+    return line.replace('"members":[', '"members":\n').replace("},{", "}\n{").splitlines()
+
+
 def _items(lines: list[str]) -> list[str]:
     """One item a line, in one order: members answer in any."""
-    return sorted(item.strip("[]{}") for line in lines for item in line.replace("},{", "}\n{").splitlines())
+    return sorted(item.strip("[]{}") for line in lines for item in _listed(line))
 
 
 def shape(words: str, lines: list[str]) -> list[str]:
