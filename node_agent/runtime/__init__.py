@@ -1,0 +1,1 @@
+"""Container runtimes behind one interface (interface.py): process, docker, cri, simulated."""
