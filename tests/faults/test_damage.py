@@ -8,6 +8,7 @@ from pathlib import Path
 
 from harness.backup import restore, save
 from harness.cluster import Cluster, ClusterFactory
+from harness.membership import patiently
 from linearizability.proof import prove, read_stored
 from linearizability.serial import Event
 from linearizability.traffic import Traffic
@@ -106,7 +107,8 @@ def test_a_wiped_member(new_cluster: ClusterFactory, seed: int) -> None:
         load.wait_for_more(50)
         stub = cluster.stub(keeper)
         stub.MemberRemove(pb.MemberRemoveRequest(ID=status.header.member_id), timeout=10)
-        stub.MemberAdd(pb.MemberAddRequest(peerURLs=[cluster.members[victim].peer_url]), timeout=10)
+        addition = pb.MemberAddRequest(peerURLs=[cluster.members[victim].peer_url])
+        patiently(lambda: stub.MemberAdd(addition, timeout=10), "the two left to count as healthy (5 s connected)")
         cluster.wipe(victim)
         join(cluster, victim)
         load.wait_for_more(50)
