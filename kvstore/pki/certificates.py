@@ -46,7 +46,7 @@ class Pair:
 def make_authority(name: str, now: datetime, lifetime: timedelta) -> Pair:
     """A root that may sign certificates, and no further authorities."""
     key = ec.generate_private_key(ec.SECP256R1())
-    builder = _builder(name, name, key.public_key(), now, lifetime)
+    builder = _builder(_name(name), _name(name), key.public_key(), now, lifetime)
     usage = _usage(sign=False, certificates=True)
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
     builder = builder.add_extension(usage, critical=True)
@@ -63,10 +63,15 @@ def issue(
     *,
     server: bool = False,
     client: bool = False,
+    organizations: Iterable[str] = (),
 ) -> Pair:
-    """A certificate that the authority signs, for servers, clients or both. ValueError for a host that is none."""
+    """A certificate that the authority signs, for servers, clients or both. ValueError for a host that is none.
+
+    organizations: the subject's O names, which Kubernetes takes for the user's groups.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
-    builder = _builder(common_name, _name_of(authority.certificate), key.public_key(), now, lifetime)
+    subject = _name(common_name, organizations)
+    builder = _builder(subject, authority.certificate.subject, key.public_key(), now, lifetime)
     builder = _leaf(builder, hosts, server, client)
     issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.certificate.public_key())  # type: ignore[arg-type]
     builder = builder.add_extension(issuer, critical=False)
@@ -76,7 +81,8 @@ def issue(
 def make_self_signed(common_name: str, hosts: Iterable[str], now: datetime, lifetime: timedelta) -> Pair:
     """A certificate that nobody vouches for, usable by servers and clients."""
     key = ec.generate_private_key(ec.SECP256R1())
-    builder = _leaf(_builder(common_name, common_name, key.public_key(), now, lifetime), hosts, True, True)
+    name = _name(common_name)
+    builder = _leaf(_builder(name, name, key.public_key(), now, lifetime), hosts, True, True)
     return Pair(builder.sign(key, hashes.SHA256()), key)
 
 
@@ -90,12 +96,12 @@ def read_pair(certificate_pem: bytes, key_pem: bytes) -> Pair:
 
 
 def _builder(
-    name: str, issuer: str, key: ec.EllipticCurvePublicKey, now: datetime, lifetime: timedelta
+    name: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, now: datetime, lifetime: timedelta
 ) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
-        .subject_name(_name(name))
-        .issuer_name(_name(issuer))
+        .subject_name(name)
+        .issuer_name(issuer)
         .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - CLOCK_SKEW)
@@ -123,12 +129,9 @@ def _host(host: str) -> x509.GeneralName:
         return x509.DNSName(host)
 
 
-def _name(text: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
-
-
-def _name_of(certificate: x509.Certificate) -> str:
-    return str(certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value)
+def _name(text: str, organizations: Iterable[str] = ()) -> x509.Name:
+    groups = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in organizations]
+    return x509.Name([*groups, x509.NameAttribute(NameOID.COMMON_NAME, text)])
 
 
 def _usage(*, sign: bool, certificates: bool) -> x509.KeyUsage:

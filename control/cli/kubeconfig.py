@@ -1,0 +1,73 @@
+"""`fluyt kubeconfig`: a kubeconfig file for a user, with a client certificate that the cluster's authority signs."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from control.pki.cluster import CA, MASTERS, Subject, user_login
+from control.pki.files import certificate_path
+from control.pki.kubeconfig import as_yaml, read_kubeconfig, server_url, write_kubeconfig
+from control.pki.kubeconfig import kubeconfig as content_of
+from kvstore.cli.exits import BAD_ARGS, CommandError
+
+_ADMIN = "kubernetes-admin"
+_DEFAULT_URL = "https://127.0.0.1:6443"
+
+
+@click.command("kubeconfig")
+@click.option(
+    "--pki-dir",
+    default="pki",
+    show_default=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="The folder with the cluster's ca.crt and ca.key.",
+)
+@click.option("--user", default=_ADMIN, show_default=True, help="The user's name, as RBAC knows it.")
+@click.option("--group", "groups", multiple=True, help="A group of the user's. May be repeated.")
+@click.option("--server", default="", help="URL of the API server.  [default: that of admin.conf beside the folder]")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="The file to write.  [default: stdout]")
+def kubeconfig(pki_dir: Path, user: str, groups: tuple[str, ...], server: str, out: Path | None) -> None:
+    """Make a kubeconfig file for a user.
+
+    \b
+    Without options it is an administrator's. Others may do what RBAC grants them:
+      fluyt kubeconfig --user alice --group developers --out alice.conf
+      kubectl create clusterrolebinding alice --clusterrole=view --user=alice
+
+    The certificate in it is valid for a year. It cannot be revoked; for logins that can, use service-account tokens.
+    """
+    try:
+        content = _content(pki_dir, Subject(user, _groups(user, groups)), server)
+        if out is None:
+            click.echo(as_yaml(content), nl=False)
+        else:
+            write_kubeconfig(out, content)
+            click.echo(f"wrote {out}; use it with: kubectl --kubeconfig {out} …", err=True)
+    except ValueError as problem:
+        raise CommandError(str(problem), BAD_ARGS) from None
+    except OSError as problem:
+        raise CommandError(f"{problem.filename or pki_dir}: {problem.strerror}") from None
+
+
+def _content(pki: Path, subject: Subject, server: str) -> dict[str, object]:
+    if not subject.user:
+        raise ValueError("--user must not be empty")
+    url = server or _server_beside(pki)
+    if not url.startswith("https://"):
+        raise ValueError(f"--server {url!r}: an https:// URL is needed; kubectl sends no credentials over plain http")
+    login = user_login(pki, subject, datetime.now(UTC))
+    return content_of(url, certificate_path(pki, CA).read_bytes(), subject.user, login)
+
+
+def _groups(user: str, groups: tuple[str, ...]) -> tuple[str, ...]:
+    return groups or ((MASTERS,) if user == _ADMIN else ())
+
+
+def _server_beside(pki: Path) -> str:
+    try:
+        return server_url(read_kubeconfig(pki.parent / "admin.conf")) or _DEFAULT_URL
+    except FileNotFoundError:
+        return _DEFAULT_URL
