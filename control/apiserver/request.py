@@ -79,7 +79,10 @@ class RequestInfo:
 
 @dataclass(frozen=True, slots=True)
 class Attributes:
-    """One question to an Authorizer. Handlers ask for more than the request itself, as bind, escalate, impersonate."""
+    """One question to an Authorizer. Handlers ask for more than the request itself, as bind, escalate, impersonate.
+
+    field_selector: of list, watch and deletecollection; a node may list the pods that are bound to it, and no others.
+    """
 
     verb: str
     group: str = ""
@@ -89,6 +92,7 @@ class Attributes:
     namespace: str = ""
     name: str = ""
     path: str = ""
+    field_selector: str = ""
 
     @classmethod
     def of(cls, info: RequestInfo) -> Attributes:
@@ -102,6 +106,7 @@ class Attributes:
             info.namespace,
             info.name,
             "" if info.resource else info.path,
+            info.parameter("fieldSelector") if info.verb in ("list", "watch", "deletecollection") else "",
         )
 
 
