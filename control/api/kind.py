@@ -7,7 +7,8 @@ pure functions in control/api/rules, found by the kind's resource name.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 from control.api.schema import ObjectType, lookup
 
@@ -16,13 +17,47 @@ ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "up
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of `kubectl get`. value: a path as ".status.phase", or the name of a function in control/api/cells."""
+    """One column of `kubectl get`.
+
+    value: a path as ".status.phase" (JSONPath, when `path` is set), or the name of a function in control/api/cells.
+    type and format: as in a Table: string, integer, number, boolean, date; format "name" marks the object's name.
+    """
 
     name: str
     value: str
     type: str = "string"
     wide: bool = False
     description: str = ""
+    format: str = ""
+    path: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Subresource:
+    """What discovery says of a subresource. api_version and kind: of its body; "" is the parent's own."""
+
+    verbs: tuple[str, ...]
+    api_version: str = ""
+    kind: str = ""
+
+
+_CONNECT = ("create", "get")
+SUBRESOURCES: Final[dict[str, Subresource]] = {
+    "status": Subresource(("get", "patch", "update")),
+    "scale": Subresource(("get", "patch", "update"), "autoscaling/v1", "Scale"),
+    "binding": Subresource(("create",), "v1", "Binding"),
+    "eviction": Subresource(("create",), "policy/v1", "Eviction"),
+    "log": Subresource(("get",)),
+    "exec": Subresource(_CONNECT, "v1", "PodExecOptions"),
+    "attach": Subresource(_CONNECT, "v1", "PodAttachOptions"),
+    "portforward": Subresource(_CONNECT, "v1", "PodPortForwardOptions"),
+    "proxy": Subresource(("create", "delete", "get", "patch", "update"), "v1", "{}ProxyOptions"),
+    "token": Subresource(("create",), "authentication.k8s.io/v1", "TokenRequest"),
+    "approval": Subresource(("get", "patch", "update")),
+    "ephemeralcontainers": Subresource(("get", "patch", "update")),
+    "finalize": Subresource(("update",)),
+    "resize": Subresource(("get", "patch", "update")),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +74,13 @@ class Kind:
     """One resource kind at one version.
 
     type: full name of its object type in the schema tables, as "apps.v1.Deployment".
-    subresources: of "status", "scale", "binding", "eviction", "log", "exec", "attach", "portforward", "proxy", "token",
-    "approval", "ephemeralcontainers", "finalize", "resize".
+    subresources: names of SUBRESOURCES.
     selectable: field paths, without the leading dot, that field selectors may name besides metadata.name and
     metadata.namespace, as "spec.nodeName".
     stored: False for kinds that are answered and never kept (reviews, bindings).
-    storage_version: the version whose JSON is stored; "" is this one.
+    storage_version: apiVersion of the kind whose JSON is stored, as "autoscaling/v2"; "" is this one. The two convert
+    into each other (control/api/convert.py).
+    structural: the compiled schema of a custom kind (control/api/structural.py); None for built-in kinds.
     """
 
     group: str
@@ -63,6 +99,9 @@ class Kind:
     stored: bool = True
     storage_version: str = ""
     singular_name: str = ""
+    list_name: str = ""
+    deprecated: str = ""
+    structural: Any = field(default=None, compare=False)
 
     @property
     def singular(self) -> str:
@@ -77,6 +116,35 @@ class Kind:
     def resource(self) -> str:
         """The name clients and RBAC rules use: "pods", "deployments.apps"."""
         return f"{self.plural}.{self.group}" if self.group else self.plural
+
+    @property
+    def group_kind(self) -> str:
+        """As messages name it: "Pod", "Deployment.apps"."""
+        return f"{self.name}.{self.group}" if self.group else self.name
+
+    @property
+    def list_kind(self) -> str:
+        return self.list_name or f"{self.name}List"
+
+    @property
+    def custom(self) -> bool:
+        """Whether a CustomResourceDefinition made it."""
+        return self.structural is not None
+
+    @property
+    def stored_as(self) -> str:
+        """The apiVersion of the JSON in the store."""
+        return self.storage_version or self.api_version
+
+    @property
+    def registry(self) -> str:
+        """Start of its keys in the store, with the slash: "/registry/pods/", "/registry/example.com/things/"."""
+        return f"/registry/{self.group}/{self.plural}/" if self.custom else f"/registry/{self.plural}/"
+
+    def subresource_kind(self, subresource: str) -> tuple[str, str]:
+        """(apiVersion, kind) of a subresource's body. KeyError: no such subresource."""
+        of = SUBRESOURCES[subresource]
+        return of.api_version or self.api_version, of.kind.format(self.name) or self.name
 
     @property
     def path(self) -> str:
