@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from types import MappingProxyType
 
-NOTHING: Mapping[str, str] = MappingProxyType({})
+
+def selected(labels: Mapping[str, str], wanted: Mapping[str, str] | None) -> bool:
+    """Whether all of the wanted labels are there."""
+    return not wanted or wanted.items() <= labels.items()
 
 
 class SandboxState(StrEnum):
@@ -176,13 +178,13 @@ class SandboxConfig:
     dns: Dns = Dns()
     hosts: tuple[tuple[str, tuple[str, ...]], ...] = ()
     port_mappings: tuple[PortMapping, ...] = ()
-    labels: Mapping[str, str] = NOTHING
-    annotations: Mapping[str, str] = NOTHING
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
     host_network: bool = True
     host_pid: bool = False
     host_ipc: bool = False
     share_process_namespace: bool = False
-    sysctls: Mapping[str, str] = NOTHING
+    sysctls: Mapping[str, str] = field(default_factory=dict)
     resources: Resources = Resources()
 
 
@@ -204,8 +206,8 @@ class Sandbox:
     netns: str = ""
     sealed: tuple[str, ...] = ()
     log_directory: str = ""
-    labels: Mapping[str, str] = NOTHING
-    annotations: Mapping[str, str] = NOTHING
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,8 +228,8 @@ class ContainerConfig:
     mounts: tuple[Mount, ...] = ()
     resources: Resources = Resources()
     security: Security = Security()
-    labels: Mapping[str, str] = NOTHING
-    annotations: Mapping[str, str] = NOTHING
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
     log_path: str = ""
     stdin: bool = False
     stdin_once: bool = False
@@ -250,8 +252,8 @@ class Container:
     image_id: str
     state: ContainerState
     created_at: float
-    labels: Mapping[str, str] = NOTHING
-    annotations: Mapping[str, str] = NOTHING
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,7 +301,7 @@ class ContainerStats:
     fs_used: int = 0
     fs_inodes: int = 0
     pids: int = 0
-    labels: Mapping[str, str] = NOTHING
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
