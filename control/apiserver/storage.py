@@ -1,0 +1,215 @@
+"""Objects in the store: keys, and one transaction a write.
+
+Every write compares the key's mod_revision (0: the key must not be there) and whatever else the write depends on (a
+fence, an address that must be free), and does all it does in that one transaction. So a write that is answered with
+success happened once, and one that was refused did not happen. The store is known through kvstore.client only and
+may be any etcd from 3.4 on.
+
+Faults assumed: members die, hang, lose their leader at any moment. A write of unknown fate is looked up afterwards:
+when the key holds exactly our bytes it was done, otherwise the client hears 504 (see outage.py); it is never repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from control.api.status import StatusError
+from control.apiserver.outage import status_of
+from control.apiserver.request import Encryption
+from kvstore.client import AsyncClient, ClientError, MaybeApplied, create_revision, delete, get, mod_revision, put
+from kvstore.client.requests import prefix_end
+from kvstore.pb import etcd_pb2 as pb
+
+ENCRYPTED = b"k8s:enc:"
+BARRIER = b"/registry/"
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One key-value, decrypted. revision: mod_revision."""
+
+    key: bytes
+    value: bytes
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Part of a range at one revision. remaining: how many keys follow."""
+
+    items: list[Stored]
+    revision: int
+    remaining: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """A leadership that a write depends on: the election key and its create revision."""
+
+    key: bytes
+    revision: int
+
+
+@dataclass(slots=True)
+class Extra:
+    """What else a write's transaction holds. claims: keys that must be free, and are taken; releases: given back.
+
+    notes: puts that go along (the cause), without a condition.
+    """
+
+    fence: Fence | None = None
+    claims: dict[bytes, bytes] = field(default_factory=dict)
+    releases: Sequence[bytes] = ()
+    notes: Sequence[pb.RequestOp] = ()
+
+    def compares(self) -> list[pb.Compare]:
+        """The conditions, each with the operation that tells later whether it held."""
+        found = [create_revision(key) == 0 for key in self.claims]
+        if self.fence is not None:
+            found.append(create_revision(self.fence.key) == self.fence.revision)
+        return found
+
+    def looks(self) -> list[pb.RequestOp]:
+        keys = [*self.claims, *([self.fence.key] if self.fence else [])]
+        return [get(key, keys_only=True) for key in keys]
+
+    def operations(self) -> list[pb.RequestOp]:
+        return [*(put(k, v) for k, v in self.claims.items()), *(delete(k) for k in self.releases), *self.notes]
+
+
+class Changed(Exception):
+    """The key is not at the expected revision; `current` is what is there (None: nothing)."""
+
+    def __init__(self, current: Stored | None) -> None:
+        super().__init__("the object has changed")
+        self.current = current
+
+
+class Fenced(Exception):
+    """The leadership that the write depended on is over."""
+
+
+class Claimed(Exception):
+    """A key that must be free is taken: `key`."""
+
+    def __init__(self, key: bytes) -> None:
+        super().__init__(key.decode())
+        self.key = key
+
+
+class Storage:
+    """Every method raises StatusError (503, 504, 429 …) when the store fails."""
+
+    def __init__(self, client: AsyncClient, encryption: Encryption | None = None) -> None:
+        self.client = client
+        self._encryption = encryption
+        # The newest revision this server knows of: its own writes' and every answer's.
+        self.revision = 0
+
+    # ---- reading ----
+
+    async def get(self, key: bytes) -> Stored | None:
+        """The object now (linearizable)."""
+        try:
+            answer = await self.client.range(key)
+        except ClientError as problem:
+            raise status_of(problem) from problem
+        self._seen(answer.header.revision)
+        return self._stored(answer.kvs[0]) if answer.kvs else None
+
+    async def page(self, prefix: bytes, *, limit: int = 0, revision: int = 0, after: bytes = b"") -> Page:
+        """Keys with the prefix, those greater than `after`, at a revision (0: now). StatusError 410: compacted."""
+        start, end = (after + b"\0" if after else prefix), prefix_end(prefix)
+        try:
+            answer = await self.client.range(start, end, limit=limit, revision=revision)
+        except ClientError as problem:
+            raise status_of(problem) from problem
+        self._seen(answer.header.revision)
+        remaining = max(answer.count - len(answer.kvs), 0)
+        return Page([self._stored(kv) for kv in answer.kvs], revision or answer.header.revision, remaining)
+
+    async def current_revision(self) -> int:
+        """The store's revision now: one cheap linearizable read."""
+        try:
+            answer = await self.client.range(BARRIER, keys_only=True)
+        except ClientError as problem:
+            raise status_of(problem) from problem
+        self._seen(answer.header.revision)
+        return answer.header.revision
+
+    def open(self, key: bytes, value: bytes) -> bytes:
+        """The value as it was before encryption."""
+        if self._encryption is None:
+            if value.startswith(ENCRYPTED):
+                raise StatusError(500, "InternalError", "encrypted data, but no --encryption-provider-config")
+            return value
+        return self._encryption.decrypt(resource_of(key), key, value)
+
+    # ---- writing ----
+
+    async def create(self, key: bytes, value: bytes, extra: Extra | None = None) -> int:
+        """The revision. Raises Changed when the key is there, Fenced, Claimed."""
+        return await self.update(key, value, 0, extra)
+
+    async def update(self, key: bytes, value: bytes, expected: int, extra: Extra | None = None) -> int:
+        """Write over the revision `expected`; the new revision. Raises Changed, Fenced, Claimed."""
+        sealed = self._encryption.encrypt(resource_of(key), key, value) if self._encryption else value
+        return await self._commit(key, put(key, sealed), sealed, expected, extra or Extra())
+
+    async def delete(self, key: bytes, expected: int, extra: Extra | None = None) -> int:
+        """Delete the revision `expected`; the deletion's revision. Raises Changed, Fenced, Claimed."""
+        return await self._commit(key, delete(key), None, expected, extra or Extra())
+
+    async def _commit(
+        self, key: bytes, operation: pb.RequestOp, value: bytes | None, expected: int, extra: Extra
+    ) -> int:
+        txn = self.client.txn().when(mod_revision(key) == expected, *extra.compares())
+        txn.then(operation, *extra.operations()).otherwise(get(key), *extra.looks())
+        try:
+            answer = await txn.commit()
+        except MaybeApplied as unknown:
+            return await self._look_up(key, value, expected, unknown)
+        except ClientError as problem:
+            raise status_of(problem) from problem
+        self._seen(answer.header.revision)
+        if not answer.succeeded:
+            self._explain(answer, expected, extra)
+        return answer.header.revision
+
+    async def _look_up(self, key: bytes, value: bytes | None, expected: int, unknown: MaybeApplied) -> int:
+        """The revision of a write of unknown fate if it can be seen to have been done."""
+        try:
+            answer = await self.client.range(key)
+        except ClientError:
+            raise status_of(unknown) from unknown
+        self._seen(answer.header.revision)
+        if value is not None and answer.kvs and answer.kvs[0].value == value and answer.kvs[0].mod_revision > expected:
+            return answer.kvs[0].mod_revision
+        if value is None and not answer.kvs:
+            return answer.header.revision
+        raise status_of(unknown) from unknown
+
+    def _explain(self, answer: pb.TxnResponse, expected: int, extra: Extra) -> None:
+        """Raise what kept the transaction from happening."""
+        found = [part.response_range.kvs for part in answer.responses]
+        current = self._stored(found[0][0]) if found[0] else None
+        if (current.revision if current else 0) != expected:
+            raise Changed(current)
+        for key, kvs in zip(extra.claims, found[1:], strict=False):
+            if kvs:
+                raise Claimed(key)
+        raise Fenced
+
+    def _stored(self, kv: pb.KeyValue) -> Stored:
+        return Stored(kv.key, self.open(kv.key, kv.value), kv.mod_revision)
+
+    def _seen(self, revision: int) -> None:
+        self.revision = max(self.revision, revision)
+
+
+def resource_of(key: bytes) -> str:
+    """The resource a key belongs to as encryption rules name it: "secrets", "widgets.example.com"."""
+    parts = key.split(b"/", 4)
+    first = parts[2].decode()
+    return f"{parts[3].decode()}.{first}" if "." in first and len(parts) > 3 else first

@@ -1,0 +1,163 @@
+"""The objects of one resource in memory, kept by the store's watch, with the recent changes for watchers that resume.
+
+Invariants: `objects` is the state of the store at the feed's revision; `changes` holds every change of this resource
+after revision `since`, in order; an object in here is never changed, only replaced.
+Faults assumed: the feed may break and be rebuilt at a later revision: then `reload` replaces everything, ends the
+watchers, and forgets the changes, so that a watch which resumes from before hears 410 and lists again.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from sortedcontainers import SortedDict
+
+from control.api.schema import Object
+from control.api.status import StatusError
+from control.apiserver.cached import Cached, Change, Selection
+from control.apiserver.request import Changed
+from control.apiserver.splice import with_revision
+from control.apiserver.storage import Stored
+from control.apiserver.watcher import Watcher, Watchers
+from kvstore.client.requests import prefix_end
+from kvstore.invariant import invariant
+
+RECENT_CHANGES = 10_000
+RECENT_BYTES = 32 << 20
+
+
+class WatchCache:
+    """prefix: the keys' beginning, as b"/registry/pods/"; paths: the fields that selectors may name."""
+
+    def __init__(self, prefix: bytes, namespaced: bool, paths: tuple[str, ...], *, retain: bool = False) -> None:
+        self.prefix, self.namespaced, self.paths, self.retain = prefix, namespaced, paths, retain
+        self.objects: Any = SortedDict()
+        self.changes: deque[Change] = deque()
+        self.watchers = Watchers()
+        # Every change after this revision is in `changes`; -1: nothing was loaded yet.
+        self.since = -1
+        # The revision it was loaded at, and the last one that changed this resource, as far as is known.
+        self.loaded_at = self.changed_at = 0
+        self.loaded = False
+        self._bytes = 0
+        self._subscribers: list[Changed] = []
+
+    # ---- written by the feed ----
+
+    def reload(self, items: Iterable[Stored], revision: int) -> None:
+        """Replace everything by what the store holds at `revision`."""
+        before = dict(self.objects)
+        self.objects = SortedDict((item.key, self._cached(item)) for item in items)
+        self.changes.clear()
+        self._bytes = 0
+        self.since = self.changed_at = self.loaded_at = revision
+        self.loaded = True
+        self.watchers.end_all("the cache was rebuilt")
+        for key in before.keys() | self.objects.keys():
+            old, new = before.get(key), self.objects.get(key)
+            if old is None or new is None or old.revision != new.revision:
+                self._tell_subscribers(old, new)
+
+    def apply(self, key: bytes, stored: Stored | None, revision: int) -> None:
+        """One change of the store; None: the key was deleted. Those from before the load are in it already."""
+        old = self.objects.get(key)
+        if revision <= self.loaded_at or (stored is None and old is None):
+            return
+        invariant(revision >= self.changed_at, "changes out of order")
+        new = self._cached(stored) if stored is not None else None
+        if new is None:
+            del self.objects[key]
+        else:
+            self.objects[key] = new
+        self.changed_at = revision
+        change = Change(old, new, revision)
+        self._remember(change)
+        self.watchers.tell(change)
+        self._tell_subscribers(old, new)
+
+    def _remember(self, change: Change) -> None:
+        self.changes.append(change)
+        self._bytes += change.size
+        while len(self.changes) > RECENT_CHANGES or self._bytes > RECENT_BYTES:
+            gone = self.changes.popleft()
+            self._bytes -= gone.size
+            self.since = gone.revision
+        if self.changes and self.changes[0].revision == self.since:
+            # Several keys changed in one revision: none of it can be told any more.
+            self._forget_revision(self.since)
+
+    def _forget_revision(self, revision: int) -> None:
+        while self.changes and self.changes[0].revision == revision:
+            self._bytes -= self.changes.popleft().size
+
+    def _cached(self, item: Stored) -> Cached:
+        namespace, name = self.split(item.key)
+        data = with_revision(item.value, item.revision)
+        cached = Cached(item.key, namespace, name, data, item.revision, self.paths)
+        if self.retain:
+            cached.kept = cached.object()
+        return cached
+
+    def _tell_subscribers(self, old: Cached | None, new: Cached | None) -> None:
+        for changed in self._subscribers:
+            changed(old.object() if old else None, new.object() if new else None)
+
+    # ---- reading ----
+
+    def split(self, key: bytes) -> tuple[str, str]:
+        """(namespace, name) of a key."""
+        rest = key[len(self.prefix) :].decode()
+        namespace, _, name = rest.rpartition("/")
+        return namespace, name
+
+    def key(self, namespace: str, name: str) -> bytes:
+        """The key of an object."""
+        return self.prefix + (f"{namespace}/{name}" if self.namespaced else name).encode()
+
+    def get(self, namespace: str, name: str) -> Cached | None:
+        found: Cached | None = self.objects.get(self.key(namespace, name))
+        return found
+
+    def snapshot(self, namespace: str = "", after: bytes = b"") -> list[Cached]:
+        """All objects (of a namespace), in the order of their keys; after: only those behind this key."""
+        start = self.prefix + (f"{namespace}/".encode() if namespace and self.namespaced else b"")
+        if start == self.prefix and not after:
+            return list(self.objects.values())
+        end = prefix_end(start)
+        keys: Iterator[bytes] = self.objects.irange(max(start, after), end, inclusive=(after < start, False))
+        return [self.objects[key] for key in keys]
+
+    def watch(self, watcher: Watcher) -> Callable[[], None]:
+        """Tell the watcher of every change after its `since`; the result ends that. StatusError 410: too long ago."""
+        if watcher.since < self.since:
+            raise too_old(watcher.since, self.since)
+        for change in self._after(watcher.since):
+            kind = watcher.selection.type_of(change)
+            if kind is not None:
+                watcher.push(change.revision, watcher.renderer.render(kind, change))
+        return self.watchers.add(watcher)
+
+    def _after(self, revision: int) -> list[Change]:
+        found = []
+        for change in reversed(self.changes):
+            if change.revision <= revision:
+                break
+            found.append(change)
+        return found[::-1]
+
+    def subscribe(self, changed: Changed) -> None:
+        """See request.Caches.subscribe."""
+        self._subscribers.append(changed)
+        for cached in self.objects.values():
+            changed(None, cached.object())
+
+    def select(self, selection: Selection) -> list[Object]:
+        """The matching objects, parsed; for the server's own use."""
+        return [c.object() for c in self.snapshot(selection.namespace) if selection.matches(c)]
+
+
+def too_old(asked: int, oldest: int) -> StatusError:
+    """410: the changes after that revision are not known any more."""
+    return StatusError(410, "Expired", f"too old resource version: {asked} ({oldest})")

@@ -1,0 +1,189 @@
+"""Watchers of a cache, grouped so that what they have in common is done once.
+
+A group is all watchers with the same selection and the same way of rendering; a change is matched and rendered once a
+group. Groups are found by an index: one field with a fixed value (a node agent's spec.nodeName), else a namespace.
+
+Invariants: a watcher hears every change of its selection after its start, in order, or it is cut: it never misses one
+in between. A watcher's unsent bytes are bounded; who reads too slowly is cut and has to list again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Hashable
+from typing import Protocol
+
+from control.apiserver.cached import Change, EventType, Selection
+
+log = logging.getLogger(__name__)
+
+BUFFER_BYTES = 4 << 20
+
+
+class Renderer(Protocol):
+    """Turns a change into a watch line. `identity`: equal ones render equally."""
+
+    identity: Hashable
+
+    def render(self, kind: EventType, change: Change) -> bytes: ...
+
+
+class Plain:
+    """Whole objects as JSON, as stored."""
+
+    identity: Hashable = "json"
+
+    def render(self, kind: EventType, change: Change) -> bytes:
+        return change.line(kind)
+
+
+class Watcher:
+    """One watch. since: the first revision it is told of is the next one after this."""
+
+    def __init__(self, selection: Selection, renderer: Renderer, since: int, limit: int = BUFFER_BYTES) -> None:
+        self.selection, self.renderer, self.since = selection, renderer, since
+        self.cut = ""
+        self.delivered = since
+        self._limit = limit
+        self._lines: deque[bytes] = deque()
+        self._size = 0
+        self._wake: asyncio.Future[None] | None = None
+
+    def push(self, revision: int, line: bytes) -> None:
+        """Add a change's line, unless the watcher began after it."""
+        if revision <= self.since or self.cut:
+            return
+        self._lines.append(line)
+        self._size += len(line)
+        if self._size > self._limit:
+            self.end("the watch was too slow: its buffer is full")
+            self._lines.clear()
+        self._notify()
+
+    def end(self, reason: str) -> None:
+        """No more events; what is buffered is still taken."""
+        self.cut = self.cut or reason
+        self._notify()
+
+    def _notify(self) -> None:
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+    async def wait(self, timeout: float) -> bool:
+        """Until there is something to take, or it was cut; False after `timeout` seconds."""
+        if self._lines or self.cut:
+            return True
+        loop = asyncio.get_running_loop()
+        wake = self._wake = loop.create_future()
+        timer = loop.call_later(timeout, self._notify)
+        try:
+            await wake
+        finally:
+            timer.cancel()
+            self._wake = None
+        return bool(self._lines or self.cut)
+
+    def take(self) -> bytes:
+        """Everything that waits, as one piece; b"" when nothing does."""
+        if not self._lines:
+            return b""
+        data = self._lines[0] if len(self._lines) == 1 else b"".join(self._lines)
+        self._lines.clear()
+        self._size = 0
+        return data
+
+
+class Group:
+    """Watchers that hear the same."""
+
+    __slots__ = ("members", "place", "renderer", "selection")
+
+    def __init__(self, selection: Selection, renderer: Renderer, place: tuple[str, str]) -> None:
+        self.selection, self.renderer, self.place = selection, renderer, place
+        self.members: set[Watcher] = set()
+
+    def tell(self, change: Change) -> None:
+        kind = change.type if self.selection.simple and not self.selection.namespace else self.selection.type_of(change)
+        if kind is None:
+            return
+        try:
+            line = self.renderer.render(kind, change)
+        except Exception:
+            # One object that cannot be shown must not stop the feed for everybody.
+            log.exception("cannot show %r", change.key)
+            self.end("an object could not be shown")
+            return
+        for watcher in self.members:
+            watcher.push(change.revision, line)
+
+    def end(self, reason: str) -> None:
+        for watcher in self.members:
+            watcher.end(reason)
+
+
+class Watchers:
+    """All watchers of one cache, by group and place. A place: (field path, value), ("", namespace), or ("", "")."""
+
+    def __init__(self) -> None:
+        self._groups: dict[Hashable, Group] = {}
+        self._places: dict[tuple[str, str], set[Group]] = {}
+        self._paths: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return sum(len(group.members) for group in self._groups.values())
+
+    def add(self, watcher: Watcher) -> Callable[[], None]:
+        """Tell it of changes from now on; the result takes it out again."""
+        identity = (watcher.selection.identity, watcher.renderer.identity)
+        group = self._groups.get(identity)
+        if group is None:
+            group = self._groups[identity] = Group(watcher.selection, watcher.renderer, place_of(watcher.selection))
+            self._places.setdefault(group.place, set()).add(group)
+            self._paths[group.place[0]] = self._paths.get(group.place[0], 0) + 1
+        group.members.add(watcher)
+        return lambda: self._remove(identity, watcher)
+
+    def _remove(self, identity: Hashable, watcher: Watcher) -> None:
+        group = self._groups.get(identity)
+        if group is None:
+            return
+        group.members.discard(watcher)
+        if group.members:
+            return
+        del self._groups[identity]
+        self._places[group.place].discard(group)
+        if not self._places[group.place]:
+            del self._places[group.place]
+        self._paths[group.place[0]] -= 1
+        if not self._paths[group.place[0]]:
+            del self._paths[group.place[0]]
+
+    def tell(self, change: Change) -> None:
+        """Hand a change to every watcher that it concerns."""
+        for place in self._concerned(change):
+            for group in self._places.get(place, ()):
+                group.tell(change)
+
+    def _concerned(self, change: Change) -> set[tuple[str, str]]:
+        places = {("", "")}
+        for state in (change.old, change.new):
+            if state is None:
+                continue
+            places.add(("", state.namespace))
+            places.update((path, state.text(path)) for path in self._paths if path)
+        return places
+
+    def end_all(self, reason: str) -> None:
+        """Cut every watcher."""
+        for group in self._groups.values():
+            group.end(reason)
+
+
+def place_of(selection: Selection) -> tuple[str, str]:
+    """Where the index files a selection: under the first field that must have one value, else its namespace."""
+    for requirement in selection.fields.requirements:
+        if requirement.equal and requirement.value:
+            return requirement.field, requirement.value
+    return "", selection.namespace
