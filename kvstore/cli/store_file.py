@@ -10,7 +10,6 @@ from difflib import get_close_matches
 from typing import Any
 
 import click
-import yaml
 
 from kvstore.member.config import ConfigError
 
@@ -57,6 +56,8 @@ def read_file(path: str, ctx: click.Context) -> dict[str, Any]:
 
 
 def _load(path: str) -> dict[str, Any]:
+    import yaml  # only members with a file pay for it
+
     try:
         with open(path, encoding="utf-8") as file:
             found = yaml.safe_load(file)

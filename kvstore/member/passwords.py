@@ -19,8 +19,6 @@ import secrets
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-import bcrypt
-
 from kvstore.auth.password_cache import PasswordCache
 from kvstore.errors import Code, EtcdError, error
 
@@ -101,11 +99,15 @@ class Passwords:
 
 
 def _hash(password: bytes, cost: int) -> bytes:
+    import bcrypt
+
     return bcrypt.hashpw(password, bcrypt.gensalt(cost, prefix=b"2a"))
 
 
 def _check(stored: bytes, password: bytes) -> bool:
     try:
+        import bcrypt
+
         return bcrypt.checkpw(password, stored)
     except ValueError:
         return False  # the stored hash is none: the user has no password that could be right

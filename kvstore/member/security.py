@@ -14,8 +14,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from kvstore.member.config import Config, ConfigError, parse_url
-from kvstore.pki import files as pki_files
-from kvstore.pki.certificates import make_self_signed
 from kvstore.wire.tls import ClientTls, ServerTls, TlsError, TlsFiles
 
 log = logging.getLogger(__name__)
@@ -63,6 +61,10 @@ def complete(config: Config, data_dir: Path) -> None:
 
 
 def _automatic(files: TlsFiles, data_dir: Path, name: str, urls: Iterable[str], years: int) -> TlsFiles:
+    # Here, because cryptography is eight megabytes of every member that makes no certificates.
+    from kvstore.pki import files as pki_files
+    from kvstore.pki.certificates import make_self_signed
+
     folder = data_dir / FOLDER
     now = datetime.now(UTC)
     if not _usable(folder, name, now):
@@ -76,6 +78,8 @@ def _automatic(files: TlsFiles, data_dir: Path, name: str, urls: Iterable[str], 
 
 
 def _usable(folder: Path, name: str, now: datetime) -> bool:
+    from kvstore.pki import files as pki_files
+
     if not pki_files.has_pair(folder, name):
         return False
     try:

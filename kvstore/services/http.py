@@ -11,7 +11,6 @@ import json
 from kvstore.member.member import Member
 from kvstore.services.gateway import Gateway
 from kvstore.services.health_http import HealthPages
-from kvstore.services.metrics import render
 from kvstore.version import ETCD_CLUSTER_VERSION, ETCD_VERSION
 from kvstore.wire.http import HttpRequest, HttpResponse
 from kvstore.wire.server import GrpcServer
@@ -69,6 +68,9 @@ class _Site:
                 self._health.serve(request, headers)
             return refused
         if request.path == "/metrics":
+            # Four megabytes that only members who are asked for metrics take.
+            from kvstore.services.metrics import render
+
             body, kind = render(self._member, self._server, self._health)
             return _get(request, headers) or HttpResponse(200, body, kind, headers)
         return HttpResponse(404, _NOT_FOUND.encode(), headers=headers)

@@ -170,6 +170,7 @@ class Backend:
                     hit("backend-after-mark")
             except (lmdb.Error, OSError) as error:
                 raise self._stop(f"backend: fsync of {self._path} failed: {error}") from error
+            self._environment.release_pages()
             self._reserve()
 
     def take_space(self) -> None:

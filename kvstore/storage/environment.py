@@ -17,10 +17,13 @@ import lmdb
 
 from kvstore.storage.durable import reserve
 from kvstore.storage.errors import BackendDamaged
+from kvstore.storage.resident import mapped_bytes, release
 from kvstore.storage.sync_mark import CURE
 from kvstore.storage.table import ReadView
 
 MAX_TABLES = 32
+# So many bytes of the file may count as this process's memory, beside the programs and libraries that it began with.
+RESIDENT_BYTES = 8 << 20
 
 
 class Environment:
@@ -35,6 +38,7 @@ class Environment:
         self._page_bytes: int = self.env.stat()["psize"]
         self._map_bytes: int = self.env.info()["map_size"]
         self._reserved = 0
+        self._resident = mapped_bytes() + RESIDENT_BYTES
         self._lock = threading.Lock()  # guards the three below
         self._readers = 0
         self._retired = False
@@ -104,6 +108,12 @@ class Environment:
         if size + headroom // 2 > self._reserved:
             reserve(self._fd, size, headroom)
             self._reserved = size + headroom
+
+    def release_pages(self) -> None:
+        """Give the pages back that were read through the map, once they are more than RESIDENT_BYTES. Any thread."""
+        if mapped_bytes() > self._resident:
+            with self.hold():
+                release(self.path)
 
     def _close(self) -> None:
         self.env.close()

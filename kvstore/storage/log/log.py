@@ -37,7 +37,7 @@ from kvstore.storage.log.segments import Segments
 from kvstore.storage.log.state import LogState, raised
 
 SEGMENT_BYTES = 64 << 20
-CACHE_BYTES = 64 << 20
+CACHE_BYTES = 8 << 20
 
 
 class Log:
