@@ -1,0 +1,1 @@
+"""What a node may see and write: only what is its own."""

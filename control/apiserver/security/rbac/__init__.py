@@ -1,0 +1,1 @@
+"""Role-based access control (rbac.authorization.k8s.io/v1)."""

@@ -1,0 +1,1 @@
+"""Tokens of service accounts: issued, verified, revoked with the objects they are bound to."""
