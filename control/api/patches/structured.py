@@ -60,7 +60,8 @@ def fields_of(value: Json, view: View, path: Path = ()) -> FieldSet:
 
 def compare(old: Json, new: Json, view: View) -> Difference:
     """How `new` differs from `old`."""
-    if old is None and new is None:
+    # Equality in Python takes 1 for True, which costs an owner of that one change, and spares most of the work.
+    if old is new or old == new:
         return NONE
     if old is None:
         return Difference(added=_whole(new, view))

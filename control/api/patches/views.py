@@ -21,6 +21,8 @@ Shape = Literal["leaf", "map", "keyed", "set"]
 
 METADATA: Final = "meta.v1.ObjectMeta"
 
+_LIST_SHAPES: Final[Mapping[str, Shape]] = {"map": "keyed", "set": "set", "atomic": "leaf"}
+
 
 class View(Protocol):
     """What a place in an object is. keys: the key fields of a keyed list's elements, with their defaults."""
@@ -65,48 +67,60 @@ class Deduced:
 DEDUCED: Final = Deduced()
 
 
-@dataclass(frozen=True, slots=True)
 class TableView:
-    """A place that the schema tables describe."""
+    """A place that the schema tables describe. What the tables say is worked out once for every place."""
 
-    type: Type
-    field: Field | None = None
+    __slots__ = ("_children", "_element", "_list", "_map", "_standing", "_type", "keys")
 
-    @property
-    def keys(self) -> Mapping[str, Json]:
-        names = self.field.list_keys if self.field is not None else ()
-        of = self.type.list.object if self.type.list is not None else None
-        return {name: of.fields[name].default if of is not None and name in of.fields else None for name in names}
+    def __init__(self, type: Type, field: Field | None = None) -> None:
+        self._type = type
+        self._children: dict[str, View | None] = {}
+        self._element: View | None = None
+        self._map = _map_shape(type, field)
+        self._list = _list_shape(type, field)
+        self.keys = _table_keys(type, field)
+        self._standing = _standing(type.ref) if type.ref else frozenset()
 
     def shape(self, value: Json) -> Shape:
-        traits = self.field
-        if isinstance(value, dict) and (self.type.ref or self.type.map is not None):
-            whole = (traits is not None and traits.atomic) or _is_atomic(self.type)
-            return "leaf" if whole else "map"
-        if isinstance(value, list) and self.type.list is not None and traits is not None:
-            return "keyed" if traits.list_type == "map" else "set" if traits.list_type == "set" else "leaf"
-        return "leaf"
+        if isinstance(value, dict):
+            return self._map
+        return self._list if isinstance(value, list) else "leaf"
 
     def child(self, name: str) -> View | None:
-        return _table_child(self.type, name)
+        if self._type.map is not None:
+            return self.element()
+        if name not in self._children:
+            found = lookup(self._type.ref).fields.get(name) if self._type.ref else None
+            if found is None:
+                return None  # a name from outside: not remembered
+            self._children[name] = TableView(found.type, found)
+        return self._children[name]
 
     def element(self) -> View:
-        return TableView(self.type.list or Type())
+        if self._element is None:
+            self._element = TableView(self._type.list or self._type.map or Type())
+        return self._element
 
     def standing(self) -> frozenset[str]:
-        return _standing(self.type.ref) if self.type.ref else frozenset()
+        return self._standing
 
 
-def _is_atomic(of: Type) -> bool:
-    return bool(of.ref) and lookup(of.ref).atomic
+def _map_shape(of: Type, field: Field | None) -> Shape:
+    if not of.ref and of.map is None:
+        return "leaf"
+    whole = (field is not None and field.atomic) or (bool(of.ref) and lookup(of.ref).atomic)
+    return "leaf" if whole else "map"
 
 
-@cache
-def _table_child(of: Type, name: str) -> View | None:
-    if of.map is not None:
-        return TableView(of.map)
-    found = lookup(of.ref).fields.get(name) if of.ref else None
-    return TableView(found.type, found) if found is not None else None
+def _list_shape(of: Type, field: Field | None) -> Shape:
+    return _LIST_SHAPES.get(field.list_type, "leaf") if of.list is not None and field is not None else "leaf"
+
+
+def _table_keys(of: Type, field: Field | None) -> Mapping[str, Json]:
+    element = of.list.object if of.list is not None and field is not None and field.list_keys else None
+    if element is None or field is None:
+        return {}
+    return {name: element.fields[name].default if name in element.fields else None for name in field.list_keys}
 
 
 @cache
@@ -118,9 +132,13 @@ def _standing(name: str) -> frozenset[str]:
 
 
 @cache
+def _table(name: str) -> View:
+    return TableView(Type(ref=name))
+
+
 def table(of: ObjectType) -> View:
     """The view of a whole object of a built-in kind."""
-    return TableView(Type(ref=of.name))
+    return _table(of.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +164,7 @@ class StructuralView:
     def child(self, name: str) -> View | None:
         if self.root or self.schema.get("x-kubernetes-embedded-resource"):
             if name == "metadata":
-                return TableView(Type(ref=METADATA))
+                return _table(METADATA)
             if name in ("apiVersion", "kind"):
                 return DEDUCED
         properties = self.schema.get("properties") or {}
@@ -169,9 +187,6 @@ class StructuralView:
 
     def _typed(self) -> bool:
         return bool(self.schema.get("type") or self.schema.get("properties"))
-
-
-_LIST_SHAPES: Final[Mapping[str, Shape]] = {"map": "keyed", "set": "set", "atomic": "leaf"}
 
 
 def structural(schema: Mapping[str, Json] | None) -> View:
