@@ -1,0 +1,185 @@
+"""Fenced leader election among processes that do the same work: one acts, the others stand by.
+
+    async for leadership in Elector(store, "controllers", "host-1").terms():
+        client = api.fenced(leadership.fence)
+        … work until leadership.lost is set, then ask for the next term …
+
+Invariants: a term's fence holds in the store exactly as long as nobody else can be elected; `lost` is set no later than
+the store lets the lease go, by this machine's monotonic clock (after a pause of the process: as soon as the loop runs).
+A write that goes out in between is refused by the API server, because it compares the fence. Faults assumed: this
+process is killed, paused, cut off; store members die. Source: docs/design/0010, "Fence"; docs/fencing.md.
+
+A clean stop revokes the lease; a killed leader is noticed by its lifeline (lifeline.py); all else by the lease.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+from control.client import lifeline
+from control.client.cause import Fence
+from control.client.lifeline import Address, Lifeline, NoVerdict
+from kvstore.client import AsyncClient, ClientError, NoElectionLeader, create_revision, delete
+from kvstore.client.backoff import delays
+from kvstore.client.election import Election
+from kvstore.pb import etcd_pb2 as pb
+
+log = logging.getLogger(__name__)
+
+PREFIX: Final = "/fluyt/leaders/"
+# Seconds; the shortest lease that a store with etcd's usual election timeout grants.
+TTL: Final = 2
+
+
+class Leadership:
+    """One term. Over when `lost` is set; `fence` goes with every write."""
+
+    def __init__(self, election: Election, name: str) -> None:
+        self.name = name
+        self.fence = Fence(election.key.decode(), election.token)
+        self.lost = asyncio.Event()
+        self._election = election
+
+    @property
+    def valid(self) -> bool:
+        """Whether the term can still be counted on; asks the clock, so it is right at once after a pause."""
+        return not self.lost.is_set() and self._election.is_leader
+
+
+class Elector:
+    """One candidate for one role, as often as it takes."""
+
+    def __init__(self, store: AsyncClient, name: str, identity: str, *, ttl: int = TTL, address: str = "") -> None:
+        """name: of the role ("controllers", "scheduler"). identity: what others see of the leader. ttl: seconds.
+
+        address: of this machine, where other candidates reach it; "": that from which it reaches the store.
+        """
+        self.name = name
+        self.identity = identity
+        self._store = store
+        self._ttl = ttl
+        self._address = address
+
+    async def terms(self) -> AsyncIterator[Leadership]:
+        """Each term that we are elected for. Asking for the next one ends the last (it is resigned if not lost);
+        closing the iterator (aclose, or cancelling who waits in it) gives up the candidacy at once.
+        """
+        pauses = delays()
+        while True:
+            election = self._store.election(PREFIX + self.name, self._ttl)
+            try:
+                async with self._line() as value:
+                    await self._campaign(election, value)
+                    pauses = delays()
+                    leadership = Leadership(election, self.name)
+                    log.info("%s: %s leads from revision %d on", self.name, self.identity, leadership.fence.revision)
+                    async with _watched(self._store, election, leadership):
+                        yield leadership
+            except ClientError as problem:
+                log.warning("%s: the election cannot go on: %s", self.name, problem)
+            finally:
+                await asyncio.shield(election.close())
+            await asyncio.sleep(next(pauses))
+
+    @contextlib.asynccontextmanager
+    async def _line(self) -> AsyncIterator[str]:
+        """The value to stand for election with, true as long as the block runs."""
+        host = self._address or await lifeline.own_address(self._store.settings.endpoints)
+        line = Lifeline(host)
+        found: dict[str, Any] = {"identity": self.identity}
+        try:
+            if host:
+                address = await line.open()
+                found |= {"host": address.host, "port": address.port, "word": address.word}
+        except OSError as problem:
+            log.warning("%s: others will notice our end by the lease only: %s", self.name, problem)
+        try:
+            yield json.dumps(found)
+        finally:
+            await line.close()
+
+    async def _campaign(self, election: Election, value: str) -> None:
+        haste = asyncio.create_task(self._remove_the_dead(election))
+        try:
+            await election.campaign(value)
+        finally:
+            haste.cancel()
+            await asyncio.gather(haste, return_exceptions=True)
+
+    async def _remove_the_dead(self, election: Election) -> None:
+        """While we wait: delete the key of each leader whose process is certainly gone."""
+        pauses = delays()
+        while True:
+            try:
+                leader = await election.leader()
+                await self._follow(leader)
+                pauses = delays()
+            except NoElectionLeader:
+                await asyncio.sleep(next(pauses))
+            except ClientError as problem:
+                log.info("%s: the leader cannot be looked at: %s", self.name, problem)
+                await asyncio.sleep(next(pauses))
+
+    async def _follow(self, leader: pb.KeyValue) -> None:
+        """Return when this leader's key is gone, by us or by others."""
+        gone = asyncio.create_task(_deleted(self._store, leader.key.decode(), leader.create_revision))
+        dead = asyncio.create_task(_dead(leader.value))
+        try:
+            await asyncio.wait((gone, dead), return_when=asyncio.FIRST_COMPLETED)
+            if dead.done() and not gone.done():
+                log.info("%s: the leader's process is gone: %s", self.name, leader.key.decode())
+                same = create_revision(leader.key) == leader.create_revision
+                await self._store.txn().when(same).then(delete(leader.key)).commit(repeatable=True)
+            await gone
+        finally:
+            for task in (gone, dead):
+                task.cancel()
+            await asyncio.gather(gone, dead, return_exceptions=True)
+
+
+async def _dead(value: bytes) -> None:
+    """Return once the process that a value names is certainly gone; never when that cannot be told."""
+    try:
+        found = json.loads(value)
+        await lifeline.wait_gone(Address(str(found["host"]), int(found["port"]), str(found["word"])))
+    except (NoVerdict, ValueError, TypeError, KeyError):
+        await asyncio.Event().wait()
+
+
+@contextlib.asynccontextmanager
+async def _watched(store: AsyncClient, election: Election, leadership: Leadership) -> AsyncIterator[None]:
+    """Sets `lost` when the lease is, or when somebody took our key away."""
+    fence = leadership.fence
+    tasks = [
+        asyncio.create_task(election.wait_lost()),
+        asyncio.create_task(_key_gone(store, fence)),
+    ]
+    for task in tasks:
+        task.add_done_callback(lambda done: None if done.cancelled() else leadership.lost.set())
+    try:
+        yield
+    finally:
+        leadership.lost.set()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _key_gone(store: AsyncClient, fence: Fence) -> None:
+    """Return once the key is deleted. Refusals of the watch are left to the lease, which is what counts."""
+    try:
+        await _deleted(store, fence.key, fence.revision)
+    except ClientError as problem:
+        log.info("%s cannot be watched: %s", fence.key, problem)
+        await asyncio.Event().wait()
+
+
+async def _deleted(store: AsyncClient, key: str, created: int) -> None:
+    """Return once the key that was created at that revision is deleted."""
+    async with store.watch(key, start_revision=created + 1, ignore=["put"]) as watch:
+        await anext(watch)
