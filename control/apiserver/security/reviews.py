@@ -131,7 +131,8 @@ class ReviewAnswers:
 def attributes_of(review: Object) -> Attributes:
     """What an access review asks. StatusError 422 when it asks both kinds of question, or none. Pure."""
     spec = review.get("spec") or {}
-    resource, path = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
+    resource: Object = spec.get("resourceAttributes") or {}
+    path: Object = spec.get("nonResourceAttributes") or {}
     if bool(resource) == bool(path):
         which = "cannot specify both" if resource else "must specify one of"
         message = f'Invalid value: "": {which} resourceAttributes and nonResourceAttributes'

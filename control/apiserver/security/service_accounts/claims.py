@@ -1,7 +1,7 @@
 """What stands in a service account's token, and who its bearer is: pure.
 
-Two kinds: *bound* tokens of TokenRequest (audience, expiry, a pod, secret or node they end with) and *legacy* ones, that
-a controller writes into a secret and which end with it. Source: "Managing Service Accounts", "Bound service account
+Two kinds: *bound* tokens of TokenRequest (audience, expiry, a pod, secret or node they end with), and *legacy* ones: a
+controller writes them into a secret, and they end with it. Source: "Managing Service Accounts", "Bound service account
 tokens" of the Kubernetes documentation; RFC 7519 for the registered claims.
 """
 
