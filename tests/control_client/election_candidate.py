@@ -1,7 +1,7 @@
 """A process that stands for election and, while it leads, writes under its fence as fast as it can.
 
-python election_candidate.py ENDPOINTS NAME IDENTITY: one JSON line on stdout for each thing that happens. It goes on writing
-after a term is lost until it is refused, as a leader would that was paused between its check and its write.
+python election_candidate.py ENDPOINTS NAME IDENTITY: one JSON line on stdout for each thing that happens. It goes on
+writing after a term is lost until it is refused, as a leader would that was paused between its check and its write.
 """
 
 from __future__ import annotations
