@@ -1,0 +1,124 @@
+"""All controllers of one process: warm while another leads, at work while we do, silent the moment the term is over.
+
+Invariants: nothing is written outside a term; every write of a term carries its fence; when a term ends, all workers of
+that term have ended before the next begins. Faults assumed: the process is paused at any point (the fence refuses what
+it writes afterwards), the store or the API servers are away for any time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Protocol
+
+from control.api.schema import Object
+from control.client.cause import Fence
+from control.client.client import Client
+from control.controllers.actions import Event
+from control.controllers.controller import EVERYTHING, Controller
+from control.controllers.executor import Executor, FenceLost
+from control.controllers.informers import Informers
+from control.controllers.metrics import Metrics
+from control.controllers.shell import Shell
+
+log = logging.getLogger(__name__)
+
+
+class Term(Protocol):
+    """control.client.election.Leadership, as far as we look at it."""
+
+    @property
+    def fence(self) -> Fence:
+        """What every write carries."""
+
+    @property
+    def lost(self) -> asyncio.Event:
+        """Set when the term is over."""
+
+
+class Manager:
+    """start() once, then run() with the terms of an elector, or serve() one term; close() at the end."""
+
+    def __init__(
+        self,
+        client: Client,
+        controllers: Sequence[Controller],
+        recorder: Callable[[Client], Callable[[Event], None]],
+        metrics: Metrics | None = None,
+    ) -> None:
+        """recorder: makes, for a term's client, the function that records events."""
+        self.metrics = metrics or Metrics()
+        self.informers = Informers(client)
+        self._client = client
+        self._controllers = controllers
+        self._recorder = recorder
+        self._shells: list[Shell] = []
+        self.started = asyncio.Event()
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process is at work now."""
+        return bool(self._shells)
+
+    async def start(self) -> None:
+        """Begin to observe; returns when the view is complete."""
+        everything = any(EVERYTHING in controller.wakes for controller in self._controllers)
+        needed = {resource for controller in self._controllers for resource in controller.resources}
+        self.informers.subscribe(self._changed)
+        await self.informers.start(needed, everything=everything)
+        self.started.set()
+
+    async def run(self, terms: AsyncIterator[Term]) -> None:
+        """Work in every term that comes, until cancelled. The terms' iterator is closed at the end."""
+        async with contextlib.aclosing(terms) as elected:  # type: ignore[type-var]
+            async for term in elected:
+                await self.serve(term)
+
+    async def serve(self, term: Term) -> None:
+        """Work until the term is over."""
+        client = self._client.fenced(term.fence)
+        work = asyncio.create_task(self._work(client), name="controllers")
+        over = asyncio.create_task(term.lost.wait(), name="term")
+        log.info("controllers: at work (fence %s at %d)", term.fence.key, term.fence.revision)
+        self.metrics.leader.labels("controllers").set(1)
+        try:
+            await asyncio.wait({work, over}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self.metrics.leader.labels("controllers").set(0)
+            work.cancel()
+            over.cancel()
+            results = await asyncio.gather(work, over, return_exceptions=True)
+        _explain(results[0])
+
+    async def _work(self, client: Client) -> None:
+        tell = self._recorder(client)
+        executor = Executor(client, tell)
+        shells = [Shell(c, self.informers, executor, tell, self.metrics) for c in self._controllers]
+        self._shells = shells
+        try:
+            async with asyncio.TaskGroup() as group:
+                for shell in shells:
+                    group.create_task(shell.run(), name=shell.controller.name)
+        finally:
+            self._shells = []
+
+    def _changed(self, resource: str, old: Object | None, new: Object | None) -> None:
+        for shell in self._shells:
+            shell.changed(resource, old, new)
+
+    async def close(self) -> None:
+        await self.informers.stop()
+
+
+def _explain(ended: object) -> None:
+    """Say why the work of a term ended; mistakes of ours are raised."""
+    if isinstance(ended, BaseExceptionGroup):
+        lost, other = ended.split(FenceLost)
+        if other is not None:
+            raise other
+        if lost is not None:
+            log.warning("controllers: a write was refused, because the term is over")
+        return
+    log.warning("controllers: the term is over; standing by")
