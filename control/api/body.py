@@ -108,7 +108,7 @@ class _Loader(yaml.CSafeLoader):
     yaml_constructors: ClassVar[dict[Any, Any]] = {
         tag: constructor for tag, constructor in yaml.CSafeLoader.yaml_constructors.items() if tag in _KNOWN
     }
-    yaml_implicit_resolvers: ClassVar[dict[Any, Any]] = {
+    yaml_implicit_resolvers: dict[Any, Any] = {
         letter: [pair for pair in pairs if pair[0].removeprefix(_TAG) not in ("timestamp", "int", "float")]
         for letter, pairs in yaml.CSafeLoader.yaml_implicit_resolvers.items()
     }

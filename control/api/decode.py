@@ -1,4 +1,4 @@
-"""A client's JSON becomes an object of its kind: every field known, every value of the right type, one form for each value.
+"""A client's JSON becomes an object of its kind: fields known, values of the right type, one form for each value.
 
 For each type of the schema tables a checker is made once; it walks the value, drops nulls and what Go clients would
 not write (zeros of fields that are no pointers), brings quantities and times into their canonical form, and notes

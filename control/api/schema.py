@@ -14,13 +14,15 @@ strings, "*T" a pointer: it tells "absent" from zero (Go clients write zeros of 
 
 Traits: required; merge=key (strategic merge by this key), merge (a list of scalars merged as a set), retainKeys,
 replace; list=atomic|set|map:key,key and map=atomic, struct=atomic (server-side apply, "structured merge diff" v4);
-default=value; enum=a|b (the empty value is ""). "atomic" after a type's name: the whole is one leaf for apply.
+default=value (JSON without spaces, or a word);
+enum=a|b (the empty value is ""). "atomic" after a type's name: the whole is one leaf for apply.
 
 Sources: names, numbers and merge keys are those of the API reference of Kubernetes 1.32 (k8s.io/api); texts are ours.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -228,6 +230,8 @@ def _traits(words: list[str]) -> dict[str, Any]:
 
 
 def _value(text: str) -> Json:
-    if text in ("true", "false"):
-        return text == "true"
-    return int(text) if text.lstrip("-").isdigit() else text
+    """A default: JSON where it is some (numbers, true, {}, ""), else the word itself."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
