@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final, Literal, Protocol
 
+from control.api.kind import Kind
 from control.api.schema import Field, ObjectType, Type, lookup
 
 Json = Any
@@ -187,6 +188,11 @@ class StructuralView:
 
     def _typed(self) -> bool:
         return bool(self.schema.get("type") or self.schema.get("properties"))
+
+
+def of(kind: Kind) -> View:
+    """The view of a kind's objects."""
+    return structural(kind.structural.openapi) if kind.structural is not None else _table(kind.type)
 
 
 def structural(schema: Mapping[str, Json] | None) -> View:
