@@ -71,19 +71,17 @@ class Elector:
         """
         pauses = delays()
         while True:
-            election = self._store.election(PREFIX + self.name, self._ttl)
-            try:
-                async with self._line() as value:
+            # Leaving closes the election first: whoever is next sees a resignation, not a death.
+            async with self._line() as value, self._store.election(PREFIX + self.name, self._ttl) as election:
+                try:
                     await self._campaign(election, value)
                     pauses = delays()
                     leadership = Leadership(election, self.name)
                     log.info("%s: %s leads from revision %d on", self.name, self.identity, leadership.fence.revision)
                     async with _watched(self._store, election, leadership):
                         yield leadership
-            except ClientError as problem:
-                log.warning("%s: the election cannot go on: %s", self.name, problem)
-            finally:
-                await asyncio.shield(election.close())
+                except ClientError as problem:
+                    log.warning("%s: the election cannot go on: %s", self.name, problem)
             await asyncio.sleep(next(pauses))
 
     @contextlib.asynccontextmanager
@@ -101,7 +99,7 @@ class Elector:
         try:
             yield json.dumps(found)
         finally:
-            await line.close()
+            line.close()
 
     async def _campaign(self, election: Election, value: str) -> None:
         haste = asyncio.create_task(self._remove_the_dead(election))

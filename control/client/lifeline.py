@@ -18,8 +18,11 @@ import secrets
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Final
 from urllib.parse import urlsplit
+
+from kvstore.client.backoff import delays
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +31,8 @@ _MOST: Final = 64
 _WORD_BYTES: Final = 16
 # Seconds that a connection and the word may take.
 _PATIENCE: Final = 2.0
+# Connections to one leader, one after the other, before we leave it to the lease.
+_VISITS: Final = 12
 
 
 class NoVerdict(Exception):
@@ -50,74 +55,90 @@ class Lifeline:
         self._host = host
         self._word = secrets.token_hex(_WORD_BYTES)
         self._server: asyncio.Server | None = None
-        self._writers: set[asyncio.StreamWriter] = set()
+        self._open: set[asyncio.BaseTransport] = set()
 
     async def open(self) -> Address:
         """Listen on a free port. Raises OSError when the address is not this machine's."""
-        self._server = await asyncio.start_server(self._greet, self._host, 0)
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: _Visitor(self._word, self._open), self._host, 0)
         return Address(self._host, int(self._server.sockets[0].getsockname()[1]), self._word)
 
-    async def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(self._writers) >= _MOST:
-            writer.close()
-            return
-        self._writers.add(writer)
-        try:
-            writer.write(self._word.encode())
-            # Nobody has anything to say here; the end is all that matters.
-            await reader.read(1)
-        except OSError:
-            pass
-        finally:
-            self._writers.discard(writer)
-            writer.close()
-
-    async def close(self) -> None:
+    def close(self) -> None:
         """Stop listening and end every connection."""
-        if self._server is None:
+        if self._server is not None:
+            self._server.close()
+        for transport in list(self._open):
+            transport.close()
+
+
+class _Visitor(asyncio.Protocol):
+    """One candidate's connection. Nobody has anything to say here but the word; its end is all that matters."""
+
+    def __init__(self, word: str, connections: set[asyncio.BaseTransport]) -> None:
+        self._word, self._connections = word, connections
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+        if len(self._connections) >= _MOST:
+            transport.close()
             return
-        self._server.close()
-        for writer in list(self._writers):
-            writer.close()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_PATIENCE):
-                await self._server.wait_closed()
+        self._connections.add(transport)
+        if isinstance(transport, asyncio.WriteTransport):
+            transport.write(self._word.encode())
+
+    def data_received(self, data: bytes) -> None:
+        self._transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._connections.discard(self._transport)
+
+
+class _Found(Enum):
+    """What a visit to the leader's port showed."""
+
+    ALIVE = "it was there, until the connection broke"
+    OTHER = "nobody, or somebody else, is at its port"
+    NOTHING = "no answer that says anything"
 
 
 async def wait_gone(address: Address) -> None:
     """Return once the process behind the address is certainly gone. Raises NoVerdict."""
-    known = False
-    while True:
-        try:
-            async with asyncio.timeout(_PATIENCE):
-                reader, writer = await asyncio.open_connection(address.host, address.port)
-        except ConnectionRefusedError:
-            if known:
-                return
-            raise NoVerdict from None
-        except (OSError, TimeoutError):
-            raise NoVerdict from None
-        try:
-            if not await _says_the_word(reader, address):
-                if known:
-                    return
-                raise NoVerdict
-            if not known:
-                log.info("connected to the leader's process at %s:%d", address.host, address.port)
+    known, pauses = False, delays(0.01, 0.2)
+    for _ in range(_VISITS):
+        found = await _visit(address)
+        if found is _Found.ALIVE:
+            # Something in between may break connections of the living; then we are soon out of visits.
             known = True
-            with contextlib.suppress(OSError):
-                await reader.read(1)
-        finally:
-            writer.close()
+        elif not known:
+            break
+        elif found is _Found.OTHER:
+            return
+        # A process that ends closes its connections one after the other, its port perhaps last.
+        await asyncio.sleep(next(pauses))
+    raise NoVerdict
 
 
-async def _says_the_word(reader: asyncio.StreamReader, address: Address) -> bool:
-    """Whether it is the same process. Raises NoVerdict when it says nothing."""
+async def _visit(address: Address) -> _Found:
     try:
         async with asyncio.timeout(_PATIENCE):
-            return await reader.readexactly(2 * _WORD_BYTES) == address.word.encode()
+            reader, writer = await asyncio.open_connection(address.host, address.port)
+    except ConnectionRefusedError:
+        return _Found.OTHER
+    except (OSError, TimeoutError):
+        return _Found.NOTHING
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            if await reader.readexactly(2 * _WORD_BYTES) != address.word.encode():
+                return _Found.OTHER
     except (OSError, TimeoutError, asyncio.IncompleteReadError):
-        raise NoVerdict from None
+        return _Found.NOTHING
+    else:
+        log.info("connected to the leader's process at %s:%d", address.host, address.port)
+        with contextlib.suppress(OSError):
+            await reader.read(1)
+        return _Found.ALIVE
+    finally:
+        writer.close()
 
 
 async def own_address(endpoints: Sequence[str]) -> str:

@@ -180,7 +180,7 @@ def test_verdicts(caplog: pytest.LogCaptureFixture) -> None:
     async def run() -> None:
         nobody = Lifeline("127.0.0.1")
         address = await nobody.open()
-        await nobody.close()
+        nobody.close()
         with pytest.raises(NoVerdict):  # refused, but it never was seen alive
             await wait_gone(address)
         line = Lifeline("127.0.0.1")
@@ -192,7 +192,7 @@ def test_verdicts(caplog: pytest.LogCaptureFixture) -> None:
         while "connected to the leader" not in caplog.text:
             await asyncio.sleep(0.005)
         assert not waiting.done()
-        await line.close()
+        line.close()
         await waiting
 
     asyncio.run(asyncio.wait_for(run(), 20))
