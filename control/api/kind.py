@@ -69,9 +69,9 @@ class Scale:
     selector: str = ".spec.selector"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Kind:
-    """One resource kind at one version.
+    """One resource kind at one version. Kinds are compared by identity: there is one of each in a catalogue.
 
     type: full name of its object type in the schema tables, as "apps.v1.Deployment".
     subresources: names of SUBRESOURCES.

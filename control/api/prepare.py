@@ -1,4 +1,4 @@
-"""What a server does to an object before it is validated and stored: who sets which part, and when its generation grows.
+"""What a server does to an object before it is validated and stored: who sets which part; when generation grows.
 
 The order of a write: decode → identify → (defaults → mutating admission → defaults) → prepare → check (validate.py) →
 validating admission → store. Clients own spec and most of metadata; the server owns uid, times, generation and, for
