@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from control.client.errors import ConfigError, Unreachable
     from control.client.informer import Informer
     from control.client.queue import QueueClosed, WorkQueue
+    from control.client.recorder import EventRecorder
 
 _HOMES = {
     "Cause": "cause",
@@ -24,6 +25,7 @@ _HOMES = {
     "Config": "config",
     "ConfigError": "errors",
     "Elector": "election",
+    "EventRecorder": "recorder",
     "Fence": "cause",
     "Informer": "informer",
     "Leadership": "election",
@@ -39,6 +41,7 @@ __all__ = [
     "Config",
     "ConfigError",
     "Elector",
+    "EventRecorder",
     "Fence",
     "Informer",
     "Leadership",

@@ -105,6 +105,8 @@ class FakeApi:
         return {"apiVersion": "v1", "kind": "PodList", "metadata": metadata, "items": items[start : start + limit]}
 
     def _write(self, method: str, path: str, body: Object) -> Object:
+        if method != "POST" and path not in self.objects:
+            raise status.not_found("pods", path.rsplit("/", 1)[1])
         match method:
             case "POST":
                 target = f"{path}/{body['metadata']['name']}"
