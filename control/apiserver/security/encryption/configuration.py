@@ -1,8 +1,8 @@
 """--encryption-provider-config: which resources are encrypted, with which keys. Read once, at start.
 
 Keys are rotated as Kubernetes' documentation says: add the new key as the second, restart all servers, make it the
-first, restart, rewrite all values (kubectl get secrets -A -o json | kubectl replace -f -), remove the old one. The first
-provider's first key writes; every key reads what it wrote. Source: "Encrypting Confidential Data at Rest".
+first, restart, write all values again (kubectl get secrets -A -o json | kubectl replace -f -), remove the old one.
+The first provider's first key writes; every key reads what it wrote. Source: "Encrypting Confidential Data at Rest".
 """
 
 from __future__ import annotations
