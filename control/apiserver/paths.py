@@ -53,7 +53,8 @@ def _resource(
         namespace = parts[1]
         if len(parts) > 2 and parts[2] not in _NAMESPACE_SUBRESOURCES:
             parts = parts[2:]
-    resource, name, subresource, rest = (*parts[:3], "", "", "")[:3] + ("/".join(parts[3:]),)
+    resource, name, subresource = (*parts[:3], "", "", "")[:3]
+    rest = "/".join(parts[3:])
     if rest and subresource == "proxy" and path.endswith("/"):
         rest += "/"
     if not name:
@@ -84,7 +85,7 @@ def _named(selector: str) -> str:
 def flag(query: Mapping[str, Sequence[str]], name: str) -> bool:
     """A boolean parameter; "" counts as true, as in Go's forms a bare name does for the API server."""
     values = query.get(name)
-    return bool(values) and (values[0] in TRUE or values[0] == "")
+    return values is not None and (values[0] in TRUE or values[0] == "")
 
 
 def number(info: RequestInfo, name: str) -> int | None:

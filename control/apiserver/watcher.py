@@ -44,8 +44,9 @@ class Watcher:
 
     def __init__(self, selection: Selection, renderer: Renderer, since: int, limit: int = BUFFER_BYTES) -> None:
         self.selection, self.renderer, self.since = selection, renderer, since
+        # Why it ended; "" while it lives. overflown: it was too slow, so what waited is lost.
         self.cut = ""
-        self.delivered = since
+        self.overflown = False
         self._limit = limit
         self._lines: deque[bytes] = deque()
         self._size = 0
@@ -58,8 +59,9 @@ class Watcher:
         self._lines.append(line)
         self._size += len(line)
         if self._size > self._limit:
-            self.end("the watch was too slow: its buffer is full")
+            self.overflown = True
             self._lines.clear()
+            self.end("the watch was too slow: its buffer is full")
         self._notify()
 
     def end(self, reason: str) -> None:
@@ -70,6 +72,11 @@ class Watcher:
     def _notify(self) -> None:
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is something to take."""
+        return bool(self._lines)
 
     async def wait(self, timeout: float) -> bool:
         """Until there is something to take, or it was cut; False after `timeout` seconds."""

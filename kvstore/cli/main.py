@@ -37,6 +37,7 @@ COMMANDS = {
     "snapshot": ("kvstore.cli.snapshot:snapshot", "Save, inspect and restore snapshots."),
     "make-mirror": ("kvstore.cli.mirror:make_mirror", "Keep a copy of keys in another cluster."),
     "check": ("kvstore.cli.check:check", "Measure whether a cluster performs well enough."),
+    "apiserver": ("control.cli.apiserver:apiserver", "Run one API server."),
     "kubeconfig": ("control.cli.kubeconfig:kubeconfig", "Make a kubeconfig file for a user of the API server."),
     "pki": ("kvstore.cli.pki:pki", "Make the certificates of a cluster."),
     "completion": ("kvstore.cli.completion:completion", "Print the completion script of a shell."),

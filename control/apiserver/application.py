@@ -1,0 +1,148 @@
+"""The ASGI application: the way of a request from the connection to its handler and back.
+
+Order: path → Authenticator → Limits → Authorizer → handler; Audit around it. Whatever a handler raises becomes a
+Status: StatusError as it stands, exhausted recursion (a body nested too deeply) 400, anything else 500 and a log entry.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from control.api.status import StatusError, bad_request, forbidden, internal_error, quoted, unauthorized
+from control.apiserver.answer import Answer, refusal
+from control.apiserver.call import Call, Gone
+from control.apiserver.paths import parse
+from control.apiserver.request import Attributes, Headers, PeerCertificate, RequestInfo, User
+from control.apiserver.server import Server
+
+log = logging.getLogger(__name__)
+
+Send = Callable[[Any], Awaitable[None]]
+_MISTAKE: Final = "the server made a mistake; its log says more"
+
+
+class Application:
+    """One for the whole server."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+
+    async def __call__(self, scope: dict[str, Any], receive: Callable[[], Awaitable[Any]], send: Send) -> None:
+        started = time.perf_counter()
+        headers = headers_of(scope["headers"])
+        try:
+            info = parse(scope["method"], scope["path"], scope["query_string"])
+        except StatusError as problem:
+            await self._send(refusal(problem), send)
+            return
+        call = Call(self.server, info, headers, receive, scope)
+        self.server.metrics.begin()
+        code = 500
+        try:
+            code = await self._serve(call, send)
+        except Gone:
+            code = 499
+        finally:
+            self.server.metrics.done(info, code, time.perf_counter() - started)
+
+    async def _serve(self, call: Call, send: Send) -> int:
+        """Answer the request; the status code."""
+        try:
+            call.user = await self._authenticate(call)
+            self._begin_audit(call)
+            async with self.server.security.limits.admit(call.user, call.info):
+                self._authorize(call)
+                answer = await self.server.router.dispatch(call)
+                if answer.stream is None:
+                    return await self._finish(call, answer, send)
+            # Streams are long: they do not take a place among the requests in flight.
+            return await self._finish(call, answer, send)
+        except StatusError as problem:
+            return await self._finish(call, refusal(problem), send)
+        except RecursionError:
+            return await self._finish(call, refusal(bad_request("the body is nested too deeply")), send)
+        except Gone:
+            raise
+        except Exception:
+            log.exception("%s %s failed", call.info.method, call.info.path)
+            return await self._finish(call, refusal(internal_error(_MISTAKE)), send)
+
+    async def _authenticate(self, call: Call) -> User:
+        peer: PeerCertificate | None = call.scope.get("extensions", {}).get("fluyt.peer")
+        user = await self.server.security.authenticator.authenticate(call.headers, peer)
+        if user is None:
+            raise unauthorized()
+        return user
+
+    def _authorize(self, call: Call) -> None:
+        decision = self.server.security.authorizer.authorize(call.user, Attributes.of(call.info))
+        if not decision.allowed:
+            raise denied(call.user, call.info, decision.reason)
+
+    def _begin_audit(self, call: Call) -> None:
+        audit = self.server.security.audit
+        if audit is not None:
+            client = call.scope.get("client")
+            source = client[0] if client else ""
+            call.audit = audit.begin(call.info, call.user, call.headers, source, time.time())
+
+    async def _finish(self, call: Call, answer: Answer, send: Send) -> int:
+        if call.audit is not None:
+            call.audit.done(answer.code, answer.object, call.annotations)
+        for warning in dict.fromkeys(call.warnings):
+            answer.headers.append((b"warning", b'299 - "%b"' % _header_text(warning)))
+        if answer.takeover is not None:
+            await answer.takeover()
+        else:
+            await self._send(answer, send)
+        return answer.code
+
+    async def _send(self, answer: Answer, send: Send) -> None:
+        headers = [(b"content-type", answer.media_type), *answer.headers, (b"cache-control", b"no-cache, private")]
+        if answer.stream is None:
+            headers.append((b"content-length", str(len(answer.body)).encode()))
+        await send({"type": "http.response.start", "status": answer.code, "headers": headers})
+        if answer.stream is None:
+            await send({"type": "http.response.body", "body": answer.body})
+            return
+        try:
+            async for piece in answer.stream:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+        finally:
+            await answer.stream.aclose()  # type: ignore[attr-defined]
+        await send({"type": "http.response.body", "body": b""})
+
+
+def headers_of(pairs: list[tuple[bytes, bytes]]) -> Headers:
+    """Names are in lower case already; repeated ones are joined."""
+    headers: dict[str, str] = {}
+    for name, value in pairs:
+        key, text = name.decode("latin-1"), value.decode("latin-1")
+        headers[key] = f"{headers[key]},{text}" if key in headers else text
+    return headers
+
+
+def denied(user: User, info: RequestInfo, reason: str) -> StatusError:
+    """403 in Kubernetes' words."""
+    if not info.is_resource:
+        return forbidden(
+            "", "", f"User {quoted(user.name)} cannot {info.verb} path {quoted(info.path)}{_because(reason)}"
+        )
+    resource = f"{info.resource}.{info.group}" if info.group else info.resource
+    what = f"{info.resource}/{info.subresource}" if info.subresource else info.resource
+    where = f"in the namespace {quoted(info.namespace)}" if info.namespace else "at the cluster scope"
+    why = f'User {quoted(user.name)} cannot {info.verb} resource "{what}" in API group "{info.group}" {where}'
+    return forbidden(resource, info.name, why + _because(reason))
+
+
+def _because(reason: str) -> str:
+    return f": {reason}" if reason else ""
+
+
+def _header_text(text: str) -> bytes:
+    """A warning as a quoted string of a header: printable, one line, at most 1,000 bytes."""
+    printable = "".join(letter if letter.isprintable() else " " for letter in text)
+    return printable.replace("\\", "\\\\").replace('"', '\\"').encode()[:1000]

@@ -1,0 +1,200 @@
+"""An API server's life: put together, started, stopped; any number of them in one process or in many.
+
+Start: connect to the store, begin its watch, load what admission and authorization look at, listen. Stop: not ready
+any more, watches ended, requests under way finished, then the connections to the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import socket
+import uuid
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import uvicorn
+
+from control.apiserver.application import Application
+from control.apiserver.cause_leases import Leases
+from control.apiserver.feed import Feed
+from control.apiserver.metrics import exposition
+from control.apiserver.open_doors import open_security
+from control.apiserver.protocol import Protocol
+from control.apiserver.request import Encryption, Security
+from control.apiserver.resources import Resources
+from control.apiserver.router import Router
+from control.apiserver.server import Server
+from control.apiserver.settings import Settings
+from control.apiserver.storage import Storage
+from control.apiserver.tls import Files, fill, server_context
+from kvstore.client import AsyncClient, Tls, connect
+
+log = logging.getLogger(__name__)
+
+CERTIFICATE_SECONDS = 60.0
+STORE_TIMEOUT = 5.0
+
+MakeSecurity = Callable[[Settings, Resources, Any], Any]
+
+
+class _Uvicorn(uvicorn.Server):
+    """Signals are the process's business, not the library's."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Any:
+        yield
+
+
+class ApiServer:
+    """`await start()`, then `url` is where it answers; `await stop()`. open_doors: without any security, for tests."""
+
+    def __init__(self, settings: Settings, *, open_doors: bool = False) -> None:
+        self.settings = settings
+        self.url = ""
+        self.server: Server | None = None
+        self._open_doors = open_doors
+        self._store: AsyncClient | None = None
+        self._http: _Uvicorn | None = None
+        self._tasks: list[asyncio.Task[Any]] = []
+
+    async def start(self) -> None:
+        """Until it is ready. OSError: the port or a certificate; StatusError 503: no store."""
+        listener = _listen(self.settings.bind_address, self.settings.secure_port)
+        try:
+            server = self.server = await self._assemble()
+            self._serve(server, listener)
+        except BaseException:
+            listener.close()
+            await self.stop()
+            raise
+        self._tasks.append(asyncio.create_task(server.metrics.watch_loop(), name="loop lag"))
+        # What was made at the start stays; the collector need not look at it again.
+        gc.freeze()
+
+    async def _assemble(self) -> Server:
+        store = self._store = connect_store(self.settings)
+        storage = Storage(store, self._encryption())
+        feed = Feed(storage, uuid.uuid4().hex[:12])
+        resources = Resources(storage, feed)
+        server = Server(
+            self.settings,
+            storage,
+            feed,
+            resources,
+            open_security(),
+            Router(resources),
+            Leases(storage, self.settings.cause_ttl),
+        )
+        server.router.figures = lambda: exposition(server)
+        await feed.start()
+        server.security = await self._security(server)
+        return server
+
+    def _encryption(self) -> Encryption | None:
+        return None
+
+    async def _security(self, server: Server) -> Security:
+        return open_security()
+
+    def _serve(self, server: Server, listener: socket.socket) -> None:
+        files = Files(self.settings.tls_cert, self.settings.tls_key, self.settings.client_ca)
+        config = uvicorn.Config(
+            Application(server),
+            http=Protocol,
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            backlog=2048,
+            timeout_keep_alive=120,
+            timeout_graceful_shutdown=int(self.settings.shutdown_seconds),
+        )
+        config.load()
+        if files.cert:
+            config.ssl = server_context(files)
+            self._tasks.append(asyncio.create_task(_renew(config.ssl, files), name="certificates"))
+        self._http = _Uvicorn(config)
+        host, port = listener.getsockname()[:2]
+        self.url = f"{'https' if files.cert else 'http'}://{_reachable(host)}:{port}"
+        self._tasks.append(asyncio.create_task(self._http.serve(sockets=[listener]), name="http"))
+
+    async def stop(self) -> None:
+        """Finish what runs, refuse what comes, close everything. Safe to call twice."""
+        server, http = self.server, self._http
+        if server is not None:
+            server.stopping = True
+            for cache in server.feed.caches.values():
+                cache.watchers.end_all("the server is shutting down")
+        if http is not None:
+            http.should_exit = True
+            serving = [task for task in self._tasks if task.get_name() == "http"]
+            await asyncio.wait(serving, timeout=self.settings.shutdown_seconds + 2)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+        if server is not None:
+            await server.feed.close()
+        if self._store is not None:
+            await self._store.close()
+        self.server = self._http = self._store = None
+
+
+def connect_store(settings: Settings) -> AsyncClient:
+    """A client of the store. ValueError: a malformed endpoint."""
+    tls = None
+    if settings.etcd_ca or settings.etcd_cert:
+        tls = Tls(ca=settings.etcd_ca or None, cert=settings.etcd_cert or None, key=settings.etcd_key or None)
+    return connect(list(settings.etcd_servers), timeout=STORE_TIMEOUT, tls=tls)
+
+
+def _listen(address: str, port: int) -> socket.socket:
+    """A listening socket, so that the port is known (and taken) before anything else is started."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((address, port))
+        listener.setblocking(False)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _reachable(host: str) -> str:
+    """An address of this machine that reaches a socket bound to `host`."""
+    if host in ("0.0.0.0", "::"):
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
+
+
+async def _renew(context: Any, files: Files) -> None:
+    """Load certificates again when their files have changed."""
+    stamps = files.stamps()
+    while True:
+        await asyncio.sleep(CERTIFICATE_SECONDS)
+        if files.stamps() == stamps:
+            continue
+        try:
+            fill(context, files)
+            stamps = files.stamps()
+            log.info("the certificates were loaded again")
+        except OSError as problem:
+            log.warning("the changed certificates cannot be loaded: %s", problem)
+
+
+@contextlib.asynccontextmanager
+async def running(settings: Settings, **options: Any) -> AsyncIterator[ApiServer]:
+    """A server for the length of a block."""
+    server = ApiServer(settings, **options)
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.stop()

@@ -1,0 +1,149 @@
+"""HTTP/1.1 connections: uvicorn's protocol over httptools, with what a Kubernetes API server needs besides.
+
+The peer's certificate goes into every request's scope; an upgrade (exec, attach, port-forward) is handed to the
+application as a plain request that may take the connection over; headers are bounded in bytes and in time; a request
+that is no HTTP gets a Status.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from typing import Any, Final
+
+import httptools
+import orjson
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from control.api.status import StatusError, bad_request
+from control.apiserver.request import PeerCertificate
+
+HEADER_BYTES: Final = 64 << 10
+HEADER_SECONDS: Final = 30.0
+# Unsent bytes of one connection above which its writers wait.
+WRITE_BUFFER: Final = 256 << 10
+
+
+class Protocol(HttpToolsProtocol):
+    """One connection. Extensions in the scope: fluyt.peer (PeerCertificate or None), fluyt.connection (this)."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.access_log = False
+        self._extensions: Any = {}
+        self._header_bytes = 0
+        self._in_headers = False
+        self._patience: asyncio.TimerHandle | None = None
+        self._upgraded: bytes | None = None
+        self._on_data: Callable[[bytes], None] | None = None
+        self._on_lost: Callable[[], None] | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        transport.set_write_buffer_limits(WRITE_BUFFER)
+        peer = peer_of(transport.get_extra_info("ssl_object"))
+        self._extensions = {"fluyt.peer": peer, "fluyt.connection": self}
+        self._expect_headers()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_patience()
+        if self._on_lost is not None:
+            self._on_lost()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._on_data is not None:
+            self._on_data(data)
+            return
+        if self._upgraded is not None:
+            self._upgraded += data
+            if len(self._upgraded) > WRITE_BUFFER:
+                self.transport.close()
+            return
+        if self._in_headers:
+            self._header_bytes += len(data)
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._upgraded = bytes(data[upgrade.args[0] :])
+        except httptools.HttpParserError:
+            self.send_400_response("the request is no HTTP/1.1 request that can be understood")
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_headers = True
+        self.scope["extensions"] = self._extensions
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._header_bytes > HEADER_BYTES and sum(len(n) + len(v) for n, v in self.headers) > HEADER_BYTES:
+            raise ValueError("too many headers")
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self._in_headers, self._header_bytes = False, 0
+        self._stop_patience()
+        super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._upgraded is not None and self._on_data is None:
+            # An upgrade that nobody took over: the parser has stopped for good.
+            self.transport.close()
+        if not self.pipeline and not self.transport.is_closing():
+            self._expect_headers()
+
+    def _should_upgrade(self) -> bool:
+        return False
+
+    def _expect_headers(self) -> None:
+        """The next request's headers must be there in time; an idle connection is the keep-alive timer's."""
+        self._stop_patience()
+        self._patience = self.loop.call_later(HEADER_SECONDS, self._too_slow)
+
+    def _stop_patience(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+
+    def _too_slow(self) -> None:
+        if self._in_headers or self.scope is None:
+            self.transport.close()
+
+    def send_400_response(self, msg: str) -> None:
+        """A Status, then the end of the connection."""
+        self.transport.write(whole_response(bad_request(msg)))
+        self.transport.close()
+
+    # ---- connections that are no HTTP any more ----
+
+    def take_over(self, on_data: Callable[[bytes], None], on_lost: Callable[[], None]) -> bytes:
+        """From now on bytes go to `on_data`; what came after the request's headers already is returned."""
+        self._on_data, self._on_lost = on_data, on_lost
+        self._unset_keepalive_if_required()
+        rest, self._upgraded = self._upgraded or b"", b""
+        self.flow.resume_reading()
+        return rest
+
+
+def peer_of(connection: ssl.SSLObject | None) -> PeerCertificate | None:
+    """The verified certificate of the other side, None without one."""
+    if connection is None:
+        return None
+    found: dict[str, Any] | None = connection.getpeercert()
+    if not found:
+        return None
+    names: dict[str, list[str]] = {}
+    for part in found.get("subject", ()):
+        for name, value in part:
+            names.setdefault(str(name), []).append(str(value))
+    der = connection.getpeercert(binary_form=True) or b""
+    return PeerCertificate("".join(names.get("commonName", [])[-1:]), tuple(names.get("organizationName", ())), der)
+
+
+def whole_response(problem: StatusError) -> bytes:
+    """A refusal as the bytes of a response that ends the connection."""
+    body = orjson.dumps(problem.to_status())
+    head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
+    return STATUS_LINE[problem.code] + head + body

@@ -1,0 +1,226 @@
+"""Objects and lists as the client wants them: stored bytes, another version, a Table, metadata only; JSON or YAML.
+
+Big lists go out in pieces, made one after another as the connection takes them, so that nothing holds the loop for
+long and memory holds little more than the objects themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import zlib
+from collections.abc import AsyncIterator, Hashable, Iterable
+from datetime import UTC, datetime
+from typing import Final
+
+import orjson
+import yaml
+
+from control.api.kind import Kind
+from control.api.schema import Object
+from control.api.table import check_include, row, table
+from control.apiserver import conversion
+from control.apiserver.answer import Answer, json_answer
+from control.apiserver.cached import Cached, Change, EventType, event_line
+from control.apiserver.lister import SLICE_SECONDS, Listed
+from control.apiserver.negotiate import Form
+from control.apiserver.watcher import Plain, Renderer
+
+PIECE: Final = 128 << 10
+GZIP_FROM: Final = 128 << 10
+
+
+def show(kind: Kind, obj: Object, form: Form, *, code: int = 200, include: str = "Metadata") -> Answer:
+    """One object. include: what a Table's rows carry (includeObject)."""
+    if form.shape == "Table":
+        return _encoded(_table(kind, [obj], form, include, _revision(obj)), form, code)
+    if form.shape == "PartialObjectMetadata":
+        return _encoded(partial(obj, form), form, code)
+    return _encoded(obj, form, code)
+
+
+def show_cached(kind: Kind, cached: Cached, form: Form, include: str) -> Answer:
+    """One object from memory: its bytes when nothing is to be changed."""
+    if form.plain and not kind.storage_version:
+        return Answer(body=cached.data)
+    return show(kind, conversion.from_stored(kind, cached.object()), form, include=include)
+
+
+def _encoded(obj: Object, form: Form, code: int) -> Answer:
+    if not form.yaml:
+        return json_answer(obj, code)
+    text = yaml.dump(obj, Dumper=_DUMPER, default_flow_style=False, sort_keys=False, allow_unicode=True)
+    return Answer(code, text.encode(), b"application/yaml", object=obj)
+
+
+_DUMPER: Final = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+
+def _table(kind: Kind, objects: Iterable[Object], form: Form, include: str, metadata: Object) -> Object:
+    found = table(kind, objects, now=datetime.now(UTC), include=include, metadata=metadata)
+    found["apiVersion"] = f"meta.k8s.io/{form.version}"
+    return found
+
+
+def _revision(obj: Object) -> Object:
+    """A Table's metadata for a single object."""
+    return {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
+
+
+def partial(obj: Object, form: Form) -> Object:
+    """An object's metadata alone."""
+    return {
+        "kind": "PartialObjectMetadata",
+        "apiVersion": f"meta.k8s.io/{form.version}",
+        "metadata": obj.get("metadata") or {},
+    }
+
+
+def list_metadata(listed: Listed) -> Object:
+    metadata: Object = {"resourceVersion": str(listed.revision)}
+    if listed.token:
+        metadata["continue"] = listed.token
+        if listed.remaining >= 0:
+            metadata["remainingItemCount"] = listed.remaining
+    return metadata
+
+
+async def show_list(kind: Kind, listed: Listed, form: Form, include: str, gzip: bool) -> Answer:
+    """A list, as a stream when it is long."""
+    if form.yaml or form.shape == "Table":
+        return await _whole(kind, listed, form, include, gzip)
+    pieces = _pieces(kind, listed, form)
+    if sum(len(cached.data) for cached in listed.items) <= PIECE:
+        return Answer(body=b"".join([piece async for piece in pieces]))
+    return _streamed(pieces, gzip)
+
+
+async def _whole(kind: Kind, listed: Listed, form: Form, include: str, gzip: bool) -> Answer:
+    """A Table or YAML: rows and texts are made in slices, the answer is put together at the end."""
+    objects: list[Object] = []
+    check_include(include)
+    now, started = datetime.now(UTC), time.perf_counter()
+    rows: list[Object] = []
+    for cached in listed.items:
+        obj = conversion.from_stored(kind, cached.object())
+        if form.shape == "Table":
+            rows.append(row(kind, obj, now=now, include=include))
+        else:
+            objects.append(partial(obj, form) if form.shape else obj)
+        if time.perf_counter() - started > SLICE_SECONDS:
+            await asyncio.sleep(0)
+            started = time.perf_counter()
+    if form.shape == "Table":
+        body = {**_table(kind, [], form, include, list_metadata(listed)), "rows": rows}
+    else:
+        name = "PartialObjectMetadata" if form.shape else kind.name
+        version = f"meta.k8s.io/{form.version}" if form.shape else kind.api_version
+        body = {"kind": f"{name}List", "apiVersion": version, "metadata": list_metadata(listed), "items": objects}
+    answer = (
+        _encoded(body, form, 200) if len(listed.items) < 200 else await asyncio.to_thread(_encoded, body, form, 200)
+    )
+    if gzip and len(answer.body) > GZIP_FROM:
+        return _streamed(_split(answer.body), gzip, answer.media_type)
+    return answer
+
+
+async def _split(body: bytes) -> AsyncIterator[bytes]:
+    for at in range(0, len(body), PIECE):
+        yield body[at : at + PIECE]
+
+
+async def _pieces(kind: Kind, listed: Listed, form: Form) -> AsyncIterator[bytes]:
+    """The list's JSON in pieces of about PIECE bytes."""
+    name = "PartialObjectMetadataList" if form.shape else kind.list_kind
+    version = f"meta.k8s.io/{form.version}" if form.shape else kind.api_version
+    head = b'{"kind":"%b","apiVersion":"%b","metadata":%b,"items":['
+    parts = [head % (name.encode(), version.encode(), orjson.dumps(list_metadata(listed)))]
+    size, comma = 0, b""
+    started = time.perf_counter()
+    for cached in listed.items:
+        data = _item(kind, cached, form)
+        parts.append(comma + data)
+        comma = b","
+        size += len(data)
+        if size >= PIECE or time.perf_counter() - started > SLICE_SECONDS:
+            yield b"".join(parts)
+            parts, size = [], 0
+            await asyncio.sleep(0)
+            started = time.perf_counter()
+    parts.append(b"]}")
+    yield b"".join(parts)
+
+
+def _item(kind: Kind, cached: Cached, form: Form) -> bytes:
+    if form.shape:
+        return orjson.dumps(partial(cached.object(), form))
+    if kind.storage_version:
+        return orjson.dumps(conversion.from_stored(kind, cached.object()))
+    return cached.data
+
+
+def _streamed(pieces: AsyncIterator[bytes], gzip: bool, media_type: bytes = b"application/json") -> Answer:
+    if not gzip:
+        return Answer(stream=pieces, media_type=media_type)
+    headers = [(b"content-encoding", b"gzip"), (b"vary", b"Accept-Encoding")]
+    return Answer(stream=compressed(pieces), headers=headers, media_type=media_type)
+
+
+async def compressed(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The same, gzipped: fast rather than small, and off the loop."""
+    packer = zlib.compressobj(1, zlib.DEFLATED, 31)
+    async for piece in pieces:
+        packed = await asyncio.to_thread(packer.compress, piece)
+        if packed:
+            yield packed
+    yield packer.flush()
+
+
+async def compressed_bytes(body: bytes) -> bytes:
+    """The whole, gzipped off the loop."""
+    return await asyncio.to_thread(zlib.compress, body, 1, 31)
+
+
+class Tables:
+    """Watch events whose objects are one-row Tables; the columns come with every one."""
+
+    def __init__(self, kind: Kind, form: Form, include: str) -> None:
+        self._kind, self._form, self._include = kind, form, include
+        self.identity: Hashable = ("Table", kind.api_version, form.version, include)
+
+    def render(self, kind: EventType, change: Change) -> bytes:
+        obj = conversion.from_stored(self._kind, change.shown(kind).object())
+        shown = _table(self._kind, [obj], self._form, self._include, _revision(obj))
+        return event_line(kind, orjson.dumps(shown))
+
+
+class Partials:
+    """Watch events with metadata only."""
+
+    def __init__(self, kind: Kind, form: Form) -> None:
+        self._form = form
+        self.identity: Hashable = ("PartialObjectMetadata", kind.api_version, form.version)
+
+    def render(self, kind: EventType, change: Change) -> bytes:
+        return event_line(kind, orjson.dumps(partial(change.shown(kind).object(), self._form)))
+
+
+class Converted:
+    """Watch events in another version than the stored one."""
+
+    def __init__(self, kind: Kind) -> None:
+        self._kind = kind
+        self.identity: Hashable = ("json", kind.api_version)
+
+    def render(self, kind: EventType, change: Change) -> bytes:
+        return event_line(kind, orjson.dumps(conversion.from_stored(self._kind, change.shown(kind).object())))
+
+
+def renderer_of(kind: Kind, form: Form, include: str) -> Renderer:
+    """How a watch shows its objects."""
+    if form.shape == "Table":
+        check_include(include)
+        return Tables(kind, form, include)
+    if form.shape:
+        return Partials(kind, form)
+    return Converted(kind) if kind.storage_version else Plain()

@@ -1,0 +1,77 @@
+"""From what a request is about to the handler that serves it. Handlers are imported when they are first needed."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import cache
+from importlib import import_module
+from typing import Final
+
+from control.api.kind import Kind
+from control.api.status import method_not_allowed, no_such_path
+from control.apiserver.answer import Answer
+from control.apiserver.call import Call
+from control.apiserver.resources import Resources
+
+Handler = Callable[[Call], Awaitable[Answer]]
+
+# Verbs on objects themselves.
+VERBS: Final = {
+    "get": "get:get",
+    "list": "list:list_",
+    "watch": "watch:watch",
+    "create": "create:create",
+    "update": "update:update",
+    "patch": "patch:patch",
+    "delete": "delete:delete",
+    "deletecollection": "deletecollection:deletecollection",
+}
+
+
+class Router:
+    """Finds kinds in the catalogue as it is now."""
+
+    def __init__(self, resources: Resources) -> None:
+        self.resources = resources
+        # What writes the page of /metrics; set once the server is put together.
+        self.figures: Callable[[], str] = str
+
+    async def dispatch(self, call: Call) -> Answer:
+        """Serve the request. StatusError 404 and 405 for what is not served."""
+        info = call.info
+        if not info.is_resource:
+            return await handler("nonresource:serve")(call)
+        kind = self.resources.catalogue.find(info.group, info.version, info.resource)
+        if kind is None:
+            raise no_such_path()
+        call.kind = kind
+        _check_scope(call, kind)
+        if info.subresource:
+            return await handler("subresources:serve")(call)
+        place = VERBS.get(info.verb)
+        if place is None or info.verb not in kind.verbs:
+            raise method_not_allowed(kind.resource, info.verb)
+        if not kind.stored:
+            return await handler("answered:serve")(call)
+        return await handler(place)(call)
+
+
+def _check_scope(call: Call, kind: Kind) -> None:
+    """Refuse paths whose scope does not fit the kind's: a namespace too many or too few."""
+    info = call.info
+    if not kind.namespaced:
+        if info.namespace and kind.plural != "namespaces":
+            raise no_such_path()
+    elif not info.namespace:
+        if info.verb == "create" and info.method == "POST" and not info.name:
+            raise method_not_allowed()
+        if info.name and info.verb not in ("list", "watch"):
+            raise no_such_path()
+
+
+@cache
+def handler(place: str) -> Handler:
+    """A handler by "module:function" within control.apiserver.handlers."""
+    module, _, name = place.partition(":")
+    found: Handler = getattr(import_module(f"control.apiserver.handlers.{module}"), name)
+    return found

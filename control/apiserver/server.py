@@ -1,0 +1,32 @@
+"""What one API server consists of; handlers find it in every Call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from control.apiserver.cause_leases import Leases
+from control.apiserver.feed import Feed
+from control.apiserver.metrics import Metrics
+from control.apiserver.request import Security
+from control.apiserver.resources import Resources
+from control.apiserver.settings import Settings
+from control.apiserver.storage import Storage
+
+if TYPE_CHECKING:
+    from control.apiserver.router import Router
+
+
+@dataclass(slots=True)
+class Server:
+    """The parts. stopping: set once the process has been asked to end; then it is not ready any more."""
+
+    settings: Settings
+    storage: Storage
+    feed: Feed
+    resources: Resources
+    security: Security
+    router: Router
+    cause_leases: Leases
+    metrics: Metrics = field(default_factory=Metrics)
+    stopping: bool = False

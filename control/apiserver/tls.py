@@ -1,0 +1,49 @@
+"""The server's side of TLS: its certificate, and whose client certificates it looks at.
+
+A client may come without a certificate (tokens); one that shows a certificate of another authority is turned away in
+the handshake. Certificates are renewed in their files: new connections get what is there.
+"""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """PEM files. client_ca "": client certificates are not asked for."""
+
+    cert: str
+    key: str
+    client_ca: str = ""
+
+    def stamps(self) -> tuple[float, ...]:
+        """When the files were changed last; 0 for one that is not there."""
+        return tuple(_changed(path) for path in (self.cert, self.key, self.client_ca) if path)
+
+
+def _changed(path: str) -> float:
+    try:
+        return Path(path).stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def server_context(files: Files) -> ssl.SSLContext:
+    """A context for the listening socket. OSError, ssl.SSLError: a file is missing or no PEM."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    fill(context, files)
+    if files.client_ca:
+        context.verify_mode = ssl.CERT_OPTIONAL
+    return context
+
+
+def fill(context: ssl.SSLContext, files: Files) -> None:
+    """(Re)load the files into a context that may be in use."""
+    context.load_cert_chain(files.cert, files.key)
+    if files.client_ca:
+        context.load_verify_locations(files.client_ca)
