@@ -216,10 +216,10 @@ def _synced(result: Object, config: Object, write: Write) -> Object:
     """The result with kubectl's own annotation renewed, so that `kubectl apply` without --server-side still merges."""
     if write.manager != "kubectl" or not _annotations(result).get(LAST_APPLIED):
         return result
-    stripped = dict(config, metadata=dict(config.get("metadata") or {}))
-    annotations = {k: v for k, v in _annotations(config).items() if k != LAST_APPLIED}
-    if "annotations" in stripped["metadata"]:
-        stripped["metadata"]["annotations"] = annotations
+    stripped = dict(config)
+    if "annotations" in (config.get("metadata") or {}):
+        annotations = {k: v for k, v in _annotations(config).items() if k != LAST_APPLIED}
+        stripped["metadata"] = dict(config["metadata"], annotations=annotations)
     value = json.dumps(stripped, sort_keys=True, separators=(",", ":"), ensure_ascii=False) + "\n"
     mine = dict(_annotations(result))
     mine.pop(LAST_APPLIED)
