@@ -1,0 +1,130 @@
+"""pod_status(): what the agent reports of a pod, and what of it changed. Pure.
+
+Only the fields the node answers for are made; those of others (nominatedNodeName, conditions of other controllers) stay
+as they are, because reports are strategic merge patches that name just what changed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from node_agent.pod import spec
+from node_agent.pod.actions import Verdict
+from node_agent.pod.container_status import View, container_statuses
+from node_agent.pod.observed import Observed
+from node_agent.pod.phase import conditions_of, phase_of
+from node_agent.pod.resources import qos_class
+from node_agent.pod.spec import Object
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the pod runs. runtime: prefix of container ids, as "docker"; ips: of the node, its main address first."""
+
+    runtime: str
+    ips: tuple[str, ...]
+
+
+def pod_status(
+    pod: Object,
+    observed: Observed,
+    place: Place,
+    now: float,
+    *,
+    waiting: dict[str, tuple[str, str]] | None = None,
+    verdict: Verdict | None = None,
+    over: bool = False,
+) -> Object:
+    """The status as it is now. over: nothing of the pod runs, and nothing will."""
+    view = View(pod, observed, waiting or {}, place.runtime, over)
+    init = container_statuses(view, spec.init_containers(pod), "initContainerStatuses")
+    main = container_statuses(view, spec.containers(pod), "containerStatuses")
+    ephemeral = container_statuses(view, spec.ephemeral_containers(pod), "ephemeralContainerStatuses")
+    phase = _phase(pod, init, main, verdict, over)
+    sandbox = observed.sandbox
+    ready = sandbox is not None and sandbox.ready
+    found: Object = {
+        "phase": phase,
+        "conditions": conditions_of(pod, phase, init, main, ready, now),
+        "containerStatuses": main,
+        "qosClass": spec.status(pod).get("qosClass") or qos_class(pod),
+        "startTime": spec.status(pod).get("startTime") or spec.time_of(now),
+    }
+    found |= {"initContainerStatuses": init} if init else {}
+    found |= {"ephemeralContainerStatuses": ephemeral} if ephemeral else {}
+    found |= _verdict(pod, verdict)
+    return found | _addresses(pod, observed, place)
+
+
+def _phase(pod: Object, init: list[Object], main: list[Object], verdict: Verdict | None, over: bool) -> str:
+    """Failed and Succeeded are for ever."""
+    if spec.terminal(pod):
+        return str(spec.status(pod)["phase"])
+    if verdict is not None:
+        return "Failed"
+    return phase_of(pod, init, main, over)
+
+
+def _verdict(pod: Object, verdict: Verdict | None) -> Object:
+    if verdict is not None:
+        return {"reason": verdict.reason, "message": verdict.message}
+    before = spec.status(pod)
+    return {name: before[name] for name in ("reason", "message") if spec.terminal(pod) and before.get(name)}
+
+
+def _addresses(pod: Object, observed: Observed, place: Place) -> Object:
+    found: Object = {}
+    if place.ips:
+        found |= {"hostIP": place.ips[0], "hostIPs": [{"ip": ip} for ip in place.ips]}
+    sandbox = observed.sandbox
+    ips = (sandbox.ips or place.ips) if sandbox else ()
+    if ips:
+        found |= {"podIP": ips[0], "podIPs": [{"ip": ip} for ip in ips]}
+    return found
+
+
+def rejected_status(pod: Object, verdict: Verdict, place: Place, now: float) -> Object:
+    """The status of a pod that the node does not take."""
+    found: Object = {"phase": "Failed", "reason": verdict.reason, "message": verdict.message}
+    found["qosClass"] = spec.status(pod).get("qosClass") or qos_class(pod)
+    found["startTime"] = spec.time_of(now)
+    return found | _addresses(pod, Observed(), place)
+
+
+_OWNED = ("phase", "reason", "message", "hostIP", "hostIPs", "podIP", "podIPs", "startTime", "qosClass")
+_LISTS = ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses", "conditions")
+
+
+def status_patch(old: Object, new: Object) -> dict[str, Any]:
+    """A strategic merge patch of the status that makes `new` of `old`; empty when nothing differs."""
+    patch: dict[str, Any] = {}
+    for name in _OWNED + _LISTS:
+        if _plain(old.get(name)) == _plain(new.get(name)):
+            continue
+        if name == "conditions":
+            patch[name] = _changed_conditions(old.get(name) or [], new.get(name) or [])
+        elif name in new:
+            patch[name] = new[name]
+        elif name not in ("startTime", "podIP", "podIPs", "hostIP", "hostIPs", "qosClass"):
+            patch[name] = None
+    return patch
+
+
+def _changed_conditions(old: list[Object], new: list[Object]) -> list[Object]:
+    before = {c["type"]: c for c in old}
+    changed = []
+    for condition in new:
+        last = before.get(condition["type"], {})
+        if _plain(last) != _plain(condition):
+            gone = {name: None for name in ("reason", "message") if last.get(name) and not condition.get(name)}
+            changed.append(condition | gone)
+    return changed
+
+
+def _plain(value: Any) -> Any:
+    """Without what means "absent": null, "" and empty objects, which servers keep or drop as they like."""
+    if isinstance(value, dict):
+        items = ((name, _plain(inner)) for name, inner in value.items())
+        return {name: inner for name, inner in items if inner not in (None, "", {}, [])}
+    return [_plain(inner) for inner in value] if isinstance(value, list) else value

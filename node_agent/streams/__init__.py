@@ -1,0 +1,1 @@
+"""The protocols of kubectl's streams over WebSocket. Pure."""

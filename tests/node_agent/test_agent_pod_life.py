@@ -1,0 +1,77 @@
+"""Pods from their binding to their end, over the simulated runtime and a fake API."""
+
+from __future__ import annotations
+
+import asyncio
+
+from agent_one_node import container, new_agent, one_node, pod, status, until
+
+from node_agent.runtime.simulated import SimulatedRuntime, World
+
+
+def test_a_pod_runs_and_is_removed_when_it_is_deleted() -> None:
+    async def life() -> None:
+        async with one_node() as (api, runtime, _):
+            api.put("pods", pod("web"))
+            await until(lambda: status(api, "web").get("phase") == "Running", "the pod runs")
+            ready = {c["type"]: c["status"] for c in status(api, "web")["conditions"]}
+            assert ready == {
+                "PodReadyToStartContainers": "True",
+                "Initialized": "True",
+                "Ready": "True",
+                "ContainersReady": "True",
+                "PodScheduled": "True",
+            }
+            assert container(api, "web")["containerID"].startswith("simulated://")
+            assert api.reasons("web") == ["Pulling", "Pulled", "Created", "Started"]
+            doomed = api.of("pods", "web", "default")
+            assert doomed is not None
+            doomed["metadata"] |= {"deletionTimestamp": "2026-01-01T00:00:00Z", "deletionGracePeriodSeconds": 30}
+            api.put("pods", doomed)
+            await until(lambda: api.of("pods", "web", "default") is None, "the pod is gone")
+            assert await runtime.list_sandboxes() == []
+            assert await runtime.container_statuses() == []
+            assert "Killing" in api.reasons("web")
+
+    asyncio.run(life())
+
+
+def test_an_agent_that_starts_again_touches_nothing() -> None:
+    async def life() -> None:
+        world = World()
+        async with one_node(world) as (api, runtime, _):
+            api.put("pods", pod("web"))
+            await until(lambda: status(api, "web").get("phase") == "Running", "the pod runs")
+            before = await runtime.container_statuses()
+        again = SimulatedRuntime(world, "n1")
+        agent = new_agent(api, again)
+        await agent.start()
+        try:
+            await until(lambda: agent.dispatch.workers, "the pod was taken over")
+            await until(lambda: agent.dispatch._api_heard, "the API was heard")
+            assert await again.container_statuses() == before
+            assert container(api, "web")["restartCount"] == 0
+        finally:
+            await agent.stop()
+
+    asyncio.run(life())
+
+
+def test_a_crashing_container_backs_off_in_kubernetes_words() -> None:
+    async def life() -> None:
+        async with one_node() as (api, _, agent):
+            api.put("pods", pod("crash", simulate="run=1ms, exit=3"))
+            waiting = await until(
+                lambda: (container(api, "crash").get("state") or {}).get("waiting"), "the container waits"
+            )
+            assert waiting["reason"] == "CrashLoopBackOff"
+            uid = next(iter(agent.dispatch.workers))
+            assert waiting["message"] == f"back-off 10s restarting failed container=web pod=crash_default({uid})"
+            entry = container(api, "crash")
+            assert entry["restartCount"] == 1
+            assert entry["lastState"]["terminated"]["exitCode"] == 3
+            assert entry["lastState"]["terminated"]["reason"] == "Error"
+            assert status(api, "crash")["phase"] == "Running"
+            assert "BackOff" in api.reasons("crash")
+
+    asyncio.run(life())
