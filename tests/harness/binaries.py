@@ -26,6 +26,8 @@ CURES = {
     "nghttp": "apt-get install nghttp2-client",
     "ip": "apt-get install iproute2",
     "nft": "apt-get install nftables",
+    "kubectl-1.20": "run .ci/kubectl, which unpacks Debian's package kubernetes-client beside the machine's own",
+    "kubectl-1.32": "run .ci/kubectl, or install kubectl 1.32",
 }
 
 
@@ -47,10 +49,25 @@ def find(tool: str) -> str | None:
         return str(path) if path.exists() else None
     if version == "3.5":
         return _from_distro(name)
+    if name == "kubectl":
+        return _kubectl(version)
     path_found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
     if path_found is None or (version and not _is_version(path_found, version)):
         return None
     return path_found
+
+
+def _kubectl(version: str) -> str | None:
+    """kubectl of that minor version: what .ci/kubectl put there, that of Google's SDK, or the machine's own."""
+    root = Path(__file__).resolve().parents[2]
+    for path in (root / ".tools" / f"kubectl-{version}", Path(f"/usr/lib/google-cloud-sdk/bin/kubectl.{version}")):
+        if path.exists():
+            return str(path)
+    own = shutil.which("kubectl")
+    if own is None:
+        return None
+    run = subprocess.run([own, "version", "--client"], capture_output=True, text=True, timeout=20, check=False)
+    return own if f"v{version}." in run.stdout else None
 
 
 def _from_distro(name: str) -> str | None:
