@@ -2,42 +2,35 @@
 
 A message that cannot be delivered is dropped, as Raft expects of a network; nothing waits. A connection that breaks
 is news: the other process may be gone, and Raft is told at once instead of finding out by a timeout.
+
+A member that was away may be called by one that joined meanwhile, and that perhaps leads by now. It is a *guest*: it
+says where it listens, and is answered there for as long as it stays connected, or this member could never catch up.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Iterable
 from typing import Protocol
 
-from kvstore.errors import Code, EtcdError
-from kvstore.member.config import Address, parse_url
+from kvstore.errors import Code
+from kvstore.member.config import ConfigError, parse_url
 from kvstore.member.dial import Dialer
-from kvstore.member.histogram import ROUND_TRIP_SECONDS, Histogram
+from kvstore.member.histogram import Histogram
+from kvstore.member.peer_link import PROBE_PATH, REMOVED, STREAM_PATH, PeerLink
 from kvstore.pb import raft_pb2
 from kvstore.raft import codec
 from kvstore.raft.types import Message
 from kvstore.version import FLUYT_VERSION
-from kvstore.wire.channel import Channel
 from kvstore.wire.grpc.call import Call
-from kvstore.wire.grpc.client_call import ClientCall
 from kvstore.wire.server import GrpcServer
 
 log = logging.getLogger(__name__)
 
-STREAM_PATH = "/fluyt.raft.Raft/Stream"
-PROBE_PATH = "/fluyt.raft.Raft/Probe"
-# As often as etcd measures the way to a peer.
-PROBE_SECONDS = 4.0
-# More than this waiting for a peer's socket: it is not keeping up, and Raft is better off sending again later.
-MAX_BUFFERED = 32 * 1024 * 1024
-CONNECT_SECONDS = 1.0
-# What a stream of a member that was removed ends with; it stops when it hears it.
-REMOVED = Code.NOT_FOUND
+# So many members that this one has not heard of yet are answered at once.
+MAX_GUESTS = 16
 REMOVED_TEXT = "the member has been permanently removed from the cluster"
-BACKOFF_SECONDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 
 
 class PeerEvents(Protocol):
@@ -67,7 +60,10 @@ class PeerLinks:
         self.member_id = member_id
         self.events = events
         self.dialer = dialer
+        # Where this member listens for peers.
+        self.own_urls: list[str] = []
         self._links: dict[int, PeerLink] = {}
+        self._guests: set[int] = set()
         self._inbound: dict[_Inbound, None] = {}  # in the order they came
         self._removed: frozenset[int] = frozenset()
         self._farewells: dict[int, asyncio.TimerHandle] = {}
@@ -84,13 +80,14 @@ class PeerLinks:
         server.unary(PROBE_PATH, lambda call, message: call.reply(b""))
 
     def set_peers(self, peers: dict[int, list[str]], removed: Iterable[int] = (), farewell: float = 0.0) -> None:
-        """Keep a link to each of these members (id → peer URLs) and to no other.
+        """Keep a link to each of these members (id → peer URLs), to guests, and to no other.
 
         removed: who was taken out of the cluster for good and is refused from now on. Links to them last `farewell`
         seconds longer: a leader that was removed hands over, and the others learn from it that the change is committed.
         """
         self._removed = frozenset(removed)
-        for gone in set(self._links) - set(peers):
+        self._guests -= peers.keys() | self._removed
+        for gone in set(self._links) - set(peers) - self._guests:
             if gone not in self._removed:
                 self._links.pop(gone).close()
             elif gone not in self._farewells:
@@ -145,6 +142,23 @@ class PeerLinks:
     def drop_inbound(self, stream: _Inbound) -> None:
         """A stream to us has ended."""
         self._inbound.pop(stream, None)
+        if stream.peer in self._guests and all(other.peer != stream.peer for other in self._inbound):
+            self._guests.discard(stream.peer)
+            self._links.pop(stream.peer).close()
+
+    def welcome(self, peer: int, urls: Iterable[str]) -> None:
+        """A peer said hello: one that we have not heard of yet gets a link as well, if it says where it listens."""
+        if peer in self._links or len(self._guests) >= MAX_GUESTS:
+            return
+        try:
+            addresses = [parse_url(url, "initial-cluster") for url in urls]
+        except ConfigError as problem:
+            log.warning("peer %x, which is not known here yet, cannot be answered: %s", peer, problem)
+            return
+        if addresses:
+            log.info("peer %x is not known here yet; answering it at %s", peer, ", ".join(map(str, addresses)))
+            self._guests.add(peer)
+            self._links[peer] = PeerLink(self, peer, addresses)
 
     def close(self) -> None:
         """End every link."""
@@ -157,113 +171,12 @@ class PeerLinks:
     def hello(self, to: int) -> raft_pb2.Hello:
         """Who we are and whom we mean."""
         return raft_pb2.Hello(
-            cluster_id=self.cluster_id, member_id=self.member_id, to_member_id=to, version=FLUYT_VERSION
+            cluster_id=self.cluster_id,
+            member_id=self.member_id,
+            to_member_id=to,
+            version=FLUYT_VERSION,
+            peer_urls=self.own_urls,
         )
-
-
-class PeerLink:
-    """Our side of the link to one peer: connects, says hello, sends; connects again when it breaks."""
-
-    def __init__(self, links: PeerLinks, peer: int, addresses: list[Address]) -> None:
-        self._links = links
-        self._peer = peer
-        self.addresses = addresses
-        self._call: ClientCall | None = None
-        self._lost: asyncio.Event = asyncio.Event()
-        self.up_since: float | None = None
-        self._said = ""
-        self._task = asyncio.get_running_loop().create_task(self._run(), name=f"peer-{peer:x}")
-
-    @property
-    def up(self) -> bool:
-        """Whether the peer has said hello on the connection there is."""
-        return self.up_since is not None
-
-    def send(self, messages: list[Message]) -> bool:
-        """False if the messages were dropped."""
-        call = self._call
-        if call is None or call.buffered > MAX_BUFFERED:
-            return False
-        frame = codec.encode_frame(messages)
-        self._links.sent_bytes[self._peer] = self._links.sent_bytes.get(self._peer, 0) + len(frame)
-        call.send(frame)
-        return True
-
-    def close(self) -> None:
-        """End the link for good."""
-        self._task.cancel()
-
-    async def _run(self) -> None:
-        failures = 0
-        while True:
-            for address in self.addresses:
-                if await self._attempt(address):
-                    failures = 0
-            await asyncio.sleep(BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS) - 1)])
-            failures += 1
-
-    async def _attempt(self, address: Address) -> bool:
-        """One connection from its beginning to its end; True if it was up."""
-        self._lost.clear()
-        channel: Channel | None = None
-        try:
-            channel = await self._links.dialer.connect(
-                address, timeout=CONNECT_SECONDS, on_lost=lambda problem: self._lost.set()
-            )
-            call = channel.open(STREAM_PATH, listener=self)
-            call.send(raft_pb2.Frame(hello=self._links.hello(self._peer)).SerializeToString())
-            self._call = call
-            await self._until_lost(channel)
-        except (OSError, EtcdError, TimeoutError) as problem:
-            self._say(f"cannot reach peer {self._peer:x} at {address}: {problem}")
-        finally:
-            self._call = None
-            if channel is not None:
-                channel.close()
-        was_up, self.up_since = self.up, None
-        if was_up:
-            self._say(f"lost peer {self._peer:x} at {address}")
-            self._links.events.peer_lost(self._peer)
-        return was_up
-
-    async def _until_lost(self, channel: Channel) -> None:
-        """Measure the way to the peer now and then, until its connection is lost."""
-        loop = asyncio.get_running_loop()
-        while not self._lost.is_set():
-            if self.up:
-                begun = loop.time()
-                # A peer of a release without the probe says UNIMPLEMENTED, which takes as long.
-                with contextlib.suppress(EtcdError):
-                    await channel.unary(PROBE_PATH, b"", PROBE_SECONDS)
-                if self._lost.is_set():
-                    return
-                trips = self._links.round_trips.setdefault(self._peer, Histogram(ROUND_TRIP_SECONDS))
-                trips.observe(loop.time() - begun)
-            # Not wait_for: Python 3.11's loses a cancellation that comes in the turn of the event, and with it close().
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(PROBE_SECONDS):
-                    await self._lost.wait()
-
-    def message(self, data: bytes) -> None:
-        """The peer's hello: it knows us and takes what we send."""
-        if not self.up:
-            self.up_since = asyncio.get_running_loop().time()
-            self._say(f"connected to peer {self._peer:x}")
-            self._links.events.peer_connected(self._peer)
-
-    def finished(self, code: int, message: str) -> None:
-        """The peer ended the stream: it is stopping, or it refuses us."""
-        if message:
-            self._say(f"peer {self._peer:x} ended our stream: {message}")
-        self._lost.set()
-        if code == REMOVED:
-            self._links.events.refused_as_removed(self._peer)
-
-    def _say(self, text: str) -> None:
-        """Log a change once, not every attempt."""
-        if text != self._said:
-            self._said = text
-            log.info("%s", text)
 
 
 class _Inbound:
@@ -305,6 +218,7 @@ class _Inbound:
             )
         else:
             self.peer = hello.member_id
+            links.welcome(hello.member_id, hello.peer_urls)
             self._call.send(raft_pb2.Frame(hello=links.hello(hello.member_id)).SerializeToString())
 
     def _refuse(self, hello: raft_pb2.Hello, reason: str, code: Code = Code.FAILED_PRECONDITION) -> None:

@@ -87,6 +87,7 @@ class Standing:
         member.is_learner = known is not None and known.isLearner
         peers = {i: list(m.peerURLs) for i, m in cluster.members.items() if i != member.id}
         timeout = member.config.election_timeout / 1000
+        member.links.own_urls = list(known.peerURLs if known else member.config.initial_advertise_peer_urls)
         member.links.set_peers(peers, cluster.removed, farewell=timeout)
         if member.id in cluster.removed and not member.stopping:
             self._leave(member.loop.time() + 2 * timeout)

@@ -1,11 +1,12 @@
-"""A link that is closed in the very turn in which its connection is lost ends for good."""
+"""Links that end for good in the very turn in which their connection is lost, and guests."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import Any
 
-from kvstore.member.peers import REMOVED, REMOVED_TEXT, PeerLinks
+from kvstore.member.peers import MAX_GUESTS, REMOVED, REMOVED_TEXT, PeerLinks
+from kvstore.pb import raft_pb2
 
 
 class Pipe:
@@ -59,5 +60,96 @@ def test_who_was_removed_does_not_call_again_after_it_has_stopped() -> None:
         assert len(done) == 1
         assert events.heard == [2]
         assert pipe.connects == 1
+
+    asyncio.run(run())
+
+
+class Caller:
+    """A peer's stream to us, as the server hands it over."""
+
+    def __init__(self) -> None:
+        self.failures: list[str] = []
+
+    def send(self, data: bytes) -> None:
+        pass
+
+    def fail(self, code: int, message: str) -> None:
+        self.failures.append(message)
+
+
+class Server:
+    """Keeps the factory of streams."""
+
+    def stream(self, path: str, factory: Any) -> None:
+        self.open = factory
+
+    def unary(self, path: str, handler: Any) -> None:
+        pass
+
+
+class Deaf:
+    """A member that does not care."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_: None
+
+
+def greeting(member: int, *urls: str) -> bytes:
+    """The first frame of a peer's stream."""
+    hello = raft_pb2.Hello(cluster_id=7, member_id=member, to_member_id=1, peer_urls=urls)
+    return raft_pb2.Frame(hello=hello).SerializeToString()
+
+
+def test_a_peer_that_joined_meanwhile_is_answered_while_it_is_there() -> None:
+    """It may lead: without an answer we would never learn of the change that made it a member."""
+
+    async def run() -> None:
+        pipe, server = Pipe(), Server()
+        links = PeerLinks(7, 1, Deaf(), pipe)  # type: ignore[arg-type]
+        links.register(server)  # type: ignore[arg-type]
+        links.set_peers({2: ["http://127.0.0.1:1"]})
+        first, second = server.open(Caller()), server.open(Caller())
+        first.message(greeting(9, "http://127.0.0.1:2"))
+        second.message(greeting(9, "http://127.0.0.1:2"))
+        assert set(links._links) == {2, 9}
+        links.set_peers({2: ["http://127.0.0.1:1"], 3: ["http://127.0.0.1:3"]})
+        assert set(links._links) == {2, 3, 9}, "an older change of membership says nothing of it"
+        first.closed()
+        assert 9 in links._links
+        second.closed()
+        assert set(links._links) == {2, 3}
+        links.close()
+
+    asyncio.run(run())
+
+
+def test_a_guest_that_becomes_a_member_stays() -> None:
+    async def run() -> None:
+        pipe, server = Pipe(), Server()
+        links = PeerLinks(7, 1, Deaf(), pipe)  # type: ignore[arg-type]
+        links.register(server)  # type: ignore[arg-type]
+        stream = server.open(Caller())
+        stream.message(greeting(9, "http://127.0.0.1:2"))
+        link = links._links[9]
+        links.set_peers({9: ["http://127.0.0.1:2"]})
+        stream.closed()
+        assert links._links == {9: link}
+        links.close()
+
+    asyncio.run(run())
+
+
+def test_guests_are_few_and_say_where_they_listen() -> None:
+    async def run() -> None:
+        pipe, server = Pipe(), Server()
+        links = PeerLinks(7, 1, Deaf(), pipe)  # type: ignore[arg-type]
+        links.register(server)  # type: ignore[arg-type]
+        server.open(Caller()).message(greeting(8))
+        server.open(Caller()).message(greeting(9, "nonsense"))
+        assert not links._links
+        for number in range(100, 100 + 2 * MAX_GUESTS):
+            server.open(Caller()).message(greeting(number, "http://127.0.0.1:2"))
+        assert len(links._links) == MAX_GUESTS
+        links.close()
 
     asyncio.run(run())

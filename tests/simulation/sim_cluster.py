@@ -29,6 +29,8 @@ class Process:
         self.opened: Opened | None = None
         self.rotten: tuple[str, int, int] | None = None
         self.power_lost = False
+        # Its SIGTERM is on the way, but one that stands still has not heard it yet.
+        self.told_to_stop = False
         self.lives = 0
         self.refused = 0
         # A machine that is not part of the cluster yet is no founder; one that was removed never runs again.
@@ -53,6 +55,7 @@ class Process:
         world = self.cluster.world
         self.disk.restart(self.power_lost)
         self.power_lost = False
+        self.told_to_stop = False
         self.lives += 1
         self.life = life = Life(world, self.number, offset=world.random.uniform(0, 1e6))
         world.enter(life, self._boot)
@@ -136,8 +139,9 @@ class Process:
     def stop(self) -> None:
         """SIGTERM."""
         life, member, opened = self.life, self.member, self.opened
-        if life is None or member is None or opened is None or member.stopping:
+        if life is None or member is None or opened is None or self.told_to_stop:
             return
+        self.told_to_stop = True
         self.cluster.world.note(f"m{self.number} is told to stop")
 
         async def shut_down() -> None:

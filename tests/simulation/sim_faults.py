@@ -255,7 +255,7 @@ class Faults:
             process.disk.sync_seconds = 0.0002
             if process.life is not None:
                 process.life.busy_until = min(process.life.busy_until, self.world.now)
-                if process.member is None or process.member.stopping:
+                if process.member is None or process.told_to_stop:
                     process.kill(power_loss=False)
             self._repair(process)
             process.start()

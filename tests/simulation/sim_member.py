@@ -21,7 +21,7 @@ from sim_net import Network
 from sim_os import ROOT, SimOs
 from sim_world import PowerCut, World
 
-from kvstore.member import bootstrap, committer, dial, driver, duties, leader_calls, peers, retention, transfer
+from kvstore.member import bootstrap, committer, dial, driver, duties, leader_calls, peer_link, retention, transfer
 from kvstore.member import member as member_module
 from kvstore.member.member import Member
 from kvstore.member.outbox import Outbox
@@ -182,10 +182,10 @@ class Ground:
             (committer, {"SyncThread": threads, "COMMIT_SECONDS": 0.1 * scale, "COMMIT_REQUESTS": 40}),
             (member_module, {"random": dice, "LAG_INTERVAL": 1e9, "READ_RETRY_SECONDS": 0.5 * scale}),
             (
-                peers,
+                peer_link,
                 {
                     "CONNECT_SECONDS": scale,
-                    "BACKOFF_SECONDS": tuple(b * scale for b in peers.BACKOFF_SECONDS),
+                    "BACKOFF_SECONDS": tuple(b * scale for b in peer_link.BACKOFF_SECONDS),
                     "PROBE_SECONDS": 20 * scale,
                 },
             ),

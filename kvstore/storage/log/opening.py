@@ -16,7 +16,7 @@ from kvstore.storage.log.format import Header
 from kvstore.storage.log.index import place_of
 from kvstore.storage.log.replay import check_sealed, cut, records, torn, write_again
 from kvstore.storage.log.segment import CURE, Segment, allocate, sequence_of
-from kvstore.storage.log.segments import SUSPECT, Segments, names
+from kvstore.storage.log.segments import Segments, names
 from kvstore.storage.log.state import LogState
 
 
@@ -105,16 +105,13 @@ def _check_join(before: Segment, segment: Segment) -> None:
 
 
 def _settle(last: Segment, data: bytes) -> Path | None:
-    """Cut a torn tail, and after a failed fsync write the last segment again; the copy of what was cut."""
+    """Cut a torn tail, and write again what may not be on the disk; the copy of what was cut."""
     tail = torn(last, data)
     copy = cut(last, tail) if tail else None
-    suspect = last.path.parent / SUSPECT
-    if suspect.exists():
-        try:
-            write_again(last, data[: last.end])
-            suspect.unlink()
-        except OSError as error:
-            raise from_os(error, f"log: can't write {last.path} again") from error
+    try:
+        write_again(last, data)
+    except OSError as error:
+        raise from_os(error, f"log: can't write {last.path} again") from error
     return copy
 
 

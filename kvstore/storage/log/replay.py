@@ -36,6 +36,7 @@ def records(segment: Segment, data: bytes) -> Iterator[Record]:
         yield record
         segment.end = record.end
         segment.chain = record.crc
+        segment.synced = record.synced
 
 
 def check_sealed(segment: Segment, successor: Header) -> None:
@@ -99,11 +100,14 @@ def cut(segment: Segment, tail: bytes) -> Path:
 
 
 def write_again(segment: Segment, data: bytes) -> None:
-    """Make the page cache write a whole segment once more. OSError.
+    """Make the page cache write once more what was written since the last fsync that the records know of. OSError.
 
-    After a failed fsync the kernel holds pages that it takes for written and that the disk never saw.
+    After a failed fsync the kernel holds pages for clean that the disk never saw (ATC '20, "Can applications recover
+    from fsync failures?"), and a later one does not write them. The process that saw it fail may have been killed
+    before it could tell anybody, so this happens at every start; it is what a group commit holds, no more.
     """
-    write_at(segment.fd, [data], 0)
+    start = segment.synced
+    write_at(segment.fd, [data[start : segment.end]], start)
     os.fdatasync(segment.fd)
     sync_directory(segment.path.parent)
 

@@ -8,7 +8,6 @@ that makes it superfluous is durable, the oldest first; after a failed fsync not
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 import threading
@@ -21,7 +20,6 @@ from kvstore.storage.errors import NoSpace, StorageFailed, from_os
 from kvstore.storage.log.format import Header
 from kvstore.storage.log.segment import SUFFIX, Segment, allocate
 
-SUSPECT = "suspect"
 _RETRY_SPARE_SECONDS = 1.0
 
 
@@ -145,12 +143,9 @@ class Segments:
     def fail(self, message: str) -> StorageFailed:
         """From now on every write and sync is refused with that message.
 
-        The mark makes the next start write the pages again that the kernel wrongly holds for written; it lives in the
-        same page cache as they do, so it needs no fsync.
+        The next start writes the pages again that the kernel wrongly holds for written (opening.py).
         """
         self.failed = f"{message}; what is in memory can't be trusted: check the disk, then start this member again"
-        with contextlib.suppress(OSError):
-            os.close(os.open(self.directory / SUSPECT, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
         return StorageFailed(self.failed)
 
     def check(self) -> None:
