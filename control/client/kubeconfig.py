@@ -19,6 +19,8 @@ import yaml
 from control.client.config import Config
 from control.client.errors import ConfigError
 
+# The extension of a cluster's entry with its further servers.
+SERVERS = "fluyt.dev/servers"
 _IN_POD = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _Entry = tuple[dict[str, Any], Path]
 
@@ -104,7 +106,7 @@ class _Merged:
         if not cluster.get("server"):
             raise ConfigError(f"{self.files}: cluster {wanted['cluster']!r} names no server")
         config = Config(
-            servers=(str(cluster["server"]).rstrip("/"),),
+            servers=_servers(cluster),
             ca=_pem(cluster, "certificate-authority", cluster_folder),
             server_name=str(cluster.get("tls-server-name") or ""),
             insecure=bool(cluster.get("insecure-skip-tls-verify")),
@@ -133,6 +135,15 @@ class _Merged:
             impersonate=str(user.get("as") or ""),
             impersonate_groups=tuple(user.get("as-groups") or ()),
         )
+
+
+def _servers(cluster: dict[str, Any]) -> tuple[str, ...]:
+    """The server, and those of our own extension, which control/pki writes for clusters of several masters."""
+    urls = [str(cluster["server"])]
+    for extension in cluster.get("extensions") or ():
+        if isinstance(extension, dict) and extension.get("name") == SERVERS:
+            urls += map(str, (extension.get("extension") or {}).get("servers") or ())
+    return tuple(dict.fromkeys(url.rstrip("/") for url in urls))
 
 
 def _pem(entry: dict[str, Any], name: str, folder: Path) -> bytes | Path | None:

@@ -24,6 +24,7 @@ from control.pki.kubeconfig import (
     Login,
     client_certificate,
     kubeconfig,
+    other_servers,
     read_kubeconfig,
     server_url,
     write_kubeconfig,
@@ -55,13 +56,15 @@ CONFIGS: Mapping[str, Subject] = {
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """How the API servers are reached. url: for the kubeconfigs; hosts: further names and addresses of this master;
-    service_ip: the first address of the service range, where pods find the API."""
+    """How the API servers are reached. url: for the kubeconfigs; others: further servers, for our own processes;
+    hosts: further names and addresses of this master; service_ip: the first address of the service range, where pods
+    find the API."""
 
     url: str
     hosts: tuple[str, ...] = ()
     service_ip: str = "10.96.0.1"
     domain: str = "cluster.local"
+    others: tuple[str, ...] = ()
 
     def names(self) -> list[str]:
         """All that the server's certificate must vouch for."""
@@ -88,17 +91,19 @@ def ensure_cluster(folder: Path, server: Server, now: datetime) -> list[str]:
         done += _ensure_leaf(pki, "apiserver", Subject("kube-apiserver"), now, server.names())
         done += _ensure_leaf(pki, "apiserver-kubelet-client", Subject(KUBELET_CLIENT), now)
         for name, subject in CONFIGS.items():
-            done += _ensure_config(pki, folder / name, subject, server.url, now)
+            done += _ensure_config(pki, folder / name, subject, server.url, now, server.others)
     return done
 
 
-def ensure_node(folder: Path, name: str, url: str, hosts: Iterable[str], now: datetime) -> list[str]:
+def ensure_node(
+    folder: Path, name: str, url: str, hosts: Iterable[str], now: datetime, others: tuple[str, ...] = ()
+) -> list[str]:
     """A node's kubeconfig and the certificate of its own server; what ensure_cluster says holds here too."""
     pki, subject = folder / "pki", Subject(f"system:node:{name}", (NODES,))
     with files.locked(pki):
         names = list(dict.fromkeys([name, *hosts, "localhost", "127.0.0.1"]))
         done = _ensure_leaf(pki, f"node-{name}", subject, now, names)
-        return done + _ensure_config(pki, folder / f"node-{name}.conf", subject, url, now)
+        return done + _ensure_config(pki, folder / f"node-{name}.conf", subject, url, now, others)
 
 
 def user_login(pki: Path, subject: Subject, now: datetime) -> Login:
@@ -164,7 +169,9 @@ def _torn(pki: Path, name: str) -> str:
     return ""
 
 
-def _ensure_config(pki: Path, path: Path, subject: Subject, url: str, now: datetime) -> list[str]:
+def _ensure_config(
+    pki: Path, path: Path, subject: Subject, url: str, now: datetime, others: tuple[str, ...]
+) -> list[str]:
     why = "it is not there"
     authority = _certificate(files.certificate_path(pki, CA))
     if path.exists():
@@ -173,12 +180,12 @@ def _ensure_config(pki: Path, path: Path, subject: Subject, url: str, now: datet
         if not pem:
             return []  # a token, or files: somebody's own
         why = why_renew(_parsed(pem, path), authority, (), now)
-        if not why and server_url(content) != url:
+        if not why and (server_url(content), other_servers(content)) != (url, others):
             why = f"the server is now at {url}"
     if not why:
         return []
     ca_pem = files.certificate_path(pki, CA).read_bytes()
-    write_kubeconfig(path, kubeconfig(url, ca_pem, subject.user, user_login(pki, subject, now)))
+    write_kubeconfig(path, kubeconfig(url, ca_pem, subject.user, user_login(pki, subject, now), others=others))
     return [f"made {path}: {why}"]
 
 

@@ -6,9 +6,10 @@ Source: the kubeconfig v1 format (kubernetes.io/docs/reference/config-api/kubeco
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
 
@@ -24,13 +25,25 @@ class Login:
     token: str = ""
 
 
-def kubeconfig(server: str, authority: bytes, user: str, login: Login, *, cluster: str = "fluyt") -> dict[str, Any]:
-    """The file's content. server: an https URL; authority: PEM of who signed its certificate."""
+# The name of the extension with further servers: control/client goes on to them when the first does not answer.
+SERVERS: Final = "fluyt.dev/servers"
+
+
+def kubeconfig(
+    server: str, authority: bytes, user: str, login: Login, *, cluster: str = "fluyt", others: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The file's content. server: an https URL; authority: PEM of who signed its certificate.
+
+    others: further API servers of the cluster. kubectl has no use for them; our own processes do.
+    """
     context = f"{user}@{cluster}"
+    described: dict[str, Any] = {"server": server, "certificate-authority-data": _text(authority)}
+    if others:
+        described["extensions"] = [{"name": SERVERS, "extension": {"servers": list(others)}}]
     return {
         "apiVersion": "v1",
         "kind": "Config",
-        "clusters": [{"name": cluster, "cluster": {"server": server, "certificate-authority-data": _text(authority)}}],
+        "clusters": [{"name": cluster, "cluster": described}],
         "users": [{"name": user, "user": _credentials(login)}],
         "contexts": [{"name": context, "context": {"cluster": cluster, "user": user}}],
         "current-context": context,
@@ -73,6 +86,15 @@ def server_url(content: dict[str, Any]) -> str:
     for entry in content.get("clusters") or ():
         return str(((entry or {}).get("cluster") or {}).get("server") or "")
     return ""
+
+
+def other_servers(content: dict[str, Any]) -> tuple[str, ...]:
+    """The further servers of the first cluster."""
+    for entry in content.get("clusters") or ():
+        for extension in ((entry or {}).get("cluster") or {}).get("extensions") or ():
+            if extension.get("name") == SERVERS:
+                return tuple(map(str, (extension.get("extension") or {}).get("servers") or ()))
+    return ()
 
 
 def _credentials(login: Login) -> dict[str, str]:

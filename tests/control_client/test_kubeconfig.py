@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from control.client import ConfigError, kubeconfig
+from control.pki import kubeconfig as pki
 
 
 def write(path: Path, **parts: Any) -> Path:
@@ -51,6 +52,13 @@ def test_inline_data_wins_and_paths_are_relative_to_the_file(tmp_path: Path) -> 
         Path("/me.key"),
         tmp_path / "token",
     )
+
+
+def test_further_servers_are_those_that_pki_writes(tmp_path: Path) -> None:
+    content = pki.kubeconfig("https://a", b"PEM", "me", pki.Login(token="t"), others=("https://b", "https://c"))
+    pki.write_kubeconfig(tmp_path / "config", content)
+    assert kubeconfig.load(tmp_path / "config").servers == ("https://a", "https://b", "https://c")
+    assert pki.other_servers(content) == ("https://b", "https://c")
 
 
 def test_several_files_are_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
