@@ -18,7 +18,12 @@ Json = Any
 Writer = Callable[[int, Json], bytes]
 Table = Mapping[str, tuple[int, Writer]]
 
-CONTENT_TYPE: Final = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+# What clients ask for; the first form is no media type by Go's rules, so the answer is named by the second.
+ACCEPTED: Final = (
+    "application/com.github.proto-openapi.spec.v2@v1.0+protobuf",
+    "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
+)
+CONTENT_TYPE: Final = ACCEPTED[1]
 
 
 def encode(document: Json) -> bytes:

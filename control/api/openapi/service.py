@@ -59,7 +59,7 @@ class OpenApi:
 
     @cached_property
     def v2_protobuf(self) -> Document:
-        """GET /openapi/v2 as protobuf (gnostic.CONTENT_TYPE)."""
+        """GET /openapi/v2 as protobuf (asked for as one of gnostic.ACCEPTED)."""
         return of_bytes(gnostic.encode(self._swagger), gnostic.CONTENT_TYPE)
 
     def _paths(self) -> dict[str, tuple[str, str]]:
