@@ -1,8 +1,7 @@
 """JSON patch: RFC 6902 over JSON pointers (RFC 6901). Content type application/json-patch+json.
 
-Ours rather than the package `jsonpatch`, measured in docs/design/0012: there True passes a test for 1, "copy" may
-double a document with every operation, and its errors do not tell a malformed patch (400) from one that does not
-apply (422), which clients of Kubernetes rely on.
+Ours rather than the package `jsonpatch`, measured in docs/design/0012: there a patch of 18 "copy" operations makes 8 MB
+out of 40 bytes, and each more doubles it; and a small patch takes more than twice the time.
 
 The document is copied once; operations then work in place on the copy. Copied content is bounded, see MAX_COPIED.
 """
