@@ -38,6 +38,8 @@ COMMANDS = {
     "make-mirror": ("kvstore.cli.mirror:make_mirror", "Keep a copy of keys in another cluster."),
     "check": ("kvstore.cli.check:check", "Measure whether a cluster performs well enough."),
     "apiserver": ("control.cli.apiserver:apiserver", "Run one API server."),
+    "up": ("control.cli.up:up", "Start a whole cluster on this machine."),
+    "down": ("control.cli.down:down", "End the cluster that fluyt up started."),
     "kubeconfig": ("control.cli.kubeconfig:kubeconfig", "Make a kubeconfig file for a user of the API server."),
     "pki": ("kvstore.cli.pki:pki", "Make the certificates of a cluster."),
     "completion": ("kvstore.cli.completion:completion", "Print the completion script of a shell."),
@@ -105,3 +107,7 @@ def _in_gos_words(problem: click.ClickException) -> str:
     if isinstance(problem, click.UsageError) and problem.ctx is not None:
         return f"{problem.format_message()}\nRun '{problem.ctx.command_path} --help' for usage."
     return problem.format_message()
+
+
+if __name__ == "__main__":
+    main()

@@ -38,8 +38,8 @@ GRPC_OVERHEAD = 512 * 1024
 Register = Callable[[GrpcServer, Member, GrpcServer], None]
 
 
-async def run(config: Config, register: Register) -> int:
-    """Run one member until a signal or a failure.
+async def run(config: Config, register: Register, stop: asyncio.Event | None = None) -> int:
+    """Run one member until a signal or a failure; with `stop`, until that is set: signals are the caller's then.
 
     Returns the exit code. Raises ConfigError and storage errors before anything is served.
     """
@@ -63,7 +63,7 @@ async def run(config: Config, register: Register) -> int:
         data_dir.close()
         raise
     try:
-        return await _serve(config, opened, register)
+        return await _serve(config, opened, register, stop)
     finally:
         opened.close()
 
@@ -77,7 +77,7 @@ async def _before_founding(config: Config) -> Joined | None:
     return None
 
 
-async def _serve(config: Config, opened: Opened, register: Register) -> int:
+async def _serve(config: Config, opened: Opened, register: Register, stop: asyncio.Event | None) -> int:
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[int] = loop.create_future()
 
@@ -97,8 +97,7 @@ async def _serve(config: Config, opened: Opened, register: Register) -> int:
     metrics = GrpcServer()
     register(clients, member, metrics)
     member.register_peer(peers)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, end, 0)
+    stopping = _stopping(loop, stop, end)
     try:
         if config.initial_corrupt_check:
             await member.corruption.check_before_serving()
@@ -110,6 +109,8 @@ async def _serve(config: Config, opened: Opened, register: Register) -> int:
         _greet(config, member)
         code = await ended
     finally:
+        if stopping is not None:
+            stopping.cancel()
         await member.stop()
         await clients.stop(STOP_SECONDS if ended.done() and ended.result() == 0 else 0)
         await peers.stop(0)
@@ -118,6 +119,22 @@ async def _serve(config: Config, opened: Opened, register: Register) -> int:
         await _last_commit(member)
         log.info("stopped")
     return code
+
+
+def _stopping(
+    loop: asyncio.AbstractEventLoop, stop: asyncio.Event | None, end: Callable[[int], None]
+) -> asyncio.Task[None] | None:
+    """Have end(0) called when it is time; the task that waits for that, if there is one."""
+    if stop is None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, end, 0)
+        return None
+
+    async def wait() -> None:
+        await stop.wait()
+        end(0)
+
+    return loop.create_task(wait())
 
 
 async def _listen(server: GrpcServer, urls: list[str], flag: str, files: TlsFiles) -> None:

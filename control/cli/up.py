@@ -1,0 +1,194 @@
+"""`fluyt up`: a whole cluster on this machine; `fluyt down` (down.py) ends it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from control.up.plan import RUNTIMES, UpError, Wishes
+from kvstore.cli.exits import CommandError
+
+if TYPE_CHECKING:
+    from control.up.cluster import Cluster
+
+_LOOK_SECONDS = 0.5
+
+
+@click.command("up")
+@click.option("--masters", type=int, help="Masters: store, API server, controllers, scheduler each.  [default: 1]")
+@click.option("--nodes", type=int, help="Nodes that run containers.  [default: 0]")
+@click.option("--runtime", type=click.Choice(RUNTIMES), help="What runs the nodes' containers.  [default: process]")
+@click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Data, credentials, logs.  [default: ~/.local/state/fluyt/up]",
+)
+@click.option("--kubeconfig", type=click.Path(dir_okay=False, path_type=Path), help="Write the kubeconfig here, too.")
+@click.option("--detach", is_flag=True, help="Return when all is ready; fluyt down ends it.")
+@click.option("--in-process", is_flag=True, help="One master and no nodes, in one process and event loop.")
+@click.option(
+    "--stop-with-stdin", is_flag=True, hidden=True, help="End when standard input ends, as a parent's death does."
+)
+def up(
+    masters: int | None,
+    nodes: int | None,
+    runtime: str | None,
+    data_dir: Path | None,
+    kubeconfig: Path | None,
+    detach: bool,
+    in_process: bool,
+    stop_with_stdin: bool,
+) -> None:
+    """Start a whole cluster on this machine and wait until it is ready.
+
+    \b
+      fluyt up                               one master, nothing to run containers on
+      fluyt up --masters 3 --nodes 2         highly available, with two nodes
+      fluyt up --nodes 1 --detach            leave it running; fluyt down ends it
+
+    Started again on the same --data-dir, it has the same ports, credentials and data. Ctrl-C ends it.
+    """
+    from control.up.cluster import Cluster, default_folder
+
+    if detach and in_process:
+        raise CommandError("--detach and --in-process exclude each other; start it in the background by your shell")
+    folder = (data_dir or default_folder()).absolute()
+    try:
+        cluster = Cluster(folder)
+        with cluster.locked():
+            cluster.refuse_if_up()
+            cluster.prepare(Wishes(masters, nodes, runtime))
+            if kubeconfig is not None:
+                _refuse_foreign(kubeconfig, cluster)
+            stop = _Stop(stop_with_stdin)
+            if in_process:
+                _run_in_process(cluster, kubeconfig, stop)
+            else:
+                _run_processes(cluster, kubeconfig, detach, stop)
+    except UpError as problem:
+        raise CommandError(str(problem)) from None
+    except OSError as problem:
+        raise CommandError(f"{problem.filename or folder}: {problem.strerror or problem}") from None
+
+
+class _Stop:
+    """Set by Ctrl-C, SIGTERM, and the end of standard input where that was asked for."""
+
+    def __init__(self, stdin: bool) -> None:
+        import signal
+
+        self._event = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: self._event.set())
+        if stdin:
+            threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        while os.read(0, 4096):
+            pass
+        self._event.set()
+
+    def wait(self, seconds: float) -> bool:
+        """Whether it is time to stop, after that time at the latest."""
+        return self._event.wait(seconds)
+
+    @property
+    def is_set(self) -> bool:
+        return self._event.is_set()
+
+
+def _run_processes(cluster: Cluster, kubeconfig: Path | None, detach: bool, stop: _Stop) -> None:
+    from control.up.progress import saying
+
+    began = time.monotonic()
+    with saying() as say:
+        cluster.start(say, lambda: stop.is_set)
+    _greet(cluster, kubeconfig, time.monotonic() - began, detach)
+    if detach:
+        return
+    try:
+        _watch_over(cluster, stop)
+    finally:
+        cluster.stop()
+
+
+def _watch_over(cluster: Cluster, stop: _Stop) -> None:
+    """Until it is time to stop; tells of processes that end meanwhile."""
+    told: set[str] = set()
+    while not stop.wait(_LOOK_SECONDS):
+        for row in cluster.rows:
+            how = cluster.children.ended(row)
+            if how is not None and row.name not in told:
+                told.add(row.name)
+                words = cluster.children.last_words(row.name)
+                click.echo(f"{row.name} has ended ({how}); the others go on. Its last words:\n{words}", err=True)
+
+
+def _run_in_process(cluster: Cluster, kubeconfig: Path | None, stop: _Stop) -> None:
+    import asyncio
+    import logging
+
+    import uvloop
+
+    from control.up.in_process import running
+
+    cluster.children.logs.mkdir(mode=0o700, exist_ok=True)
+    log = cluster.children.logs / "in-process.log"
+    logging.basicConfig(filename=log, level=logging.INFO, format="%(asctime)s %(levelname).1s %(name)s: %(message)s")
+    began = time.monotonic()
+
+    async def run() -> None:
+        async with running(cluster) as failed:
+            _greet(cluster, kubeconfig, time.monotonic() - began, False)
+            waiting = asyncio.ensure_future(asyncio.to_thread(stop.wait, threading.TIMEOUT_MAX))
+            await asyncio.wait((waiting, failed), return_when=asyncio.FIRST_COMPLETED)
+            if failed.done():
+                failed.result()
+
+    uvloop.run(run())
+
+
+def _greet(cluster: Cluster, kubeconfig: Path | None, seconds: float, detach: bool) -> None:
+    shown = cluster.admin_conf
+    if kubeconfig is not None:
+        from control.pki.files import PRIVATE, replace
+
+        kubeconfig.parent.mkdir(parents=True, exist_ok=True)
+        replace(kubeconfig, cluster.admin_conf.read_bytes(), PRIVATE)
+        shown = kubeconfig
+    plan = cluster.planned()
+    parts = f"{_counted(len(plan.masters), 'master')}, {_counted(len(plan.nodes), 'node')}"
+    end = f"fluyt down --data-dir {cluster.folder}" if detach else "Ctrl-C"
+    click.echo(
+        f"""ready in {seconds:.1f} s: {parts}, API at {", ".join(plan.api_urls)}
+
+  export KUBECONFIG={shown}
+  kubectl get all -A                 # or: fluyt kube get all -A
+
+Data and logs: {cluster.folder}. End: {end}"""
+    )
+    sys.stdout.flush()
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")
+
+
+def _refuse_foreign(path: Path, cluster: Cluster) -> None:
+    """Never write over the kubeconfig of another cluster."""
+    from control.pki.kubeconfig import read_kubeconfig, server_url
+
+    if not path.exists() or cluster.plan is None:
+        return
+    try:
+        if server_url(read_kubeconfig(path)) in cluster.plan.api_urls:
+            return
+    except ValueError:
+        pass
+    raise UpError(f"{path} exists and is not this cluster's; choose another --kubeconfig")

@@ -1,0 +1,181 @@
+"""A cluster in a folder: brought up, watched over, taken down.
+
+    FOLDER/cluster.json  the plan        FOLDER/lock      held by the `fluyt up` that is at work
+    FOLDER/admin.conf    the kubeconfig  FOLDER/MASTER/   data and kubeconfigs of one master; FOLDER/NODE/ of one node
+
+Invariants: a second `up` never starts what runs; whatever a failed start began, it ends. Faults assumed: any process,
+`up` among them, is killed at any moment; ports are taken by others between two starts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from control.up import plan as plans
+from control.up.children import Children
+from control.up.plan import Plan, UpError, Wishes
+from control.up.ports import free_ports
+from control.up.rows import Row, table
+from kvstore.cli.main import COMMANDS
+
+Say = Callable[[str], None]
+
+# The pid file of `up` itself.
+SUPERVISOR: Final = "up"
+_START_SECONDS: Final = 60.0
+_POLL: Final = 0.02
+
+
+class Cluster:
+    """The cluster in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.children = Children(folder)
+        self.plan: Plan | None = plans.read(folder)
+        self._interrupted: Callable[[], bool] = lambda: False
+
+    @property
+    def admin_conf(self) -> Path:
+        """The kubeconfig of the cluster's administrator."""
+        return self.folder / "admin.conf"
+
+    @property
+    def rows(self) -> list[Row]:
+        """The table of processes; empty before there is a plan."""
+        rows = table(self.folder, self.plan) if self.plan else []
+        return [row for row in rows if row.role in COMMANDS]
+
+    def running(self) -> list[str]:
+        """The names of the rows whose processes run."""
+        return [row.name for row in self.rows if self.children.pid(row.name) is not None]
+
+    def prepare(self, wishes: Wishes) -> Plan:
+        """Decide on the plan and write it down. Raises UpError, OSErrors."""
+        self.plan = plans.decide(self.plan, wishes, free_ports, f"fluyt-{secrets.token_hex(8)}")
+        plans.write(self.folder, self.plan)
+        return self.plan
+
+    def start(self, say: Say, interrupted: Callable[[], bool] = lambda: False) -> None:
+        """Start what does not run, and return when all of it is ready.
+
+        Raises UpError, also when `interrupted` says so; then what was begun is ended.
+        """
+        self._interrupted = interrupted
+        before = set(self.running())
+        missing = [row for row in self.rows if row.name not in before]
+        try:
+            self._start(missing, say)
+        except BaseException:
+            self.children.stop([row.name for row in reversed(missing)])
+            raise
+
+    def _start(self, rows: Sequence[Row], say: Say) -> None:
+        # Loaded here: `fluyt down` needs none of it.
+        from control.client import kubeconfig
+        from control.up import credentials
+        from control.up.ready import Probe
+
+        plan = self.planned()
+        now = datetime.now(UTC)
+        try:
+            credentials.ensure_store(self.folder, now)
+            self._begin(rows, 0)
+            credentials.ensure_rest(self.folder, plan, now)
+        except ValueError as problem:
+            raise UpError(str(problem)) from None
+        self._begin(rows, 1)
+        probe = Probe(kubeconfig.load(self.admin_conf).ssl_context())
+        for url, master in zip(plan.api_urls, plan.masters, strict=True):
+            say(f"{master.name}: waiting for the API server at {url}")
+            self._until(lambda url=url: probe.serving(url), rows, f"the API server at {url}")  # type: ignore[misc]
+        self._begin(rows, 2)
+        if any(row.role == "controllers" for row in self.rows):
+            account = "/api/v1/namespaces/default/serviceaccounts/default"
+            say("waiting for the controllers")
+            self._until(lambda: probe.has(plan.api_urls[0], account), rows, "the controllers")
+        if plan.nodes:
+            say(f"waiting for {len(plan.nodes)} nodes")
+            names = {node.name for node in plan.nodes}
+            self._until(lambda: names <= probe.ready_nodes(plan.api_urls[0]), rows, "the nodes to be Ready")
+
+    def _begin(self, rows: Sequence[Row], stage: int) -> None:
+        for row in rows:
+            if row.stage == stage:
+                self.children.start(row)
+
+    def _until(self, condition: Callable[[], bool], rows: Sequence[Row], what: str) -> None:
+        deadline = time.monotonic() + _START_SECONDS
+        while not condition():
+            if self._interrupted():
+                raise UpError("interrupted")
+            self._check(rows)
+            if time.monotonic() > deadline:
+                raise UpError(f"waited {_START_SECONDS:.0f} s for {what} in vain; the logs are in {self.children.logs}")
+            time.sleep(_POLL)
+
+    def _check(self, rows: Sequence[Row]) -> None:
+        for row in rows:
+            how = self.children.ended(row)
+            if how is not None:
+                words = self.children.last_words(row.name)
+                raise UpError(f"{row.name} ended at its start ({how}). Its last words:\n{words}")
+
+    def planned(self) -> Plan:
+        """The plan. Raises UpError when there is none."""
+        if self.plan is None:
+            raise UpError(f"there is no cluster in {self.folder}; fluyt up makes one")
+        return self.plan
+
+    def stop(self) -> list[str]:
+        """Stop every process: agents first, then brains, API servers, store. The names of those that ran."""
+        stopped: list[str] = []
+        for role in ("agent", "scheduler", "controllers", "apiserver", "store"):
+            stopped += self.children.stop([row.name for row in self.rows if row.role == role])
+        return stopped
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """The folder, made if it is not there, for this `up` alone. Raises UpError when another is at work on it."""
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                pid = self.children.pid(SUPERVISOR)
+                who = f" (pid {pid})" if pid else ""
+                raise UpError(
+                    f"another fluyt up{who} is at work on {self.folder}; "
+                    f"stop it with fluyt down --data-dir {self.folder}, or choose another --data-dir"
+                ) from None
+            self.children.note(SUPERVISOR, os.getpid())
+            # What another one did before we had the lock.
+            self.plan = plans.read(self.folder)
+            yield
+            self.children.forget(SUPERVISOR)
+        finally:
+            os.close(handle)
+
+    def refuse_if_up(self) -> None:
+        """Raises UpError when all of the cluster runs already (started by `fluyt up --detach`)."""
+        rows = self.rows
+        if rows and len(self.running()) == len(rows):
+            raise UpError(
+                f"the cluster in {self.folder} is up already; stop it with fluyt down --data-dir {self.folder}, "
+                f"or choose another --data-dir"
+            )
+
+
+def default_folder() -> Path:
+    """Where a cluster lives if the user does not say."""
+    state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return Path(state, "fluyt", "up")

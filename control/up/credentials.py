@@ -1,0 +1,66 @@
+"""The credentials of a cluster on one machine: one set of authorities, a folder of kubeconfigs for each master.
+
+    FOLDER/pki/            as control/pki has it, and etcd/{ca,server}, apiserver-etcd-client as kubeadm names them
+    FOLDER/admin.conf      for the user; names every API server
+    FOLDER/MASTER/*.conf   for that master's own processes: its own API server first, the others behind it
+    FOLDER/node-NAME.conf  for the nodes' agents
+
+The store is reached over TLS with client certificates, even here: whoever may write to it owns the cluster, and any
+user of the machine can connect to a port of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from control.pki import cluster, files
+from control.pki.renewal import AUTHORITY_LIFETIME, LEAF_LIFETIME, why_renew
+from control.up.plan import Plan
+from kvstore.pki.certificates import issue, make_authority
+
+STORE_CA, STORE_SERVER, STORE_CLIENT = "etcd/ca", "etcd/server", "apiserver-etcd-client"
+_HOSTS = ["localhost", "127.0.0.1", "::1"]
+
+
+def ensure_store(folder: Path, now: datetime) -> None:
+    """What the store's members and their clients show each other. OSErrors; ValueError names the file at fault."""
+    pki = folder / "pki"
+    with files.locked(pki):
+        (pki / "etcd").mkdir(mode=0o700, exist_ok=True)
+        if not files.certificate_path(pki, STORE_CA).exists():
+            files.create_pair(pki, STORE_CA, make_authority("fluyt-etcd", now, AUTHORITY_LIFETIME))
+        _leaf(pki, STORE_SERVER, "fluyt-etcd-server", _HOSTS, now)
+        _leaf(pki, STORE_CLIENT, "kube-apiserver-etcd-client", [], now)
+
+
+def _leaf(pki: Path, name: str, common_name: str, hosts: Sequence[str], now: datetime) -> None:
+    authority = files.load_pair(pki, STORE_CA)
+    if files.certificate_path(pki, name).exists():
+        old = files.load_pair(pki, name)
+        if not why_renew(old.certificate, authority.certificate, hosts, now):
+            return
+    # Members are each other's clients, too.
+    pair = issue(authority, common_name, hosts, now, LEAF_LIFETIME, server=bool(hosts), client=True)
+    files.replace_pair(pki, name, pair)
+
+
+def ensure_rest(folder: Path, plan: Plan, now: datetime) -> None:
+    """All the others. Raises as ensure_store."""
+    urls = plan.api_urls
+    cluster.ensure_cluster(folder, cluster.Server(urls[0], others=tuple(urls[1:])), now)
+    for number, master in enumerate(plan.masters[1:], start=1):
+        home = folder / master.name
+        home.mkdir(mode=0o700, exist_ok=True)
+        if not (home / "pki").is_symlink():
+            (home / "pki").symlink_to("../pki", target_is_directory=True)
+        others = (*urls[number + 1 :], *urls[:number])
+        cluster.ensure_cluster(home, cluster.Server(urls[number], others=others), now)
+    for node in plan.nodes:
+        cluster.ensure_node(folder, node.name, urls[0], ["127.0.0.1"], now, others=tuple(urls[1:]))
+
+
+def home(folder: Path, plan: Plan, number: int) -> Path:
+    """The folder with the kubeconfigs of one master's processes."""
+    return folder if number == 0 else folder / plan.masters[number].name
