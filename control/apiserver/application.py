@@ -11,11 +11,12 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from control.api.status import StatusError, bad_request, forbidden, internal_error, quoted, unauthorized
+from control.api.status import StatusError, bad_request, internal_error, unauthorized
 from control.apiserver.answer import Answer, refusal
 from control.apiserver.call import Call, Gone
+from control.apiserver.denial import denied
 from control.apiserver.paths import parse
-from control.apiserver.request import Attributes, Headers, PeerCertificate, RequestInfo, User
+from control.apiserver.request import Attributes, Headers, PeerCertificate, User
 from control.apiserver.server import Server
 
 log = logging.getLogger(__name__)
@@ -123,23 +124,6 @@ def headers_of(pairs: list[tuple[bytes, bytes]]) -> Headers:
         key, text = name.decode("latin-1"), value.decode("latin-1")
         headers[key] = f"{headers[key]},{text}" if key in headers else text
     return headers
-
-
-def denied(user: User, info: RequestInfo, reason: str) -> StatusError:
-    """403 in Kubernetes' words."""
-    if not info.is_resource:
-        return forbidden(
-            "", "", f"User {quoted(user.name)} cannot {info.verb} path {quoted(info.path)}{_because(reason)}"
-        )
-    resource = f"{info.resource}.{info.group}" if info.group else info.resource
-    what = f"{info.resource}/{info.subresource}" if info.subresource else info.resource
-    where = f"in the namespace {quoted(info.namespace)}" if info.namespace else "at the cluster scope"
-    why = f'User {quoted(user.name)} cannot {info.verb} resource "{what}" in API group "{info.group}" {where}'
-    return forbidden(resource, info.name, why + _because(reason))
-
-
-def _because(reason: str) -> str:
-    return f": {reason}" if reason else ""
 
 
 def _header_text(text: str) -> bytes:

@@ -67,15 +67,30 @@ async def read_object(call: Call, kind: Kind, api_version: str = "", name: str =
     return checked(call, kind, value, duplicates, api_version or kind.api_version, name or kind.name)
 
 
+async def parse_patch(call: Call, *, yaml: bool) -> Json:
+    """A patch's body, whatever JSON value it is. StatusError 400, 413."""
+    body = await call.body()
+    content_type = "application/yaml" if yaml else "application/json"
+    if len(body) > _LONG:
+        return (await asyncio.to_thread(_parse, content_type, body))[0]
+    return _parse(content_type, body)[0]
+
+
 def checked(
-    call: Call, kind: Kind, value: Json, duplicates: Sequence[str] = (), api_version: str = "", name: str = ""
+    call: Call,
+    kind: Kind,
+    value: Json,
+    duplicates: Sequence[str] = (),
+    api_version: str = "",
+    name: str = "",
+    validation: str = "",
 ) -> Object:
     """A JSON value as an object of the kind, whoever it came from."""
     api_version, name = api_version or kind.api_version, name or kind.name
     if isinstance(value, dict):
         _check_type(value, api_version, name)
         value = {"apiVersion": api_version, "kind": name, **_without(value, "apiVersion", "kind")}
-    decoded = decode(kind, value, duplicates=duplicates, validation=validation_of(call))
+    decoded = decode(kind, value, duplicates=duplicates, validation=validation_of(call, validation or WARN))
     call.warnings.extend(decoded.warnings)
     return decoded.object
 

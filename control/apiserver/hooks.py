@@ -5,34 +5,68 @@ A hook adds claims and releases to the write's transaction, so what it takes or 
 
 from __future__ import annotations
 
+from typing import Any, Final, Protocol
+
 from control.api.kind import Kind
 from control.api.schema import Object
-from control.api.status import StatusError, conflict
-from control.apiserver.call import Call
+from control.api.status import conflict
+from control.apiserver.addresses import ServiceAddresses
+from control.apiserver.definitions import Definitions
+from control.apiserver.server import Server
 from control.apiserver.storage import Claimed, Extra
 
 
-async def before_create(call: Call, kind: Kind, obj: Object, extra: Extra) -> None:
+class Hook(Protocol):
+    """One kind's needs."""
+
+    async def before_create(self, server: Server, obj: Object, extra: Extra) -> None: ...
+
+    async def after_create(self, server: Server, obj: Object, revision: int) -> None: ...
+
+    async def before_update(self, server: Server, new: Object, old: Object, extra: Extra) -> None: ...
+
+    async def before_delete(self, server: Server, obj: Object, extra: Extra) -> None: ...
+
+    def claim_lost(self, obj: Object, taken: Claimed) -> None: ...
+
+
+HOOKS: Final[dict[str, Any]] = {
+    "services": ServiceAddresses(),
+    "customresourcedefinitions.apiextensions.k8s.io": Definitions(),
+}
+
+
+async def before_create(server: Server, kind: Kind, obj: Object, extra: Extra) -> None:
     """Complete a new object, and claim what it needs. Called again after a claim was lost."""
+    hook: Hook | None = HOOKS.get(kind.resource)
+    if hook is not None:
+        await hook.before_create(server, obj, extra)
 
 
-async def after_create(call: Call, kind: Kind, obj: Object, revision: int) -> None:
+async def after_create(server: Server, kind: Kind, obj: Object, revision: int) -> None:
     """What must be true before the client hears that the object exists."""
+    hook: Hook | None = HOOKS.get(kind.resource)
+    if hook is not None:
+        await hook.after_create(server, obj, revision)
 
 
-async def before_update(call: Call, kind: Kind, new: Object, old: Object, extra: Extra) -> None:
+async def before_update(server: Server, kind: Kind, new: Object, old: Object, extra: Extra) -> None:
     """Claim and release what a change of the object takes and leaves."""
+    hook: Hook | None = HOOKS.get(kind.resource)
+    if hook is not None:
+        await hook.before_update(server, new, old, extra)
 
 
-async def before_delete(call: Call, kind: Kind, obj: Object, extra: Extra) -> None:
+async def before_delete(server: Server, kind: Kind, obj: Object, extra: Extra) -> None:
     """Release what the object had."""
+    hook: Hook | None = HOOKS.get(kind.resource)
+    if hook is not None:
+        await hook.before_delete(server, obj, extra)
 
 
-def claim_lost(call: Call, kind: Kind, obj: Object, taken: Claimed) -> None:
-    """Somebody else took what a new object claimed: forget the choice, or refuse when it was the client's own."""
-    raise claim_refused(kind, obj, taken)
-
-
-def claim_refused(kind: Kind, obj: Object, taken: Claimed) -> StatusError:
-    """The refusal for something that was asked for by name and is taken."""
-    return conflict(kind.resource, obj["metadata"]["name"], f"{taken} is taken")
+def claim_lost(kind: Kind, obj: Object, taken: Claimed) -> None:
+    """Somebody else took what a write claimed. obj: as the client gave it. StatusError: it was the client's choice."""
+    hook: Hook | None = HOOKS.get(kind.resource)
+    if hook is None:
+        raise conflict(kind.resource, obj["metadata"]["name"], f"{taken} is taken")
+    hook.claim_lost(obj, taken)

@@ -25,9 +25,13 @@ def view_of(kind: Kind) -> views.View:
     return views.table(kind.object_type)
 
 
-def write_of(call: Call, kind: Kind, *, subresource: str = "", force: bool = False) -> apply_patch.Write:
-    """This request as a write by a manager."""
-    manager = call.info.parameter("fieldManager") or apply_patch.manager_of(call.headers.get("user-agent", ""))
+def write_of(
+    call: Call, kind: Kind, *, subresource: str = "", force: bool = False, applying: bool = False
+) -> apply_patch.Write:
+    """This request as a write by a manager. applying: the client must say which one it is."""
+    manager = call.info.parameter("fieldManager")
+    if not manager and not applying:
+        manager = apply_patch.manager_of(call.headers.get("user-agent", ""))
     status = "status" in kind.subresources
     ignored = EMPTY
     if status:

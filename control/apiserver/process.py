@@ -12,15 +12,18 @@ import gc
 import logging
 import socket
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import uvicorn
 
 from control.apiserver.application import Application
+from control.apiserver.bootstrap import ensure_defaults
 from control.apiserver.cause_leases import Leases
 from control.apiserver.feed import Feed
 from control.apiserver.metrics import exposition
+from control.apiserver.objects import StoredObjects
 from control.apiserver.open_doors import open_security
 from control.apiserver.protocol import Protocol
 from control.apiserver.request import Encryption, Security
@@ -36,8 +39,6 @@ log = logging.getLogger(__name__)
 
 CERTIFICATE_SECONDS = 60.0
 STORE_TIMEOUT = 5.0
-
-MakeSecurity = Callable[[Settings, Resources, Any], Any]
 
 
 class _Uvicorn(uvicorn.Server):
@@ -64,7 +65,7 @@ class ApiServer:
         """Until it is ready. OSError: the port or a certificate; StatusError 503: no store."""
         listener = _listen(self.settings.bind_address, self.settings.secure_port)
         try:
-            server = self.server = await self._assemble()
+            server = self.server = await self._assemble(listener.getsockname()[1])
             self._serve(server, listener)
         except BaseException:
             listener.close()
@@ -74,7 +75,7 @@ class ApiServer:
         # What was made at the start stays; the collector need not look at it again.
         gc.freeze()
 
-    async def _assemble(self) -> Server:
+    async def _assemble(self, port: int) -> Server:
         store = self._store = connect_store(self.settings)
         storage = Storage(store, self._encryption())
         feed = Feed(storage, uuid.uuid4().hex[:12])
@@ -88,16 +89,27 @@ class ApiServer:
             Router(resources),
             Leases(storage, self.settings.cause_ttl),
         )
+        server.port = port
         server.router.figures = lambda: exposition(server)
         await feed.start()
+        await asyncio.gather(*(resources.loaded(kind) for kind in resources.catalogue if kind.stored))
+        await ensure_defaults(server)
         server.security = await self._security(server)
         return server
 
     def _encryption(self) -> Encryption | None:
-        return None
+        if not self.settings.encryption_config:
+            return None
+        from control.apiserver.security.encryption.configuration import load
+
+        return load(Path(self.settings.encryption_config))
 
     async def _security(self, server: Server) -> Security:
-        return open_security()
+        if self._open_doors:
+            return open_security()
+        from control.apiserver.security.assemble import build
+
+        return await build(self.settings, server.resources, StoredObjects(server))
 
     def _serve(self, server: Server, listener: socket.socket) -> None:
         files = Files(self.settings.tls_cert, self.settings.tls_key, self.settings.client_ca)

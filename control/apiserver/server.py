@@ -30,3 +30,5 @@ class Server:
     cause_leases: Leases
     metrics: Metrics = field(default_factory=Metrics)
     stopping: bool = False
+    # Where it listens, once that is known.
+    port: int = 0

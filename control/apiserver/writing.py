@@ -43,7 +43,8 @@ class Update:
     """A change of one object. make: from a copy of the present state to the new one, in the request's version.
 
     expected: the resourceVersion the client insists on, 0 for any; uid: likewise, "" for any.
-    applied: managedFields are in order already (server-side apply).
+    applied: managedFields are in order already (server-side apply). raw: the change is the server's own and is neither
+    prepared nor validated as a client's would be. admit: False when admission has seen it in another form (scale).
     """
 
     make: Make
@@ -51,6 +52,8 @@ class Update:
     expected: int = 0
     uid: str = ""
     applied: bool = False
+    raw: bool = False
+    admit: bool = True
     dry_run: bool = False
     options: Object = field(default_factory=dict)
 
@@ -101,9 +104,11 @@ async def _store_new(call: Call, kind: Kind, obj: Object, dry_run: bool) -> Obje
     """One attempt. Raises Changed when the name is taken."""
     namespace, name = call.namespace, obj["metadata"]["name"]
     key = call.server.resources.cache_of(kind).key(namespace, name)
+    given = obj
     for _ in range(ATTEMPTS):
+        obj = copy.deepcopy(given) if kind.resource in hooks.HOOKS else given
         extra = Extra(fence=fence_of(call))
-        await hooks.before_create(call, kind, obj, extra)
+        await hooks.before_create(call.server, kind, obj, extra)
         if dry_run:
             if await call.server.storage.get(key) is not None:
                 raise Changed(None)
@@ -113,12 +118,12 @@ async def _store_new(call: Call, kind: Kind, obj: Object, dry_run: bool) -> Obje
         try:
             revision = await call.server.storage.create(key, value, extra)
         except Claimed as taken:
-            hooks.claim_lost(call, kind, obj, taken)
+            hooks.claim_lost(kind, given, taken)
             continue
         except Fenced:
             raise fence_lost(call, kind, name) from None
         obj["metadata"]["resourceVersion"] = str(revision)
-        await hooks.after_create(call, kind, obj, revision)
+        await hooks.after_create(call.server, kind, obj, revision)
         return obj
     raise conflict(kind.resource, name, "no free address could be taken, please try again")
 
@@ -163,16 +168,20 @@ async def _attempt(call: Call, kind: Kind, state: Stored, update: Update) -> Obj
     new = await update.make(copy.deepcopy(old))
     identify(kind, new, namespace=old["metadata"].get("namespace", ""), name=name)
     _check_identity(kind, new, old)
+    if update.raw:
+        return await _store_changed(call, kind, state, old, managers.track(call, kind, old, new), update)
     new = prepare_update(kind, new, old, subresource=update.subresource)
     review = Review(call.user, call.info, kind, "UPDATE", new, old, update.options, update.dry_run, call.warnings)
+    admission = call.server.security.admission if update.admit else None
     try:
-        await call.server.security.admission.mutate(review)
-        new = review.object or new
-        apply_defaults(kind, new)
+        if admission is not None:
+            await admission.mutate(review)
+            new = apply_defaults(kind, review.object or new)
         if not update.applied:
             new = review.object = managers.track(call, kind, old, new)
         typed.check_update(kind, new, old, update.subresource)
-        await call.server.security.admission.validate(review)
+        if admission is not None:
+            await admission.validate(review)
         return await _store_changed(call, kind, state, old, new, update)
     except BaseException:
         await undo(review)
@@ -183,7 +192,8 @@ async def _store_changed(call: Call, kind: Kind, state: Stored, old: Object, new
     metadata, name = new["metadata"], new["metadata"]["name"]
     metadata["resourceVersion"] = str(state.revision)
     extra = Extra(fence=fence_of(call))
-    await hooks.before_update(call, kind, new, old, extra)
+    given = copy.deepcopy(new) if kind.resource in hooks.HOOKS else new
+    await hooks.before_update(call.server, kind, new, old, extra)
     done = is_finished(kind, new)
     if update.dry_run:
         return new
@@ -193,12 +203,13 @@ async def _store_changed(call: Call, kind: Kind, state: Stored, old: Object, new
     storage = call.server.storage
     try:
         if done:
-            await hooks.before_delete(call, kind, new, extra)
+            await hooks.before_delete(call.server, kind, new, extra)
             revision = await storage.delete(state.key, state.revision, extra)
         else:
             revision = await storage.update(state.key, to_value(conversion.to_stored(kind, new)), state.revision, extra)
     except Claimed as taken:
-        raise hooks.claim_refused(kind, new, taken) from None
+        hooks.claim_lost(kind, given, taken)
+        raise Changed(state) from None
     except Fenced:
         raise fence_lost(call, kind, name) from None
     metadata["resourceVersion"] = str(revision)
@@ -243,13 +254,13 @@ def is_finished(kind: Kind, obj: Object) -> bool:
 # ---- what all writes share ----
 
 
-def expected_revision(kind: Kind, obj: Object) -> int:
+def expected_revision(kind: Kind, obj: Object, subresource: str = "") -> int:
     """The resourceVersion a body insists on, 0 for none. StatusError 422: it is no number, or custom kinds lack it."""
     metadata = obj.get("metadata")
     text = metadata.get("resourceVersion") if isinstance(metadata, dict) else None
     name = str((metadata or {}).get("name") or "") if isinstance(metadata, dict) else ""
     if text in (None, ""):
-        if kind.custom:
+        if kind.custom and not subresource:
             cause = Cause("FieldValueInvalid", "Invalid value: 0x0: must be specified for an update", _RV)
             raise invalid(kind.group_kind, name, [cause])
         return 0
