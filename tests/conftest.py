@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 from collections.abc import Generator, Iterator
 from typing import Any
 
@@ -12,6 +13,11 @@ from harness.binaries import Kind, subject
 from harness.cluster import Cluster, ClusterFactory, open_clusters
 from harness.process import kill_all
 from harness.require import require
+
+
+# A run in the background of a shell ignores SIGINT, and so would every program it starts; tests interrupt some.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

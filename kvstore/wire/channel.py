@@ -111,6 +111,8 @@ class Channel:
             return await answer.future
         finally:
             call.cancel()
+            if answer.future.done() and not answer.future.cancelled():
+                answer.future.exception()  # heard, should we be canceled in the very turn in which it came
 
     def close(self) -> None:
         """End every call with UNAVAILABLE and close. on_lost is not called."""

@@ -66,7 +66,7 @@ def history(cluster: Cluster, key: bytes) -> list[tuple[int, bytes]]:
         if found and found[-1][0] >= last:
             break
     call.cancel()
-    return found[:-1]
+    return [(revision, value) for revision, value in found if revision < last]
 
 
 def current(cluster: Cluster, key: bytes) -> bytes:

@@ -268,8 +268,12 @@ class Channel:
         call = self.open(path, listener=_Answer(future))
         call.send(message)
         call.half_close()
-        async with asyncio.timeout(timeout):
-            return await future
+        try:
+            async with asyncio.timeout(timeout):
+                return await future
+        finally:
+            if future.done() and not future.cancelled():
+                future.exception()
 
     def close(self) -> None:
         """End it."""
