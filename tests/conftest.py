@@ -14,7 +14,6 @@ from harness.cluster import Cluster, ClusterFactory, open_clusters
 from harness.process import kill_all
 from harness.require import require
 
-
 # A run in the background of a shell ignores SIGINT, and so would every program it starts; tests interrupt some.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
