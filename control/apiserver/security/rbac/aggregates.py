@@ -1,4 +1,4 @@
-"""Keeps `rules` of aggregated ClusterRoles what their parts say, as Kubernetes' controller does, whenever a part changes.
+"""Keeps `rules` of aggregated ClusterRoles what their parts say, as a controller of Kubernetes does, at every change.
 
 Decisions do not wait for it: they are made from the parts. Every server does it; all write the same.
 """

@@ -1,0 +1,181 @@
+"""MutatingAdmissionWebhook and ValidatingAdmissionWebhook: admission by programs of the cluster's users.
+
+Mutating ones are called one after another, each on what the one before it made; when one changed the object, the
+built-in plugins look at it again, and those with reinvocationPolicy IfNeeded that saw an older state are called a second
+time. Validating ones are called all at once. Source: "Dynamic Admission Control" of the Kubernetes documentation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import logging
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+
+from control.api import decode, fielderrors, meta
+from control.api.catalogue import BUILTIN
+from control.api.defaults import apply_defaults
+from control.api.kind import Kind
+from control.api.patches import json_patch
+from control.api.schema import Object
+from control.api.status import StatusError, bad_request, internal_error, invalid
+from control.apiserver.admission.webhook_client import CallFailed, WebhookClient
+from control.apiserver.admission.webhook_review import BadAnswer, Verdict, allows_dry_run, answer, denied, question
+from control.apiserver.admission.webhook_rules import MUTATING, VALIDATING, Hook, hooks_for
+from control.apiserver.request import Caches, Review
+
+log = logging.getLogger(__name__)
+
+
+def _by_resource() -> Mapping[str, list[Kind]]:
+    found: dict[str, list[Kind]] = {}
+    for kind in BUILTIN:
+        found.setdefault(kind.resource, []).append(kind)
+    return found
+
+
+_VERSIONS = _by_resource()
+
+
+class Caller:
+    """What both kinds of webhook share: finding them, calling them, and what their failure means."""
+
+    def __init__(self, caches: Caches, client: WebhookClient) -> None:
+        self._caches = caches
+        self._client = client
+
+    def hooks(self, review: Review, resource: str) -> list[Hook]:
+        """The webhooks that want to see the write."""
+        return list(hooks_for(review, resource, self._caches, _VERSIONS.get(review.resource, [])))
+
+    async def ask(self, hook: Hook, review: Review, *, may_patch: bool) -> Verdict | None:
+        """None: it could not be asked, and its failurePolicy is Ignore. StatusErrors: 400, 500, or its refusal."""
+        if review.dry_run and not allows_dry_run(hook):
+            raise bad_request(f'admission webhook "{hook.name}" does not support dry run')
+        uid = str(uuid.uuid4())
+        asked = question(review, hook, uid, _as(review, hook, review.object), _as(review, hook, review.old))
+        try:
+            verdict = answer(await self._client.call(hook, asked), uid, may_patch=may_patch)
+        except (CallFailed, BadAnswer) as problem:
+            _failed(hook, review, str(problem))
+            return None
+        review.warnings.extend(verdict.warnings)
+        review.audit.update({f"{hook.name}/{key}": value for key, value in verdict.audit.items()})
+        if not verdict.allowed:
+            raise denied(hook, verdict)
+        return verdict
+
+
+class ValidatingWebhooks:
+    """All at once; the first refusal, in the order of the webhooks, is the answer."""
+
+    name = "ValidatingAdmissionWebhook"
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+
+    async def validate(self, review: Review) -> None:
+        """StatusErrors of the webhooks; 422 for a configuration that cannot work here."""
+        check_configuration(review)
+        hooks = self._caller.hooks(review, VALIDATING)
+        if not hooks:
+            return
+        asking = [self._caller.ask(hook, review, may_patch=False) for hook in hooks]
+        for result in await asyncio.gather(*asking, return_exceptions=True):
+            if isinstance(result, BaseException):
+                raise result
+
+
+class MutatingWebhooks:
+    """One after another."""
+
+    name = "MutatingAdmissionWebhook"
+
+    def __init__(self, caller: Caller, again: Callable[[Review], Awaitable[None]]) -> None:
+        """again: runs the built-in mutating plugins once more."""
+        self._caller = caller
+        self._again = again
+
+    async def mutate(self, review: Review) -> None:
+        """StatusErrors of the webhooks; 500 when a patch does not apply."""
+        hooks = self._caller.hooks(review, MUTATING)
+        if not hooks:
+            return
+        after: list[Object | None] = []
+        first = review.object
+        for hook in hooks:
+            await self._call(hook, review)
+            after.append(review.object)
+        if review.object is first:
+            return
+        before = copy.deepcopy(review.object)
+        await self._again(review)
+        settled = before == review.object
+        for hook, seen in zip(hooks, after, strict=True):
+            changed = not settled or seen is not review.object
+            if changed and hook.webhook.get("reinvocationPolicy") == "IfNeeded":
+                await self._call(hook, review)
+
+    async def _call(self, hook: Hook, review: Review) -> None:
+        verdict = await self._caller.ask(hook, review, may_patch=True)
+        if verdict is not None and verdict.patch and review.object is not None:
+            review.object = patched(hook, review, verdict)
+
+
+def patched(hook: Hook, review: Review, verdict: Verdict) -> Object:
+    """The object as a webhook wants it, read and completed like a client's. StatusError 500: it cannot be. Pure."""
+    try:
+        made = json_patch.apply(_as(review, hook, review.object), verdict.patch)
+        kind = _kind_of(made, hook)
+        found = (
+            made if kind is None else apply_defaults(kind, decode.decode(kind, made, validation=decode.IGNORE).object)
+        )
+    except StatusError as problem:
+        raise internal_error(f'admission webhook "{hook.name}": its patch does not apply: {problem.message}') from None
+    if hook.as_kind is not review.kind and found.get("apiVersion") == hook.as_kind.api_version:
+        return _converted(found, review.kind)
+    return found
+
+
+def check_configuration(review: Review) -> None:
+    """StatusError 422 for a webhook with matchConditions: they are CEL, which this server does not evaluate."""
+    if review.resource not in (VALIDATING, MUTATING) or review.object is None:
+        return
+    causes = [
+        fielderrors.forbidden(
+            f"webhooks[{index}].matchConditions", "this server evaluates no CEL; use rules and selectors"
+        )
+        for index, webhook in enumerate(review.object.get("webhooks") or ())
+        if webhook.get("matchConditions")
+    ]
+    if causes:
+        raise invalid(review.kind.name, meta.name(review.object), causes)
+
+
+def _failed(hook: Hook, review: Review, why: str) -> None:
+    if hook.fails_closed:
+        raise internal_error(f'failed calling webhook "{hook.name}": failed to call webhook: {why}')
+    log.warning("webhook %s of %s failed and is passed over: %s", hook.name, hook.configuration, why)
+    review.audit[f"failed-open.webhook.admission.k8s.io/{hook.configuration}.{hook.name}"] = why
+
+
+def _as(review: Review, hook: Hook, obj: Object | None) -> Object | None:
+    """The object in the version that the webhook's rules name."""
+    if obj is None or hook.as_kind is review.kind or obj.get("apiVersion") != review.kind.api_version:
+        return obj
+    return _converted(obj, hook.as_kind)
+
+
+def _converted(obj: Object, kind: Kind) -> Object:
+    from control.api.convert import convert  # rarely needed
+
+    found: Object = convert(obj, kind.api_version)
+    return found
+
+
+def _kind_of(obj: Object, hook: Hook) -> Kind | None:
+    """What to read a patched object as; None for kinds this server does not build in, which validation looks at."""
+    if hook.as_kind.custom:
+        return hook.as_kind
+    return BUILTIN.by_kind(str(obj.get("apiVersion")), str(obj.get("kind")))
