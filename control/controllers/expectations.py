@@ -1,8 +1,8 @@
 """Waiting for the view to show our own writes, so that no reconciler decides twice on the same state.
 
 After a write the shell expects to see its effect: an object at that revision or later, or gone. Until then, or until
-the expectation is too old, the key that wrote is not looked at again. Informers may drop intermediate states (a list after
-an outage), so "seen and gone again" counts as seen.
+the expectation is too old, the key that wrote is not looked at again. Informers may drop intermediate states (a list
+after an outage), so "seen and gone again" counts as seen.
 
 Invariants: a key with open expectations is not reconciled; an expectation lives at most TIMEOUT seconds, so a lost
 event delays a key but never stops it. Pure: the clock comes in.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from typing import Final
 
 from control.api.kind import Kind
@@ -18,6 +19,7 @@ from control.api.status import StatusError
 from control.client.client import Client
 from control.client.errors import Unreachable
 from control.client.informer import Informer
+from control.controllers.heartbeats import LEASES, hear
 from control.controllers.observed import KnownKind, Observed, indexes_of
 
 log = logging.getLogger(__name__)
@@ -30,11 +32,18 @@ _NEEDED_VERBS: Final = frozenset({"list", "watch", "delete"})
 _AGAIN: Final = 30.0
 
 
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
 class Informers:
     """Start with start(); stop() ends them all."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, now: Callable[[], datetime] = utc_now) -> None:
+        """now: the time of day, for when heartbeats were heard."""
         self._client = client
+        self._now = now
+        self._heard: dict[str, datetime] = {}
         self._informers: dict[str, Informer] = {}
         self._kinds: dict[tuple[str, str], KnownKind] = {}
         self._handlers: list[Handler] = []
@@ -45,7 +54,7 @@ class Informers:
     @property
     def observed(self) -> Observed:
         """The view as it is now. It is live: later changes show in it, too."""
-        return Observed(self._informers, self._kinds)
+        return Observed(self._informers, self._kinds, heard=self._heard)
 
     def subscribe(self, handler: Handler) -> None:
         """Call handler(resource, old, new) with every change from now on. To be called before start()."""
@@ -82,6 +91,8 @@ class Informers:
     def _tell(self, resource: str, old: Object | None, new: Object | None) -> None:
         if resource == DEFINITIONS:
             self._look.set()
+        elif resource in ("nodes", LEASES):
+            hear(self._heard, resource, old, new, self._now())
         for handler in self._handlers:
             handler(resource, old, new)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from types import MappingProxyType
 from typing import Final, Protocol
 
@@ -80,13 +81,15 @@ class KnownKind:
 class Observed:
     """The view: stores by resource, what was read from the server, and how the key's last pass failed ("": it didn't).
 
-    kinds: (apiVersion, kind) → where its objects are, custom kinds among them.
+    kinds: (apiVersion, kind) → where its objects are, custom kinds among them. heard: node → when a heartbeat of it was
+    last seen here, by this machine's clock: nodes' clocks are not compared with ours.
     """
 
     stores: Mapping[str, ObjectStore]
     kinds: Mapping[tuple[str, str], KnownKind] = field(default_factory=dict)
     answers: Mapping[Read, Answer] = field(default_factory=dict)
     failure: str = ""
+    heard: Mapping[str, datetime] = field(default_factory=dict)
 
     def after(self, answers: Mapping[Read, Answer], failure: str = "") -> Observed:
         """The same view with answers to questions, and the message of the key's last failed action."""

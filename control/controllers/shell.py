@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 from control.api.schema import Object
@@ -21,7 +21,7 @@ from control.controllers.actions import Action, Answer, Decision, Delete, Event,
 from control.controllers.controller import EVERYTHING, Controller
 from control.controllers.executor import Executor, FenceLost, Outcome
 from control.controllers.expectations import Expectation, Expectations, revision_of
-from control.controllers.informers import Informers
+from control.controllers.informers import Informers, utc_now
 from control.controllers.metrics import Metrics
 from control.controllers.objects import name_of, namespace_of, uid_of
 
@@ -29,10 +29,6 @@ log = logging.getLogger(__name__)
 
 # A reconciler that asks more often in one pass has a mistake.
 _MOST_ROUNDS: Final = 10
-
-
-def utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 class Shell:
