@@ -75,6 +75,8 @@ async def _store(flags: dict[str, Any], failed: asyncio.Future[None]) -> AsyncIt
         await _listening(int(config.listen_client_urls[0].rpartition(":")[2]), task)
         yield
     finally:
+        # From here on its end is what we want.
+        failed.cancel()
         end.set()
         await asyncio.gather(task, return_exceptions=True)
 

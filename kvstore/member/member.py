@@ -146,7 +146,9 @@ class Member:
         self.corruption.start()
         self._publish()
         # A whole cluster that starts need not sit out an election timeout; if there is a leader, the pre-vote fails.
-        self._later(2, random.uniform(0.05, 0.3), self._first_campaign)
+        # Who is alone has nobody to wait for.
+        pause = random.uniform(0.05, 0.3) if len(self.cluster.members) > 1 else 0.0
+        self._later(2, pause, self._first_campaign)
         self.driver.wake()
 
     async def stop(self) -> None:
