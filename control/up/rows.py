@@ -10,6 +10,8 @@ from control.up.credentials import STORE_CA, STORE_CLIENT, STORE_SERVER, home
 from control.up.plan import Master, Node, Plan
 
 LOOPBACK = "127.0.0.1"
+# A file of static tokens that the user may put into the folder.
+TOKENS = "tokens.csv"
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,9 @@ def _apiserver(folder: Path, plan: Plan, master: Master) -> Row:
         "service-account-key-file": str(folder / "pki" / "sa.pub"),
         "service-account-signing-key-file": _key(folder, "sa"),
     }
+    tokens = folder / TOKENS
+    if tokens.exists():
+        flags["token-auth-file"] = str(tokens)
     return Row(f"{master.name}-apiserver", ("apiserver", *_flags(flags)))
 
 

@@ -19,14 +19,16 @@ from kvstore.client.watch import WatchOptions
 from kvstore.pb import etcd_pb2 as pb
 
 A = TypeVar("A")
+# Covariant: a client is a key-value store, so its face has the methods of a store's face.
+A_co = TypeVar("A_co", covariant=True)
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Facade(Generic[A]):
+class Facade(Generic[A_co]):
     """The blocking face of one asynchronous object."""
 
-    def __init__(self, inner: A) -> None:
+    def __init__(self, inner: A_co) -> None:
         self._inner = inner
 
 
