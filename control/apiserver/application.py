@@ -103,7 +103,7 @@ class Application:
 
     async def _send(self, answer: Answer, send: Send) -> None:
         headers = [(b"content-type", answer.media_type), *answer.headers, (b"cache-control", b"no-cache, private")]
-        if answer.stream is None:
+        if answer.stream is None and answer.code != 304:
             headers.append((b"content-length", str(len(answer.body)).encode()))
         await send({"type": "http.response.start", "status": answer.code, "headers": headers})
         if answer.stream is None:

@@ -18,6 +18,7 @@ from typing import Any
 
 import uvicorn
 
+from control.apiserver.agents import Agents
 from control.apiserver.application import Application
 from control.apiserver.bootstrap import ensure_defaults
 from control.apiserver.cause_leases import Leases
@@ -71,6 +72,7 @@ class ApiServer:
             listener.close()
             await self.stop()
             raise
+        await self._listening()
         self._tasks.append(asyncio.create_task(server.metrics.watch_loop(), name="loop lag"))
         # What was made at the start stays; the collector need not look at it again.
         gc.freeze()
@@ -80,15 +82,8 @@ class ApiServer:
         storage = Storage(store, self._encryption())
         feed = Feed(storage, uuid.uuid4().hex[:12])
         resources = Resources(storage, feed)
-        server = Server(
-            self.settings,
-            storage,
-            feed,
-            resources,
-            open_security(),
-            Router(resources),
-            Leases(storage, self.settings.cause_ttl),
-        )
+        leases, agents = Leases(storage, self.settings.cause_ttl), Agents(self.settings)
+        server = Server(self.settings, storage, feed, resources, open_security(), Router(resources), agents, leases)
         server.port = port
         server.router.figures = lambda: exposition(server)
         await feed.start()
@@ -135,6 +130,15 @@ class ApiServer:
         self.url = f"{'https' if files.cert else 'http'}://{_reachable(host)}:{port}"
         self._tasks.append(asyncio.create_task(self._http.serve(sockets=[listener]), name="http"))
 
+    async def _listening(self) -> None:
+        """Until connections are taken. Raises what kept the HTTP side from starting."""
+        http, serving = self._http, next(task for task in self._tasks if task.get_name() == "http")
+        while http is not None and not http.started:
+            if serving.done():
+                await serving
+                raise OSError("the HTTP server ended at its start")
+            await asyncio.sleep(0)
+
     async def stop(self) -> None:
         """Finish what runs, refuse what comes, close everything. Safe to call twice."""
         server, http = self.server, self._http
@@ -152,6 +156,7 @@ class ApiServer:
         self._tasks.clear()
         if server is not None:
             await server.feed.close()
+            await server.agents.close()
         if self._store is not None:
             await self._store.close()
         self.server = self._http = self._store = None

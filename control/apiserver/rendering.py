@@ -39,6 +39,15 @@ def show(kind: Kind, obj: Object, form: Form, *, code: int = 200, include: str =
     return _encoded(obj, form, code)
 
 
+def show_objects(kind: Kind, objects: list[Object], form: Form, include: str) -> Answer:
+    """A list of objects that are not stored."""
+    if form.shape == "Table":
+        return _encoded(_table(kind, objects, form, include, {}), form, 200)
+    items = [partial(obj, form) for obj in objects] if form.shape else objects
+    body = {"kind": kind.list_kind, "apiVersion": kind.api_version, "metadata": {}, "items": items}
+    return _encoded(body, form, 200)
+
+
 def show_cached(kind: Kind, cached: Cached, form: Form, include: str) -> Answer:
     """One object from memory: its bytes when nothing is to be changed."""
     if form.plain and not kind.storage_version:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from control.apiserver.agents import Agents
 from control.apiserver.cause_leases import Leases
 from control.apiserver.feed import Feed
 from control.apiserver.metrics import Metrics
@@ -12,6 +13,7 @@ from control.apiserver.request import Security
 from control.apiserver.resources import Resources
 from control.apiserver.settings import Settings
 from control.apiserver.storage import Storage
+from control.apiserver.summaries import Summaries
 
 if TYPE_CHECKING:
     from control.apiserver.router import Router
@@ -27,8 +29,10 @@ class Server:
     resources: Resources
     security: Security
     router: Router
+    agents: Agents
     cause_leases: Leases
     metrics: Metrics = field(default_factory=Metrics)
+    summaries: Summaries = field(default_factory=Summaries)
     stopping: bool = False
     # Where it listens, once that is known.
     port: int = 0

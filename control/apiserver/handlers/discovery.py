@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Final
+from weakref import WeakKeyDictionary
 
 from control.api.discovery import AGGREGATED_VERSIONS, GROUP, Discovery
 from control.api.documents import Document
@@ -11,9 +12,9 @@ from control.apiserver.answer import Answer
 from control.apiserver.call import Call
 from control.apiserver.negotiate import accepts_gzip
 from control.apiserver.rendering import GZIP_FROM, compressed_bytes
+from control.apiserver.resources import Resources
 
-_made: dict[int, tuple[int, Discovery]] = {}
-_MOST: Final = 8
+_made: Final[WeakKeyDictionary[Resources, tuple[int, Discovery]]] = WeakKeyDictionary()
 
 
 async def serve(call: Call) -> Answer:
@@ -39,13 +40,11 @@ async def serve(call: Call) -> Answer:
 def _of(call: Call) -> Discovery:
     """The documents of the catalogue as it is now."""
     resources = call.server.resources
-    found = _made.get(id(resources))
+    found = _made.get(resources)
     if found is None or found[0] != resources.edition:
-        while len(_made) >= _MOST:
-            del _made[next(iter(_made))]
         settings = call.server.settings
         address = f"{settings.advertise_address}:{settings.secure_port}" if settings.advertise_address else ""
-        found = _made[id(resources)] = (resources.edition, Discovery(resources.catalogue, address))
+        found = _made[resources] = (resources.edition, Discovery(resources.catalogue, address))
     return found[1]
 
 
@@ -65,7 +64,8 @@ async def answer_with(call: Call, document: Document) -> Answer:
     """A document, unless the client has it already (If-None-Match)."""
     headers = [(b"etag", document.etag.encode()), (b"vary", b"Accept")]
     if call.headers.get("if-none-match") == document.etag:
-        return Answer(304, headers=headers)
+        # The type stands in for the stored one in client-go's cache: without it the document is misread.
+        return Answer(304, media_type=document.content_type.encode(), headers=headers)
     body = document.body
     if len(body) > GZIP_FROM and accepts_gzip(call.headers.get("accept-encoding", "")):
         body = await compressed_bytes(body)
