@@ -56,7 +56,7 @@ async def notes(call: Call, namespace: str, name: str, base: int) -> Sequence[pb
     if not lease:
         return ()
     number = base or max(call.server.storage.revision, call.server.feed.revision)
-    key = f"{PREFIX}{call.of.resource}/{namespace or '-'}/{name}/{number:016x}{leases.suffix}"
+    key = f"{PREFIX}{call.of.resource}/{namespace or '-'}/{name}/{number:016x}"
     record = {
         "time": timestamp(datetime.now(UTC)),
         "verb": info.verb,

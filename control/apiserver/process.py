@@ -21,7 +21,6 @@ import uvicorn
 from control.apiserver.agents import Agents
 from control.apiserver.application import Application
 from control.apiserver.bootstrap import ensure_defaults
-from control.apiserver.cause_leases import Leases
 from control.apiserver.feed import Feed
 from control.apiserver.metrics import exposition
 from control.apiserver.objects import StoredObjects
@@ -32,6 +31,7 @@ from control.apiserver.resources import Resources
 from control.apiserver.router import Router
 from control.apiserver.server import Server
 from control.apiserver.settings import Settings
+from control.apiserver.slot_leases import SlotLeases
 from control.apiserver.storage import Storage
 from control.apiserver.tls import Files, fill, server_context
 from kvstore.client import AsyncClient, Tls, connect
@@ -82,8 +82,17 @@ class ApiServer:
         storage = Storage(store, self._encryption())
         feed = Feed(storage, uuid.uuid4().hex[:12])
         resources = Resources(storage, feed)
-        leases, agents = Leases(storage, self.settings.cause_ttl), Agents(self.settings)
-        server = Server(self.settings, storage, feed, resources, open_security(), Router(resources), agents, leases)
+        server = Server(
+            settings=self.settings,
+            storage=storage,
+            feed=feed,
+            resources=resources,
+            security=open_security(),
+            router=Router(resources),
+            agents=Agents(self.settings),
+            cause_leases=SlotLeases(storage, self.settings.cause_ttl),
+            event_leases=SlotLeases(storage, self.settings.event_ttl),
+        )
         server.port = port
         server.router.figures = lambda: exposition(server)
         await feed.start()

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from control.apiserver.agents import Agents
-from control.apiserver.cause_leases import Leases
 from control.apiserver.feed import Feed
 from control.apiserver.metrics import Metrics
 from control.apiserver.request import Security
 from control.apiserver.resources import Resources
 from control.apiserver.settings import Settings
+from control.apiserver.slot_leases import SlotLeases
 from control.apiserver.storage import Storage
 from control.apiserver.summaries import Summaries
 
@@ -30,7 +30,8 @@ class Server:
     security: Security
     router: Router
     agents: Agents
-    cause_leases: Leases
+    cause_leases: SlotLeases
+    event_leases: SlotLeases
     metrics: Metrics = field(default_factory=Metrics)
     summaries: Summaries = field(default_factory=Summaries)
     stopping: bool = False

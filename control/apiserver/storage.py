@@ -11,13 +11,24 @@ when the key holds exactly our bytes it was done, otherwise the client hears 504
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from control.api.status import StatusError
 from control.apiserver.outage import status_of
 from control.apiserver.request import Encryption
-from kvstore.client import AsyncClient, ClientError, MaybeApplied, create_revision, delete, get, mod_revision, put
+from kvstore.client import (
+    AsyncClient,
+    ClientError,
+    LeaseNotFound,
+    MaybeApplied,
+    TimedOut,
+    create_revision,
+    delete,
+    get,
+    mod_revision,
+    put,
+)
 from kvstore.client.requests import prefix_end
 from kvstore.pb import etcd_pb2 as pb
 
@@ -55,13 +66,14 @@ class Fence:
 class Extra:
     """What else a write's transaction holds. claims: keys that must be free, and are taken; releases: given back.
 
-    notes: puts that go along (the cause), without a condition.
+    notes: puts that go along (the cause), without a condition. lease: what the object itself hangs on, 0 for nothing.
     """
 
     fence: Fence | None = None
     claims: dict[bytes, bytes] = field(default_factory=dict)
     releases: Sequence[bytes] = ()
     notes: Sequence[pb.RequestOp] = ()
+    lease: int = 0
 
     def compares(self) -> list[pb.Compare]:
         """The conditions, each with the operation that tells later whether it held."""
@@ -106,6 +118,8 @@ class Storage:
         self._encryption = encryption
         # The newest revision this server knows of: its own writes' and every answer's.
         self.revision = 0
+        # Called when the store does not know a lease any more that keys were to hang on.
+        self.lease_lost: list[Callable[[], None]] = []
 
     # ---- reading ----
 
@@ -155,19 +169,26 @@ class Storage:
     async def update(self, key: bytes, value: bytes, expected: int, extra: Extra | None = None) -> int:
         """Write over the revision `expected`; the new revision. Raises Changed, Fenced, Claimed."""
         sealed = self._encryption.encrypt(resource_of(key), key, value) if self._encryption else value
-        return await self._commit(key, put(key, sealed), sealed, expected, extra or Extra())
+        return await self._commit(key, sealed, expected, extra or Extra())
 
     async def delete(self, key: bytes, expected: int, extra: Extra | None = None) -> int:
         """Delete the revision `expected`; the deletion's revision. Raises Changed, Fenced, Claimed."""
-        return await self._commit(key, delete(key), None, expected, extra or Extra())
+        return await self._commit(key, None, expected, extra or Extra())
 
-    async def _commit(
-        self, key: bytes, operation: pb.RequestOp, value: bytes | None, expected: int, extra: Extra
-    ) -> int:
+    async def _commit(self, key: bytes, value: bytes | None, expected: int, extra: Extra) -> int:
+        """Put the value, or delete the key (None)."""
+        operation = delete(key) if value is None else put(key, value, lease=extra.lease)
         txn = self.client.txn().when(mod_revision(key) == expected, *extra.compares())
         txn.then(operation, *extra.operations()).otherwise(get(key), *extra.looks())
         try:
             answer = await txn.commit()
+        except LeaseNotFound:
+            if not (extra.notes or extra.lease):
+                raise status_of(TimedOut("a lease is gone")) from None
+            for forget in self.lease_lost:
+                forget()
+            extra.notes, extra.lease = (), 0
+            return await self._commit(key, value, expected, extra)
         except MaybeApplied as unknown:
             return await self._look_up(key, value, expected, unknown)
         except ClientError as problem:

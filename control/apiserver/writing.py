@@ -34,6 +34,8 @@ from control.apiserver.storage import Changed, Claimed, Extra, Fence, Fenced, St
 
 ATTEMPTS = 12
 NAME_ATTEMPTS = 8
+# They go by themselves after --event-ttl.
+EVENTS = "/registry/events/"
 
 Make = Callable[[Object], Awaitable[Object]]
 
@@ -114,6 +116,8 @@ async def _store_new(call: Call, kind: Kind, obj: Object, dry_run: bool) -> Obje
                 raise Changed(None)
             return obj
         value = to_value(conversion.to_stored(kind, obj))
+        if kind.registry == EVENTS:
+            extra.lease = await call.server.event_leases.current()
         extra.notes = await causes.notes(call, namespace, name, 0)
         try:
             revision = await call.server.storage.create(key, value, extra)
@@ -199,6 +203,8 @@ async def _store_changed(call: Call, kind: Kind, state: Stored, old: Object, new
         return new
     if not done and is_same(new, old) and not extra.claims and not extra.releases:
         return await _unchanged(call, state, old)
+    if kind.registry == EVENTS:
+        extra.lease = await call.server.event_leases.current()
     extra.notes = await causes.notes(call, metadata.get("namespace", ""), name, state.revision)
     storage = call.server.storage
     try:
