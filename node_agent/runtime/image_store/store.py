@@ -1,0 +1,339 @@
+"""The images of a node, as files: any number of processes (agents, `fluyt image`) may use one folder at a time.
+
+    images/<id>.json          what is known of an image: its configuration, its layers, its size, its names
+    trees/<chain id>/         its files; images with the same layers share one, an image on top of another shares its
+    files incoming/                 archives that are dropped in here are loaded by themselves
+    incoming.json             which of them were seen, and what was wrong with those that were refused
+
+Invariants: a tree is complete when it has its name (renamed there at the end), and an image's file is written after
+its tree; every change holds the lock; readers need none, because files are replaced whole. A crash leaves a `tmp-`
+folder, which the next change removes. Blocking: call it in a thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import gzip
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from node_agent.runtime.errors import BadArchive, ImageInUse, PullFailed
+from node_agent.runtime.image_names import is_host, normalised
+from node_agent.runtime.image_store.archive import Archive, ArchivedImage
+from node_agent.runtime.image_store.bounds import DEFAULT_BOUNDS, Bounds
+from node_agent.runtime.image_store.config import ImageConfig, read_config
+from node_agent.runtime.image_store.unpack import Unpacker, clone_tree, remove_tree
+
+_GZIP = b"\x1f\x8b"
+_TEMPORARY = "tmp-"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredImage:
+    """`tree` is the folder of its files; `chains` the digests of its layers, one on top of the other."""
+
+    id: str
+    names: tuple[str, ...]
+    chains: tuple[str, ...]
+    size: int
+    loaded_at: float
+    config: ImageConfig
+    tree: Path
+
+
+class ImageStore:
+    """See the module."""
+
+    def __init__(self, root: Path, bounds: Bounds = DEFAULT_BOUNDS) -> None:
+        self.root = root
+        self.incoming = root / "incoming"
+        self._bounds = bounds
+
+    def prepare(self) -> None:
+        """Make the folders. Raises OSError."""
+        for name in ("images", "trees", "incoming"):
+            (self.root / name).mkdir(parents=True, exist_ok=True, mode=0o755)
+
+    # looking
+
+    def all(self) -> list[StoredImage]:
+        """Oldest first. A file that is not ours is left out."""
+        found = [self._read(path) for path in (self.root / "images").glob("*.json")]
+        return sorted((image for image in found if image), key=lambda image: image.loaded_at)
+
+    def find(self, name: str) -> StoredImage | None:
+        """By id, a part of it (twelve digits or more), or name. Raises InvalidImageName."""
+        digits = name.removeprefix("sha256:")
+        if len(digits) >= 12 and not set(digits) - set("0123456789abcdef"):
+            matches = [image for image in self.all() if image.id.removeprefix("sha256:").startswith(digits)]
+            if len(matches) == 1:
+                return matches[0]
+        whole = normalised(name)
+        by_name = next((image for image in self.all() if whole in image.names), None)
+        if by_name is None and "@sha256:" in whole:
+            return next((image for image in self.all() if image.id == whole.partition("@")[2]), None)
+        return by_name
+
+    # changing
+
+    def load(self, archive: Path) -> tuple[str, ...]:
+        """Take all images of an archive: their names (ids where they have none). Raises BadArchive, PullFailed."""
+        self.prepare()
+        try:
+            with self._changing(), _plain(archive, self.root, self._bounds) as file:
+                opened = Archive(file, self._bounds)
+                images = opened.images()
+                for image in images:
+                    self._take(opened, image)
+        except OSError as problem:
+            raise PullFailed(f"{archive}: {problem.strerror or problem}") from problem
+        except BadArchive as problem:
+            raise BadArchive(f"{archive}: {problem}") from problem
+        return tuple(name for image in images for name in (_normalised_all(image.names) or (image.id,)))
+
+    def remove(self, name: str, in_use: Callable[[str], bool]) -> tuple[str, ...]:
+        """What is gone: a name, or the image with all of its names. Raises ImageInUse, InvalidImageName."""
+        with self._changing():
+            image = self.find(name)
+            if image is None:
+                return ()
+            by_name = not image.id.removeprefix("sha256:").startswith(name.removeprefix("sha256:"))
+            if by_name and len(image.names) > 1:
+                self._rename(image, tuple(each for each in image.names if each != normalised(name)))
+                return (normalised(name),)
+            if in_use(image.id):
+                raise ImageInUse(f"image {name} is used by a container: remove that first")
+            os.unlink(self._path(image.id))
+            self._sweep()
+            return (*image.names, image.id)
+
+    def load_incoming(self) -> list[str]:
+        """Load what was dropped into `incoming` since: what happened, a line each (also of what was refused)."""
+        said = []
+        for archive in self._new_arrivals():
+            before = _identity(archive)
+            try:
+                names = self.load(archive)
+                said.append(f"loaded {', '.join(names)} from {archive.name}")
+                self._note(archive, before, "")
+            except (BadArchive, PullFailed) as problem:
+                said.append(f"refused {problem}")
+                self._note(archive, before, str(problem))
+        return said
+
+    def refused(self) -> list[str]:
+        """What is wrong with archives that wait in `incoming`."""
+        return [entry["problem"] for entry in self._notes().values() if entry.get("problem")]
+
+    # inside
+
+    def _take(self, archive: Archive, image: ArchivedImage) -> None:
+        names = _normalised_all(image.names)
+        if any(is_host(name) for name in names):
+            raise BadArchive("no image may be called host: that is the machine itself")
+        config = read_config(json.loads(image.document))
+        chains = chain_ids([diff for _, diff in image.layers])
+        size = self._tree(archive, image, chains)
+        for other in self.all():
+            if other.id != image.id and set(other.names) & set(names):
+                self._rename(other, tuple(name for name in other.names if name not in names))
+        known = self._read(self._path(image.id))
+        self._write(image.id, tuple(dict.fromkeys((*(known.names if known else ()), *names))), chains, size, config)
+
+    def _tree(self, archive: Archive, image: ArchivedImage, chains: tuple[str, ...]) -> int:
+        """Unpack what is not there yet: its size."""
+        tree = self._tree_path(chains)
+        marker = tree.with_suffix(".size")
+        if tree.is_dir() and marker.exists():
+            return int(marker.read_text())
+        work = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=self.root / "trees"))
+        os.chmod(work, 0o755)
+        start, size = self._longest(chains)
+        if start:
+            clone_tree(self._tree_path(chains[:start]), work)
+        unpacker = Unpacker(work, self._bounds)
+        for member, diff in image.layers[start:]:
+            with archive.layer(member) as layer:
+                unpacker.apply(layer, diff)
+        unpacker.finish()
+        marker.write_text(str(size + unpacker.size))
+        if tree.exists():
+            remove_tree(str(tree))
+        os.rename(work, tree)
+        return size + unpacker.size
+
+    def _longest(self, chains: tuple[str, ...]) -> tuple[int, int]:
+        """How many of the layers are unpacked already, and their size."""
+        for count in range(len(chains) - 1, 0, -1):
+            marker = self._tree_path(chains[:count]).with_suffix(".size")
+            if marker.exists() and marker.with_suffix("").is_dir():
+                return count, int(marker.read_text())
+        return 0, 0
+
+    def _tree_path(self, chains: tuple[str, ...]) -> Path:
+        return self.root / "trees" / (chains[-1] if chains else "empty")
+
+    def _path(self, image_id: str) -> Path:
+        return self.root / "images" / f"{image_id.removeprefix('sha256:')}.json"
+
+    def _read(self, path: Path) -> StoredImage | None:
+        try:
+            found: dict[str, Any] = json.loads(path.read_text())
+            chains = tuple(found["chains"])
+            return StoredImage(
+                id=found["id"],
+                names=tuple(found["names"]),
+                chains=chains,
+                size=found["size"],
+                loaded_at=found["loaded_at"],
+                config=read_config({"config": found["config"]}),
+                tree=self._tree_path(chains),
+            )
+        except (OSError, ValueError, KeyError, TypeError, BadArchive):
+            return None
+
+    def _write(
+        self, image_id: str, names: tuple[str, ...], chains: tuple[str, ...], size: int, config: ImageConfig
+    ) -> None:
+        document = {
+            "id": image_id,
+            "names": names,
+            "chains": chains,
+            "size": size,
+            "loaded_at": time.time(),
+            "config": {
+                "Entrypoint": config.entrypoint,
+                "Cmd": config.command,
+                "Env": [f"{name}={value}" for name, value in config.env],
+                "WorkingDir": config.working_dir,
+                "User": config.user,
+                "StopSignal": config.stop_signal,
+            },
+        }
+        _replace(self._path(image_id), json.dumps(document))
+
+    def _rename(self, image: StoredImage, names: tuple[str, ...]) -> None:
+        self._write(image.id, names, image.chains, image.size, image.config)
+
+    def _sweep(self) -> None:
+        """Remove trees that belong to no image (more)."""
+        used = {image.tree.name for image in self.all()}
+        for path in (self.root / "trees").iterdir():
+            if path.name.removesuffix(".size") not in used:
+                remove_tree(str(path))
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[None]:
+        with open(self.root / "images.lock", "w", encoding="ascii") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            for path in (self.root / "trees").glob(f"{_TEMPORARY}*"):
+                remove_tree(str(path))
+            yield
+
+    # the folder for arrivals
+
+    def _new_arrivals(self) -> list[Path]:
+        notes = self._notes()
+        if not self.incoming.is_dir():
+            return []
+        return [
+            path
+            for path in sorted(self.incoming.iterdir())
+            if path.is_file()
+            and not path.name.startswith(".")
+            and notes.get(path.name, {}).get("identity") != _identity(path)
+        ]
+
+    def _notes(self) -> dict[str, Any]:
+        try:
+            notes = json.loads((self.root / "incoming.json").read_text())
+        except (OSError, ValueError):
+            return {}
+        return notes if isinstance(notes, dict) else {}
+
+    def _note(self, archive: Path, identity: list[int], problem: str) -> None:
+        there = {path.name for path in self.incoming.iterdir()}
+        notes = {name: entry for name, entry in self._notes().items() if name in there}
+        notes[archive.name] = {"identity": identity, "problem": problem}
+        _replace(self.root / "incoming.json", json.dumps(notes))
+
+
+def chain_ids(diffs: list[str]) -> tuple[str, ...]:
+    """Names for "these layers, on top of each other", as the OCI specification makes them (without the algorithm)."""
+    chains: list[str] = []
+    for diff in diffs:
+        below = f"sha256:{chains[-1]} {diff}" if chains else ""
+        chains.append(hashlib.sha256(below.encode()).hexdigest() if below else diff.removeprefix("sha256:"))
+    return tuple(chains)
+
+
+def _normalised_all(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(normalised(name) for name in names))
+
+
+def _identity(path: Path) -> list[int]:
+    try:
+        known = path.stat()
+    except FileNotFoundError:
+        return []
+    return [known.st_size, known.st_mtime_ns, known.st_ino]
+
+
+def _replace(path: Path, text: str) -> None:
+    new = path.with_name(f".{path.name}.new")
+    new.write_text(text)
+    os.replace(new, path)
+
+
+@contextlib.contextmanager
+def _plain(archive: Path, root: Path, bounds: Bounds) -> Iterator[IO[bytes]]:
+    """The archive as a seekable, uncompressed file; a compressed one is unpacked beside the images, within bounds."""
+    with open(archive, "rb") as file:
+        if file.read(2) != _GZIP:
+            file.seek(0)
+            yield file
+            return
+        file.seek(0)
+        with tempfile.TemporaryFile(dir=root) as copy:
+            _gunzip(file, copy, bounds)
+            copy.seek(0)
+            yield copy
+
+
+def _gunzip(source: IO[bytes], target: IO[bytes], bounds: Bounds) -> None:
+    try:
+        with gzip.GzipFile(fileobj=source) as unzipped:
+            while data := unzipped.read(1 << 20):
+                if target.tell() > bounds.unpacked:
+                    raise BadArchive(f"it is more than {bounds.unpacked} bytes")
+                target.write(data)
+    except (EOFError, gzip.BadGzipFile) as problem:
+        raise BadArchive(f"damaged: {problem}") from problem
+
+
+def disk_usage(root: Path) -> tuple[int, int]:
+    """(bytes, inodes) below a folder; each file once, however many links it has."""
+    seen: set[tuple[int, int]] = set()
+    total = 0
+    for folder, folders, files in os.walk(root):
+        for name in (*folders, *files):
+            with contextlib.suppress(OSError):
+                known = os.lstat(os.path.join(folder, name))
+                if (known.st_dev, known.st_ino) not in seen:
+                    seen.add((known.st_dev, known.st_ino))
+                    total += known.st_blocks * 512
+    return total, len(seen)
+
+
+def copy_tree(source: Path, target: Path) -> None:
+    """A container's own copy of an image's files, where there are no overlays. Raises OSError."""
+    shutil.copytree(source, target, symlinks=True, dirs_exist_ok=True)

@@ -1,0 +1,3 @@
+"""One small process per container, which stays when the agent goes. Imports next to nothing: it is started often and
+lives long.
+"""
