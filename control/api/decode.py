@@ -15,6 +15,7 @@ import base64
 import binascii
 import re
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
@@ -74,14 +75,14 @@ def decode(kind: Kind, value: Json, *, duplicates: Sequence[str] = (), validatio
     """Check a body against its kind. duplicates: paths of keys that came twice (control/api/body.py).
 
     StatusError (400): it is no object, a type is wrong, or validation is STRICT and a field is unknown or came twice.
-    Custom kinds are only checked for metadata here; their schema comes with validation.
+    Custom kinds are pruned by their schema and checked for metadata here; types come with validation.
     """
     check_validation(validation)
     if not isinstance(value, dict):
         raise bad_request(f"the object provided is unrecognized (must be of type {kind.name}): it is {_got(value)}")
     unknown: list[str] = []
     try:
-        found = _custom(value, unknown) if kind.custom else checker(kind.type)(value, unknown)
+        found = _custom(kind, value, unknown) if kind.custom else checker(kind.type)(value, unknown)
     except WrongType as wrong:
         raise bad_request(f"{_heading(kind)}: {wrong}") from None
     complaints = [f"unknown field {quoted(path)}" for path in unknown]
@@ -101,8 +102,9 @@ def _heading(kind: Kind) -> str:
     return f"{kind.name} in version {quoted(kind.version)} cannot be handled as a {kind.name}"
 
 
-def _custom(value: Object, unknown: list[str]) -> Object:
-    found = dict(value)
+def _custom(kind: Kind, value: Object, unknown: list[str]) -> Object:
+    found = deepcopy(value)
+    kind.structural.prune(found, unknown)
     if value.get("metadata") is None:
         found.pop("metadata", None)
         return found
