@@ -37,7 +37,7 @@ class Application:
         try:
             info = parse(scope["method"], scope["path"], scope["query_string"])
         except StatusError as problem:
-            await self._send(refusal(problem), send)
+            await self._send(refusal(problem), scope, send)
             return
         call = Call(self.server, info, headers, receive, scope)
         self.server.metrics.begin()
@@ -98,11 +98,15 @@ class Application:
         if answer.takeover is not None:
             await answer.takeover()
         else:
-            await self._send(answer, send)
+            await self._send(answer, call.scope, send)
         return answer.code
 
-    async def _send(self, answer: Answer, send: Send) -> None:
+    async def _send(self, answer: Answer, scope: dict[str, Any], send: Send) -> None:
         headers = [(b"content-type", answer.media_type), *answer.headers, (b"cache-control", b"no-cache, private")]
+        respond = scope.get("fluyt.respond")
+        if respond is not None and answer.stream is None:
+            await respond(answer.code, headers, answer.body)
+            return
         if answer.stream is None and answer.code != 304:
             headers.append((b"content-length", str(len(answer.body)).encode()))
         await send({"type": "http.response.start", "status": answer.code, "headers": headers})

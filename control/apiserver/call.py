@@ -55,6 +55,9 @@ class Call:
         declared = self.headers.get("content-length", "")
         if declared.isdigit() and int(declared) > limit:
             raise too_large(limit)
+        if (whole := self.scope.get("fluyt.whole")) is not None and whole():
+            # All of it is here already, as nearly always: no timer is needed.
+            return await self._read(limit)
         try:
             async with asyncio.timeout(BODY_SECONDS):
                 return await self._read(limit)

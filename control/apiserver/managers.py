@@ -11,6 +11,7 @@ from control.api.names import generated
 from control.api.patches import apply as apply_patch
 from control.api.patches import views
 from control.api.patches.fieldsets import EMPTY
+from control.api.patches.fresh import fields_of_new
 from control.api.schema import Object
 from control.apiserver.call import Call
 
@@ -46,7 +47,23 @@ def track(call: Call, kind: Kind, old: Object | None, new: Object) -> Object:
     if kind.resource in _UNTRACKED:
         new["metadata"].pop("managedFields", None)
         return new
-    return apply_patch.track(old, new, write_of(call, kind, subresource=call.info.subresource))
+    write = write_of(call, kind, subresource=call.info.subresource)
+    if old is None and "managedFields" not in new["metadata"]:
+        fields = fields_of_new(new, write.view, "status" if "status" in kind.subresources else "")
+        if fields is not None:
+            return _with_creator(new, write, fields)
+    return apply_patch.track(old, new, write)
+
+
+def _with_creator(new: Object, write: apply_patch.Write, fields: Object) -> Object:
+    """The object, all of it owned by who creates it."""
+    if fields:
+        entry: Object = {"manager": write.manager or "unknown", "operation": "Update", "apiVersion": write.api_version}
+        entry |= {"time": write.now, "fieldsType": "FieldsV1", "fieldsV1": fields}
+        if write.subresource:
+            entry["subresource"] = write.subresource
+        new["metadata"]["managedFields"] = [entry]
+    return new
 
 
 def rename(obj: Object, entropy: bytes) -> None:

@@ -126,6 +126,7 @@ class ApiServer:
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=False,
             backlog=2048,
             timeout_keep_alive=120,
             timeout_graceful_shutdown=int(self.settings.shutdown_seconds),
