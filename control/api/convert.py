@@ -13,9 +13,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from copy import deepcopy
-from typing import Final
+from typing import Any, Final
 
-from control.api.kind import Kind
 from control.api.schema import Object
 
 Convert = Callable[[Object], None]
@@ -24,7 +23,9 @@ _METRICS: Final = "autoscaling.alpha.kubernetes.io/metrics"
 _CURRENT: Final = "autoscaling.alpha.kubernetes.io/current-metrics"
 _CONDITIONS: Final = "autoscaling.alpha.kubernetes.io/conditions"
 _BEHAVIOR: Final = "autoscaling.alpha.kubernetes.io/behavior"
-_SELECT_ALL: Final = {"matchExpressions": [{"key": "pdb.kubernetes.io/deprecated-v1beta1-empty-selector-match", "operator": "DoesNotExist"}]}  # fmt: skip  # noqa: E501
+_EMPTY_MARK: Final = "pdb.kubernetes.io/deprecated-v1beta1-empty-selector-match"
+_SELECT_ALL: Final[Object] = {"matchExpressions": [{"key": _EMPTY_MARK, "operator": "DoesNotExist"}]}
+_SELECT_NONE: Final[Object] = {"matchLabels": {_EMPTY_MARK: "match-none"}}
 
 _EVENT_FIELDS: Final = (
     # core/v1, events.k8s.io/v1
@@ -38,15 +39,16 @@ _EVENT_FIELDS: Final = (
 )
 
 
-def convert(obj: Object, source: Kind, target: Kind) -> Object:
-    """The object as the other kind has it: a new one, or the same where nothing differs."""
-    if source is target:
+def convert(obj: Object, api_version: str) -> Object:
+    """The object as that apiVersion of its kind has it: a new one, or the same where it is that one already."""
+    source = obj["apiVersion"]
+    if source == api_version:
         return obj
     found = deepcopy(obj)
-    step = _STEPS.get((source.api_version, target.api_version, target.name))
+    step = _STEPS.get((source, api_version, obj["kind"]))
     if step is not None:
         step(found)
-    found["apiVersion"] = target.api_version
+    found["apiVersion"] = api_version
     return found
 
 
@@ -65,7 +67,7 @@ def _autoscaler_to_v1(obj: Object) -> None:
     cpu = next((index for index, m in enumerate(metrics or ()) if _cpu_target(m) is not None), None)
     if cpu is not None and metrics is not None:
         spec["targetCPUUtilizationPercentage"] = _cpu_target(metrics[cpu])
-    if metrics is not None and cpu != 0 or len(metrics or ()) > 1:
+    if metrics is not None and (cpu != 0 or len(metrics) > 1):
         annotations[_METRICS] = json.dumps(metrics)
     _put(annotations, _BEHAVIOR, spec.pop("behavior", None))
     current = status.pop("currentMetrics", None)
@@ -125,7 +127,7 @@ def _with_cpu(metrics: list[Object] | None, percent: int) -> list[Object]:
     return found
 
 
-def _taken(annotations: dict[str, str], key: str) -> list[Object] | None:
+def _taken(annotations: dict[str, str], key: str) -> Any:
     """What an annotation kept; None: it is absent, or people wrote something else into it."""
     text = annotations.pop(key, None)
     if text is None:
@@ -134,20 +136,25 @@ def _taken(annotations: dict[str, str], key: str) -> list[Object] | None:
         value = json.loads(text)
     except ValueError:
         return None
-    wanted = dict if key == _BEHAVIOR else list
-    return value if isinstance(value, wanted) else None
+    return value if isinstance(value, dict if key == _BEHAVIOR else list) else None
 
 
 def _budget_to_v1(obj: Object) -> None:
-    """An empty selector meant no pods in v1beta1, and means all of them in v1."""
-    if (obj.get("spec") or {}).get("selector") == {}:
-        obj["spec"]["selector"] = {"matchLabels": {"pdb.kubernetes.io/deprecated-v1beta1-empty-selector-match": "match-none"}}
+    """An empty selector means no pods in v1beta1, and all of them in v1."""
+    _swap_selector(obj, becomes=_SELECT_NONE, was=_SELECT_ALL)
 
 
 def _budget_to_beta(obj: Object) -> None:
+    _swap_selector(obj, becomes=_SELECT_ALL, was=_SELECT_NONE)
+
+
+def _swap_selector(obj: Object, becomes: Object, was: Object) -> None:
+    """An empty selector becomes the one, and the other becomes empty."""
     selector = (obj.get("spec") or {}).get("selector")
     if selector == {}:
-        obj["spec"]["selector"] = deepcopy(_SELECT_ALL)
+        obj["spec"]["selector"] = deepcopy(becomes)
+    elif selector == was:
+        obj["spec"]["selector"] = {}
 
 
 def _event_to_core(obj: Object) -> None:
