@@ -91,7 +91,7 @@ class Structural:
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
         """schema: the version's openAPIV3Schema; {} keeps everything (as preserve-unknown-fields does)."""
-        self.raw: Object = dict(schema)
+        self.schema: Object = dict(schema)
         self.root = compile_schema(schema)
         self._defaults = self.root.has_defaults
 
