@@ -1,7 +1,7 @@
 """The Pod Security Standards as a table of checks: pure.
 
 Each check looks at a pod's spec (and annotations) and says what is wrong, "" when nothing is. `restricted` is
-`baseline` and more. Source: "Pod Security Standards" of the Kubernetes documentation, as of 1.32; the wording is Kubernetes'.
+`baseline` and more. Source: "Pod Security Standards" of the Kubernetes documentation, as of 1.32, and its wording.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """MutatingAdmissionWebhook and ValidatingAdmissionWebhook: admission by programs of the cluster's users.
 
 Mutating ones are called one after another, each on what the one before it made; when one changed the object, the
-built-in plugins look at it again, and those with reinvocationPolicy IfNeeded that saw an older state are called a second
-time. Validating ones are called all at once. Source: "Dynamic Admission Control" of the Kubernetes documentation.
+built-in plugins look at it again, and those with reinvocationPolicy IfNeeded that saw an older state are called once
+more. Validating ones are called all at once. Source: "Dynamic Admission Control" of the Kubernetes documentation.
 """
 
 from __future__ import annotations

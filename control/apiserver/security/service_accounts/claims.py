@@ -7,7 +7,7 @@ tokens" of the Kubernetes documentation; RFC 7519 for the registered claims.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -155,7 +155,9 @@ def _string(value: Any) -> str:
 
 
 def _strings(value: Any) -> tuple[str, ...]:
-    entries: Sequence[Any] = [value] if isinstance(value, str) else (value or [])
+    entries = [value] if isinstance(value, str) else (value or [])
+    if not isinstance(entries, list):
+        raise ValueError("a claim is not a list")
     return tuple(_string(entry) for entry in entries)
 
 

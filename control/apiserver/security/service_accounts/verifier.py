@@ -77,7 +77,8 @@ class ServiceAccountTokens:
             payload = jwt.decode(token, options={"verify_signature": False})
         except jwt.PyJWTError:
             return False
-        return payload.get("iss") in self._issuers
+        issuer = payload.get("iss")
+        return isinstance(issuer, str) and issuer in self._issuers
 
     def _claims(self, token: str) -> Claims | None:
         digest = hashlib.sha256(token.encode()).digest()
@@ -95,7 +96,10 @@ class ServiceAccountTokens:
         return found
 
     def _verify(self, token: str) -> dict[str, Any]:
-        key_id = jwt.get_unverified_header(token).get("kid")
+        try:
+            key_id = jwt.get_unverified_header(token).get("kid")
+        except jwt.PyJWTError:
+            raise unauthorized("Unauthorized: service account token: its header is malformed") from None
         fitting = [key for key in self._keys if key.id == key_id] if key_id else self._keys
         for key in fitting:
             try:
