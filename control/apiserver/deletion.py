@@ -16,6 +16,7 @@ from control.api.schema import Object
 from control.api.status import Cause, StatusError, bad_request, conflict, invalid, not_found
 from control.apiserver import causes, conversion, hooks
 from control.apiserver.call import Call, is_dry_run
+from control.apiserver.definitions import DEFINITIONS, terminating
 from control.apiserver.request import Review
 from control.apiserver.splice import parse, to_value
 from control.apiserver.storage import Changed, Extra, Fenced, Stored
@@ -158,6 +159,8 @@ def marked(kind: Kind, old: Object, wish: Wish, now: datetime) -> Object:
         metadata["deletionGracePeriodSeconds"] = grace
         if metadata.get("generation"):
             metadata["generation"] += 1
+    if kind.resource == DEFINITIONS:
+        new = terminating(new, now)
     if kind.resource == "namespaces":
         new.setdefault("status", {})["phase"] = "Terminating"
     return new

@@ -22,7 +22,7 @@ _UNTRACKED: Final = frozenset({"events", "events.events.k8s.io", "leases.coordin
 def view_of(kind: Kind) -> views.View:
     """How the kind's lists and maps merge."""
     if kind.custom:
-        return views.structural(kind.structural.schema)
+        return views.structural(kind.structural.raw)
     return views.table(kind.object_type)
 
 

@@ -21,6 +21,7 @@ import uvicorn
 from control.apiserver.agents import Agents
 from control.apiserver.application import Application
 from control.apiserver.bootstrap import ensure_defaults
+from control.apiserver.definitions import Custom
 from control.apiserver.feed import Feed
 from control.apiserver.metrics import exposition
 from control.apiserver.objects import StoredObjects
@@ -60,6 +61,7 @@ class ApiServer:
         self._open_doors = open_doors
         self._store: AsyncClient | None = None
         self._http: _Uvicorn | None = None
+        self._custom: Custom | None = None
         self._tasks: list[asyncio.Task[Any]] = []
 
     async def start(self) -> None:
@@ -97,6 +99,8 @@ class ApiServer:
         server.router.figures = lambda: exposition(server)
         await feed.start()
         await asyncio.gather(*(resources.loaded(kind) for kind in resources.catalogue if kind.stored))
+        self._custom = Custom(server)
+        self._custom.start()
         await ensure_defaults(server)
         server.security = await self._security(server)
         return server
@@ -164,6 +168,8 @@ class ApiServer:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
+        if self._custom is not None:
+            await self._custom.close()
         if server is not None:
             await server.feed.close()
             await server.agents.close()

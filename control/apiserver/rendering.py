@@ -50,7 +50,7 @@ def show_objects(kind: Kind, objects: list[Object], form: Form, include: str) ->
 
 def show_cached(kind: Kind, cached: Cached, form: Form, include: str) -> Answer:
     """One object from memory: its bytes when nothing is to be changed."""
-    if form.plain and not kind.storage_version:
+    if form.plain and conversion.as_stored(kind, cached.data):
         return Answer(body=cached.data)
     return show(kind, conversion.from_stored(kind, cached.object()), form, include=include)
 
@@ -163,9 +163,9 @@ async def _pieces(kind: Kind, listed: Listed, form: Form) -> AsyncIterator[bytes
 def _item(kind: Kind, cached: Cached, form: Form) -> bytes:
     if form.shape:
         return orjson.dumps(partial(cached.object(), form))
-    if kind.storage_version:
-        return orjson.dumps(conversion.from_stored(kind, cached.object()))
-    return cached.data
+    if conversion.as_stored(kind, cached.data):
+        return cached.data
+    return orjson.dumps(conversion.from_stored(kind, cached.object()))
 
 
 def _streamed(pieces: AsyncIterator[bytes], gzip: bool, media_type: bytes = b"application/json") -> Answer:
@@ -215,14 +215,17 @@ class Partials:
 
 
 class Converted:
-    """Watch events in another version than the stored one."""
+    """Watch events of kinds whose stored version may be another."""
 
     def __init__(self, kind: Kind) -> None:
         self._kind = kind
         self.identity: Hashable = ("json", kind.api_version)
 
     def render(self, kind: EventType, change: Change) -> bytes:
-        return event_line(kind, orjson.dumps(conversion.from_stored(self._kind, change.shown(kind).object())))
+        shown = change.shown(kind)
+        if conversion.as_stored(self._kind, shown.data):
+            return change.line(kind)
+        return event_line(kind, orjson.dumps(conversion.from_stored(self._kind, shown.object())))
 
 
 def renderer_of(kind: Kind, form: Form, include: str) -> Renderer:
@@ -232,4 +235,4 @@ def renderer_of(kind: Kind, form: Form, include: str) -> Renderer:
         return Tables(kind, form, include)
     if form.shape:
         return Partials(kind, form)
-    return Converted(kind) if kind.storage_version else Plain()
+    return Converted(kind) if kind.storage_version or kind.custom else Plain()

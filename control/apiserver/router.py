@@ -43,8 +43,14 @@ class Router:
             return await handler("nonresource:serve")(call)
         kind = self.resources.catalogue.find(info.group, info.version, info.resource)
         if kind is None:
+            # It may have been defined a moment ago, through another server.
+            await self.resources.feed.confirm()
+            kind = self.resources.catalogue.find(info.group, info.version, info.resource)
+        if kind is None:
             raise no_such_path()
         call.kind = kind
+        if kind.deprecated:
+            call.warnings.append(kind.deprecated)
         _check_scope(call, kind)
         if info.subresource:
             return await handler("subresources:serve")(call)

@@ -67,6 +67,7 @@ class Extra:
     """What else a write's transaction holds. claims: keys that must be free, and are taken; releases: given back.
 
     notes: puts that go along (the cause), without a condition. lease: what the object itself hangs on, 0 for nothing.
+    warnings: for the client.
     """
 
     fence: Fence | None = None
@@ -74,6 +75,7 @@ class Extra:
     releases: Sequence[bytes] = ()
     notes: Sequence[pb.RequestOp] = ()
     lease: int = 0
+    warnings: list[str] = field(default_factory=list)
 
     def compares(self) -> list[pb.Compare]:
         """The conditions, each with the operation that tells later whether it held."""

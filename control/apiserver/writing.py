@@ -26,7 +26,8 @@ from control.api.status import (
     invalid,
     not_found,
 )
-from control.apiserver import causes, conversion, hooks, managers, typed
+from control.api.validate import check_create, check_update
+from control.apiserver import causes, conversion, hooks, managers
 from control.apiserver.call import Call
 from control.apiserver.request import Review
 from control.apiserver.splice import parse, to_value
@@ -83,7 +84,7 @@ async def create_object(call: Call, obj: Object, *, dry_run: bool = False, appli
                 managers.rename(obj, os.urandom(ENTROPY_BYTES))
             if not generated and cache.get(call.namespace, obj["metadata"].get("name", "")) is not None:
                 await _refuse_existing(call, kind, obj["metadata"]["name"])
-            typed.check_create(kind, obj)
+            check_create(kind, obj)
             await call.server.security.admission.validate(review)
             try:
                 return await _store_new(call, kind, obj, dry_run)
@@ -111,6 +112,7 @@ async def _store_new(call: Call, kind: Kind, obj: Object, dry_run: bool) -> Obje
         obj = copy.deepcopy(given) if kind.resource in hooks.HOOKS else given
         extra = Extra(fence=fence_of(call))
         await hooks.before_create(call.server, kind, obj, extra)
+        call.warnings.extend(extra.warnings)
         if dry_run:
             if await call.server.storage.get(key) is not None:
                 raise Changed(None)
@@ -183,7 +185,7 @@ async def _attempt(call: Call, kind: Kind, state: Stored, update: Update) -> Obj
             new = apply_defaults(kind, review.object or new)
         if not update.applied:
             new = review.object = managers.track(call, kind, old, new)
-        typed.check_update(kind, new, old, update.subresource)
+        check_update(kind, new, old, update.subresource)
         if admission is not None:
             await admission.validate(review)
         return await _store_changed(call, kind, state, old, new, update)
@@ -198,6 +200,7 @@ async def _store_changed(call: Call, kind: Kind, state: Stored, old: Object, new
     extra = Extra(fence=fence_of(call))
     given = copy.deepcopy(new) if kind.resource in hooks.HOOKS else new
     await hooks.before_update(call.server, kind, new, old, extra)
+    call.warnings.extend(extra.warnings)
     done = is_finished(kind, new)
     if update.dry_run:
         return new
