@@ -19,13 +19,6 @@ from control.apiserver.call import Call
 _UNTRACKED: Final = frozenset({"events", "events.events.k8s.io", "leases.coordination.k8s.io"})
 
 
-def view_of(kind: Kind) -> views.View:
-    """How the kind's lists and maps merge."""
-    if kind.custom:
-        return views.structural(kind.structural.raw)
-    return views.table(kind.object_type)
-
-
 def write_of(
     call: Call, kind: Kind, *, subresource: str = "", force: bool = False, applying: bool = False
 ) -> apply_patch.Write:
@@ -38,7 +31,7 @@ def write_of(
     if status:
         ignored = apply_patch.SPEC if subresource == "status" else apply_patch.STATUS
     return apply_patch.Write(
-        view_of(kind), manager, kind.api_version, timestamp(datetime.now(UTC)), subresource, force, ignored
+        views.of(kind), manager, kind.api_version, timestamp(datetime.now(UTC)), subresource, force, ignored
     )
 
 
