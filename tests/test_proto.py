@@ -1,4 +1,4 @@
-"""The generated code in kvstore/pb is what scripts/gen-proto makes of proto/, and nothing else."""
+"""The generated code in kvstore/pb and node_agent/pb is what scripts/gen-proto makes of proto/, and nothing else."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from harness.binaries import find
 from harness.require import missing
 
 from kvstore.pb import etcd_pb2, health_pb2, raft_pb2
+from node_agent.pb import cri_pb2
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -22,7 +23,7 @@ def test_generated_code_is_up_to_date(tmp_path: Path) -> None:
     if not (ROOT / ".gen-venv").exists():
         environment["FLUYT_GEN_VENV"] = str(tmp_path / "venv")
     run = subprocess.run(
-        [str(ROOT / "scripts" / "gen-proto"), str(tmp_path / "pb")],
+        [str(ROOT / "scripts" / "gen-proto"), str(tmp_path / "made")],
         capture_output=True,
         text=True,
         env=environment,
@@ -30,14 +31,15 @@ def test_generated_code_is_up_to_date(tmp_path: Path) -> None:
     )
     if run.returncode:
         missing(f"the generator cannot be installed here: {run.stderr.strip()[-300:]}")
-    made = {p.name: p.read_text() for p in (tmp_path / "pb").iterdir()}
-    committed = {p.name: p.read_text() for p in (ROOT / "kvstore" / "pb").glob("*_pb2.py*")}
-    assert set(made) == set(committed)
-    for name, text in made.items():
-        assert committed[name] == text, f"kvstore/pb/{name} is stale: run scripts/gen-proto"
+    for package in ("kvstore", "node_agent"):
+        made = {p.name: p.read_text() for p in (tmp_path / "made" / package / "pb").iterdir()}
+        committed = {p.name: p.read_text() for p in (ROOT / package / "pb").glob("*_pb2.py*")}
+        assert set(made) == set(committed)
+        for name, text in made.items():
+            assert committed[name] == text, f"{package}/pb/{name} is stale: run scripts/gen-proto"
 
 
-@pytest.mark.parametrize("module", [etcd_pb2, health_pb2, raft_pb2], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", [etcd_pb2, health_pb2, raft_pb2, cri_pb2], ids=lambda module: module.__name__)
 def test_packages_are_our_own(module: object) -> None:
     """Another etcd client's definitions must load beside ours: no message of ours has etcd's package."""
     file = descriptor_pb2.FileDescriptorProto()

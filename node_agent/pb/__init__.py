@@ -1,0 +1,1 @@
+"""Generated from proto/cri.proto by scripts/gen-proto."""
