@@ -18,7 +18,7 @@ _ONLY_V3: Final = frozenset({"oneOf", "anyOf", "allOf", "not", "nullable", "defa
 
 def custom_schema(kind: Kind, dialect: Dialect, base: Json) -> Json:
     """The schema of a custom kind. base: apiVersion, kind and metadata, which every object has."""
-    raw = kind.structural.openapi if kind.structural is not None else {}
+    raw = kind.structural.schema if kind.structural is not None else {}
     schema = _v2(raw) if dialect.version == 2 else dict(raw)
     properties = {**schema.get("properties", {}), **base}
     return {**schema, "type": "object", "properties": dict(sorted(properties.items()))}

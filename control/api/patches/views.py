@@ -192,7 +192,7 @@ class StructuralView:
 
 def of(kind: Kind) -> View:
     """The view of a kind's objects."""
-    return structural(kind.structural.openapi) if kind.structural is not None else _table(kind.type)
+    return structural(kind.structural.schema) if kind.structural is not None else _table(kind.type)
 
 
 def structural(schema: Mapping[str, Json] | None) -> View:
