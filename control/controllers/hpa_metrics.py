@@ -47,8 +47,6 @@ class Proposal:
     replicas: int
     name: str
     current: Object
-    # Whether it moves: within the tolerance it does not.
-    changed: bool = True
 
 
 def usages(items: Iterable[Object], resource: str, container: str = "") -> dict[str, Usage]:
@@ -56,8 +54,8 @@ def usages(items: Iterable[Object], resource: str, container: str = "") -> dict[
     found: dict[str, Usage] = {}
     for item in items:
         containers = [c for c in item.get("containers") or () if container in ("", c.get("name"))]
-        amounts = [(c.get("usage") or {}).get(resource) for c in containers]
-        if amounts and all(amount is not None for amount in amounts):
+        amounts = [amount for c in containers if (amount := (c.get("usage") or {}).get(resource)) is not None]
+        if amounts and len(amounts) == len(containers):
             total = sum(Quantity.parse(amount).milli() for amount in amounts)
             found[name_of(item)] = Usage(total, parse_time(item.get("timestamp")), _seconds(item.get("window")))
     return found

@@ -21,6 +21,7 @@ from control.client.errors import Unreachable
 from control.client.informer import Informer
 from control.controllers.heartbeats import LEASES, hear
 from control.controllers.observed import KnownKind, Observed, indexes_of
+from kvstore.client.backoff import delays
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ class Informers:
         """Follow these resources, with `everything` all that the server has; returns when all first lists are in."""
         self._asked.update(resources)
         if everything:
-            await self._discover()
+            await self._discover_first()
         await asyncio.gather(*(self._follow(resource) for resource in sorted(self._asked)))
         if everything:
             self._looking = asyncio.create_task(self._look_for_kinds(), name="kinds")
@@ -107,6 +108,16 @@ class Informers:
                 log.warning("cannot learn which resources there are: %s", problem)
                 await asyncio.sleep(_AGAIN)
                 self._look.set()
+
+    async def _discover_first(self) -> None:
+        """As _discover, however long the servers take to answer."""
+        pauses = delays()
+        while True:
+            try:
+                return await self._discover()
+            except (StatusError, Unreachable) as problem:
+                log.warning("cannot learn which resources there are: %s", problem)
+                await asyncio.sleep(next(pauses))
 
     async def _discover(self) -> None:
         kinds = [kind for kind in await self._client.directory.all() if _is_followed(kind)]

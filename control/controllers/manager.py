@@ -30,8 +30,8 @@ class Term(Protocol):
     """control.client.election.Leadership, as far as we look at it."""
 
     @property
-    def fence(self) -> Fence:
-        """What every write carries."""
+    def fence(self) -> Fence | None:
+        """What every write carries; None when nobody else can lead."""
 
     @property
     def lost(self) -> asyncio.Event:
@@ -78,10 +78,10 @@ class Manager:
 
     async def serve(self, term: Term) -> None:
         """Work until the term is over."""
-        client = self._client.fenced(term.fence)
+        client = self._client.fenced(term.fence) if term.fence is not None else self._client
         work = asyncio.create_task(self._work(client), name="controllers")
         over = asyncio.create_task(term.lost.wait(), name="term")
-        log.info("controllers: at work (fence %s at %d)", term.fence.key, term.fence.revision)
+        log.info("controllers: at work (%s)", term.fence.header() if term.fence is not None else "without election")
         self.metrics.leader.labels("controllers").set(1)
         try:
             await asyncio.wait({work, over}, return_when=asyncio.FIRST_COMPLETED)

@@ -1,8 +1,8 @@
 """Binding claims to volumes that exist: static persistent volumes, as with hostPath and local disks.
 
 Invariants: a volume has one claim and a claim one volume; the volume is written first, and only if it is still as it
-was seen, so that two claims cannot take the same. Nothing is provisioned and nothing is wiped: a volume whose claim went is
-Released. Source: "Persistent Volumes: Binding, Reclaiming".
+was seen, so that two claims cannot take the same. Nothing is provisioned, nothing is wiped: a volume whose claim
+went is Released. Source: "Persistent Volumes: Binding, Reclaiming".
 """
 
 from __future__ import annotations

@@ -38,8 +38,11 @@ COMMANDS = {
     "make-mirror": ("kvstore.cli.mirror:make_mirror", "Keep a copy of keys in another cluster."),
     "check": ("kvstore.cli.check:check", "Measure whether a cluster performs well enough."),
     "apiserver": ("control.cli.apiserver:apiserver", "Run one API server."),
+    "controllers": ("control.cli.controllers:controllers", "Run the controllers of one master."),
     "up": ("control.cli.up:up", "Start a whole cluster on this machine."),
     "down": ("control.cli.down:down", "End the cluster that fluyt up started."),
+    "kube": ("control.cli.kube.group:kube", "The everyday part of kubectl."),
+    "why": ("control.cli.why:why", "Say why an object is as it is."),
     "kubeconfig": ("control.cli.kubeconfig:kubeconfig", "Make a kubeconfig file for a user of the API server."),
     "pki": ("kvstore.cli.pki:pki", "Make the certificates of a cluster."),
     "completion": ("kvstore.cli.completion:completion", "Print the completion script of a shell."),
@@ -73,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         code = cli.main(args=arguments, prog_name="fluyt", standalone_mode=False)
     except exits.CommandError as problem:
-        _complain(problem.message)
+        _complain(problem.message, problem.prefix)
         sys.exit(problem.code)
     except click.exceptions.NoArgsIsHelpError as problem:
         click.echo(problem.ctx.get_help() if problem.ctx else "")
@@ -95,8 +98,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _complain(message: str) -> None:
-    click.echo(f"Error: {message}", err=True)
+def _complain(message: str, prefix: str = "Error: ") -> None:
+    click.echo(prefix + message, err=True)
 
 
 def _in_gos_words(problem: click.ClickException) -> str:

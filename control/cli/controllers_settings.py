@@ -1,0 +1,155 @@
+"""From the flags of `fluyt controllers` to the process's settings."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import replace
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Any, Final
+
+from control.client import kubeconfig
+from control.client.config import Config
+from control.controllers.horizontalpodautoscaler import Settings as AutoscalerSettings
+from control.controllers.nodelifecycle import Limits
+from control.controllers.process import ProcessSettings
+from control.controllers.registry import Settings, chosen
+from control.controllers.registry import controllers as every_controller
+from kvstore.cli.durations import parse
+from kvstore.client import Tls
+
+# Flag → the controller whose keys it counts.
+_WORKERS: Final = {
+    "concurrent_deployment_syncs": "deployment-controller",
+    "concurrent_replicaset_syncs": "replicaset-controller",
+    "concurrent_statefulset_syncs": "statefulset-controller",
+    "concurrent_daemonset_syncs": "daemonset-controller",
+    "concurrent_job_syncs": "job-controller",
+    "concurrent_cron_job_syncs": "cronjob-controller",
+    "concurrent_endpoint_syncs": "endpoints-controller",
+    "concurrent_service_endpoint_syncs": "endpointslice-controller",
+    "concurrent_gc_syncs": "garbage-collector-controller",
+    "concurrent_namespace_syncs": "namespace-controller",
+    "concurrent_resource_quota_syncs": "resourcequota-controller",
+    "concurrent_serviceaccount_token_syncs": "serviceaccount-controller",
+    "concurrent_horizontal_pod_autoscaler_syncs": "horizontal-pod-autoscaler-controller",
+    "concurrent_ttl_after_finished_syncs": "ttl-after-finished-controller",
+}
+_FILES: Final = (
+    "kubeconfig",
+    "etcd_cafile",
+    "etcd_certfile",
+    "etcd_keyfile",
+    "tls_cert_file",
+    "tls_private_key_file",
+    "root_ca_file",
+)
+
+
+class FlagError(Exception):
+    """A flag's value that does not do; the text says which and why."""
+
+
+def settings_of(flags: dict[str, Any]) -> ProcessSettings:
+    """flags: values by flag name with underscores. Raises FlagError, ConfigError."""
+    for name in _FILES:
+        if flags[name] and not Path(flags[name]).is_file():
+            raise FlagError(f"--{name.replace('_', '-')}: there is no file {flags[name]}")
+    api = _api(flags)
+    every = every_controller(_controllers(flags, api))
+    try:
+        on = chosen(every, _words(flags["controllers"]) or ["*"])
+    except ValueError as problem:
+        raise FlagError(f"--controllers: {problem}") from None
+    port = flags["secure_port"] if flags["port"] is None else flags["port"]
+    return ProcessSettings(
+        api=api,
+        controllers=on,
+        identity=flags["identity"] or f"{socket.gethostname()}-{os.getpid()}",
+        store=_words(flags["etcd_servers"]) if flags["leader_elect"] else (),
+        store_tls=_store_tls(flags),
+        bind_address=flags["bind_address"],
+        port=None if port < 0 else port,
+        tls_cert=flags["tls_cert_file"],
+        tls_key=flags["tls_private_key_file"],
+    )
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _api(flags: dict[str, Any]) -> Config:
+    servers = _words(flags["master"])
+    config = kubeconfig.load(flags["kubeconfig"] or None, servers=servers)
+    return replace(config, user_agent="fluyt-controllers")
+
+
+def _store_tls(flags: dict[str, Any]) -> Tls | None:
+    if not any(flags[name] for name in ("etcd_cafile", "etcd_certfile", "etcd_keyfile")):
+        return None
+    return Tls(
+        ca=flags["etcd_cafile"] or None,
+        cert=flags["etcd_certfile"] or None,
+        key=flags["etcd_keyfile"] or None,
+    )
+
+
+def _controllers(flags: dict[str, Any], api: Config) -> Settings:
+    networks = _networks(flags) if flags["allocate_node_cidrs"] else []
+    return Settings(
+        root_ca=_root_ca(flags, api),
+        cluster_cidr=networks,
+        node_mask_sizes=[_mask(flags, network) for network in networks],
+        terminated_pods=flags["terminated_pod_gc_threshold"],
+        nodes=Limits(
+            grace=_seconds(flags, "node_monitor_grace_period"),
+            startup=_seconds(flags, "node_startup_grace_period"),
+            rate=flags["node_eviction_rate"],
+            slow_rate=flags["secondary_node_eviction_rate"],
+            unhealthy=flags["unhealthy_zone_threshold"],
+            large=flags["large_cluster_size_threshold"],
+        ),
+        autoscaler=AutoscalerSettings(
+            every=_seconds(flags, "horizontal_pod_autoscaler_sync_period"),
+            tolerance=flags["horizontal_pod_autoscaler_tolerance"],
+            window=_seconds(flags, "horizontal_pod_autoscaler_downscale_stabilization"),
+        ),
+        quota_resync=_seconds(flags, "resource_quota_sync_period"),
+        workers={controller: flags[flag] for flag, controller in _WORKERS.items()},
+    )
+
+
+def _seconds(flags: dict[str, Any], name: str) -> float:
+    try:
+        return parse(flags[name])
+    except ValueError as problem:
+        raise FlagError(f"--{name.replace('_', '-')}: {problem}") from None
+
+
+def _root_ca(flags: dict[str, Any], api: Config) -> str:
+    """The CA that pods are told to trust; "" when nobody says one."""
+    if flags["root_ca_file"]:
+        return Path(flags["root_ca_file"]).read_text(encoding="ascii", errors="replace")
+    if api.ca is None:
+        return ""
+    pem = api.ca if isinstance(api.ca, bytes) else api.ca.read_bytes()
+    return pem.decode("ascii", "replace")
+
+
+def _networks(flags: dict[str, Any]) -> list[IPv4Network | IPv6Network]:
+    try:
+        return [ip_network(word) for word in _words(flags["cluster_cidr"])]
+    except ValueError as problem:
+        raise FlagError(f"--cluster-cidr: {problem}") from None
+
+
+def _mask(flags: dict[str, Any], network: IPv4Network | IPv6Network) -> int:
+    size = int(flags["node_cidr_mask_size"]) or (24 if network.version == 4 else 64)
+    if not network.prefixlen <= size <= network.max_prefixlen or size - network.prefixlen > 16:
+        raise FlagError(
+            f"--node-cidr-mask-size {size} does not fit {network}: it must be {network.prefixlen} to "
+            f"{min(network.max_prefixlen, network.prefixlen + 16)}"
+        )
+    return size
