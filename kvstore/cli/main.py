@@ -38,6 +38,7 @@ COMMANDS = {
     "make-mirror": ("kvstore.cli.mirror:make_mirror", "Keep a copy of keys in another cluster."),
     "check": ("kvstore.cli.check:check", "Measure whether a cluster performs well enough."),
     "apiserver": ("control.cli.apiserver:apiserver", "Run one API server."),
+    "agent": ("control.cli.agent:agent", "Run a node: its containers, volumes, probes, logs."),
     "controllers": ("control.cli.controllers:controllers", "Run the controllers of one master."),
     "up": ("control.cli.up:up", "Start a whole cluster on this machine."),
     "down": ("control.cli.down:down", "End the cluster that fluyt up started."),

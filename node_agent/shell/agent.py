@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from node_agent.node.facts import Machine
@@ -31,6 +32,7 @@ from node_agent.shell.mirrors import Mirrors
 from node_agent.shell.records import PodEvents, Recorder
 from node_agent.shell.registration import NodeClient, Registration
 from node_agent.shell.reports import Reports, Writer
+from node_agent.shell.usage import UsageMeter
 from node_agent.shell.view import RuntimeView
 
 log = logging.getLogger(__name__)
@@ -92,9 +94,26 @@ class Parts:
     volumes: Volumes
     handlers: Runner
     log_root: str
+    root: Path
     memory: Memory = field(default_factory=Forgets)
     last_words: Callable[[ContainerStatus], str] = lambda status: ""
     now: Callable[[], float] = time.time
+    whole_machine: bool = True
+    look_every: tuple[float, float] = (1.0, 10.0)  # seconds, without and with events of the runtime
+
+
+def node_facts(settings: NodeSettings, machine: Machine, log_root: str) -> NodeFacts:
+    """What pods' configurations take from the node."""
+    return NodeFacts(
+        name=settings.name,
+        ips=settings.ips,
+        memory=machine.memory,
+        allocatable=allocatable(settings, machine),
+        dns=settings.dns,
+        log_root=log_root,
+        pids=settings.pod_pids,
+        pod_network=settings.pod_network,
+    )
 
 
 class NodeAgent:
@@ -107,10 +126,11 @@ class NodeAgent:
         self.pressures: frozenset[str] = frozenset()
         self.faults: dict[str, str] = {}  # part → why the node is not ready because of it
         self.runtime_version = ""
-        self.view = RuntimeView(parts.runtime, settings.name, self._stirred, parts.last_words)
+        self.view = RuntimeView(parts.runtime, settings.name, self._stirred, parts.last_words, *parts.look_every)
         self.registration = Registration(parts.client, settings, machine, self.situation, parts.now)
         self.reports = Reports(parts.client, lambda pod: self.mirrors.mirror_of(pod))
         self.mirrors = Mirrors(parts.client, lambda: self.registration.node)
+        self.usage = UsageMeter(parts.runtime, settings.name, parts.now, parts.whole_machine)
         events = PodEvents(parts.recorder)
         self.prober = Prober(parts.handlers, events, self.address, self._stirred, parts.now, self.began)
         self.context = Context(
@@ -122,7 +142,7 @@ class NodeAgent:
             probes=self.prober,
             hooks=LifecycleHooks(parts.handlers, self.address),
             api=self.reports,
-            node=self._facts(),
+            node=node_facts(settings, machine, parts.log_root),
             now=parts.now,
         )
         self.dispatch = Dispatch(
@@ -136,19 +156,7 @@ class NodeAgent:
         self._tasks: list[asyncio.Task[None]] = []
         self._unsubscribe: Callable[[], None] | None = None
         self._heard: set[str] = set()  # uids that the API server has
-
-    def _facts(self) -> NodeFacts:
-        settings = self.settings
-        return NodeFacts(
-            name=settings.name,
-            ips=settings.ips,
-            memory=self.machine.memory,
-            allocatable=allocatable(settings, self.machine),
-            dns=settings.dns,
-            log_root=self.parts.log_root,
-            pids=settings.pod_pids,
-            pod_network=settings.pod_network,
-        )
+        self.heard = False  # whether the API server has told which pods are this node's
 
     # ---- life ----
 
@@ -172,6 +180,10 @@ class NodeAgent:
         await self.reports.close()
         await self.mirrors.close()
         await self.parts.runtime.close()
+
+    def also(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Something more that runs as long as the agent does."""
+        self._spawn(work, name)
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         self._tasks.append(asyncio.create_task(self._guarded(work, name), name=name))
@@ -205,8 +217,9 @@ class NodeAgent:
             if spec.uid(pod) in self.view.seen and not spec.is_static(pod):
                 self.dispatch.desired(pod)
         await self.registration.registered.wait()
-        self._unsubscribe = self.parts.pods.subscribe(self._pod_changed)
         await self.parts.pods.start()
+        self._unsubscribe = self.parts.pods.subscribe(self._pod_changed)
+        self.heard = True
         self._forget_unheard()
         self.dispatch.heard()
         self.mirrors.heard()
@@ -226,6 +239,8 @@ class NodeAgent:
         elif pod is not None:
             self._heard.discard(spec.uid(pod))
         self.mirrors.changed(old, new)
+        if new is not None and spec.is_mirror(new):
+            self.dispatch.stirred(spec.annotations_of(new)[spec.MIRROR])
         self.dispatch.changed(old, new)
 
     def _stirred(self, uid: str) -> None:

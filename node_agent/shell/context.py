@@ -41,7 +41,11 @@ class Volumes(Protocol):
         ...
 
     async def tear_down(self, pod: Object) -> None:
-        """Take apart what no container uses any more; what cannot be removed is tried again at the next start."""
+        """Take apart what no container uses any more; what cannot be removed is tried again later."""
+        ...
+
+    async def forget(self, uid: str) -> None:
+        """The pod is gone: remove everything that was kept for it."""
         ...
 
 

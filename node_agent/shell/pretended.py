@@ -28,3 +28,6 @@ class NoVolumes:
 
     async def tear_down(self, pod: Object) -> None:
         return
+
+    async def forget(self, uid: str) -> None:
+        return

@@ -166,6 +166,8 @@ class Worker:
 
     def report(self, plan: Plan, observed: Observed) -> None:
         over = plan.finished
+        if spec.terminal(self.pod) and not observed.containers:
+            return  # its last word was said, by us or by whoever refused it
         place = Place(self.context.runtime_name, self.context.node.ips)
         status = pod_status(
             self.pod,
@@ -251,6 +253,7 @@ class Worker:
             await self.context.api.delivered(self.pod)
         await self._remove_all()
         await self.context.volumes.tear_down(self.pod)
+        await self.context.volumes.forget(self.uid)
         if self.in_api:
             await self.context.api.remove(self.pod, self._because or "nothing of the pod runs any more")
         self.context.lookup.release(self.pod)

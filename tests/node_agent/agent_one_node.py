@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 from agent_fake_api import FakeApi, Object
@@ -58,6 +59,8 @@ def new_agent(api: FakeApi, runtime: Runtime, **more: Any) -> NodeAgent:
         volumes=NoVolumes(),
         handlers=PretendedHandlers(runtime),
         log_root="/var/log/pods",
+        root=Path("/"),
+        whole_machine=False,
     )
     for name in [name for name in more if hasattr(parts, name)]:
         setattr(parts, name, more.pop(name))

@@ -1,0 +1,88 @@
+"""A node that runs containers of its own: the agent and all that belongs to it, started and stopped in order."""
+
+from __future__ import annotations
+
+import time
+
+from control.client.client import Client
+from control.client.informer import Informer
+from control.client.recorder import EventRecorder
+from node_agent.machine.facts import read_machine
+from node_agent.probes.handlers import Handlers
+from node_agent.probes.pretended import PretendedHandlers
+from node_agent.runtime.types import ContainerStatus
+from node_agent.runtimes import new_runtime
+from node_agent.settings import AgentSettings
+from node_agent.shell.agent import NodeAgent, Parts, node_facts
+from node_agent.shell.checkpoint import Checkpoint
+from node_agent.shell.housekeeping import Housekeeping
+from node_agent.shell.last_words import last_words
+from node_agent.shell.lookup import Lookup
+from node_agent.shell.records import NORMAL, node_reference
+from node_agent.shell.static_pods import StaticPods
+from node_agent.volumes.keeper import VolumeKeeper
+
+
+class RealNode:
+    """start(), then stop(); `agent` in between."""
+
+    def __init__(self, settings: AgentSettings, client: Client) -> None:
+        """Raises ValueError for a runtime that there is not."""
+        self._settings = settings
+        root, node = settings.root, settings.node
+        runtime = new_runtime(settings.runtime, settings.endpoint, root, node.name)
+        machine = read_machine(root)
+        log_root = str(settings.log_root or root / "logs" / "pods")
+        self._lookup = Lookup(client, self._volumes_changed, time.time)
+        self._recorder = EventRecorder(client, "kubelet", node.name)
+        self._handlers = Handlers(runtime)
+        facts = node_facts(node, machine, log_root)
+        self._volumes = VolumeKeeper(root, self._lookup, lambda: self.agent.registration.node, facts)
+        parts = Parts(
+            client=client,
+            pods=Informer(client, "pods", field_selector=f"spec.nodeName={node.name}"),
+            runtime=runtime,
+            recorder=self._recorder,
+            lookup=self._lookup,
+            volumes=self._volumes,
+            handlers=PretendedHandlers(runtime) if settings.runtime == "simulated" else self._handlers,
+            log_root=log_root,
+            root=root,
+            memory=Checkpoint(root),
+            last_words=self._last_words,
+        )
+        self.agent = NodeAgent(node, machine, parts)
+        self._housekeeping = Housekeeping(self.agent, self._volumes, self._lookup.tokens_due)
+
+    def _volumes_changed(self, uid: str) -> None:
+        self._housekeeping.volumes_changed(uid)
+
+    def _last_words(self, status: ContainerStatus) -> str:
+        return last_words(status, self._volumes.message_file)
+
+    async def start(self) -> None:
+        """Raises OSError when the agent's folder cannot be made."""
+        await self._volumes.open()
+        await self._recorder.start()
+        await self.agent.start()
+        self._recorder.record(node_reference(self._settings.node.name), NORMAL, "Starting", "Starting kubelet.")
+        if self._settings.static_pods is not None:
+            dispatch = self.agent.dispatch
+            static = StaticPods(
+                self._settings.static_pods,
+                self._settings.node.name,
+                dispatch.desired,
+                dispatch.removed,
+                self.agent.mirrors.wanted,
+                self._settings.static_period,
+            )
+            await static.scan()
+            self.agent.also(static.run(), "static pods")
+        self.agent.also(self._housekeeping.run(), "housekeeping")
+
+    async def stop(self) -> None:
+        """Let go; containers go on."""
+        await self.agent.stop()
+        await self._handlers.close()
+        await self._lookup.close()
+        await self._recorder.close()
