@@ -1,0 +1,427 @@
+"""The plugins that decide from memory, by value."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from security_fakes import ADMIN, ALICE, FakeCluster, named, pod, review
+
+from control.api.status import StatusError
+from control.apiserver.admission.chain import ORDER, AdmissionChain, chosen
+from control.apiserver.admission.default_tolerations import DefaultTolerationSeconds
+from control.apiserver.admission.limit_ranger import LimitRanger
+from control.apiserver.admission.namespace_lifecycle import NamespaceLifecycle
+from control.apiserver.admission.owner_references import OwnerReferencesPermissionEnforcement
+from control.apiserver.admission.pod_security import PodSecurity
+from control.apiserver.admission.priority import CLASSES, Priority
+from control.apiserver.admission.service_account import MOUNT_PATH, ServiceAccount
+from control.apiserver.admission.taint_nodes import TaintNodesByCondition
+from control.apiserver.request import Attributes, Decision, Review, User
+
+Object = dict[str, Any]
+
+
+def refused(code: int, says: str) -> Any:
+    class Check:
+        def __enter__(self) -> None:
+            self.raises = pytest.raises(StatusError, match=says)
+            self.info = self.raises.__enter__()
+
+        def __exit__(self, *exc: Any) -> bool:
+            result = self.raises.__exit__(*exc)
+            assert self.info.value.code == code
+            return bool(result)
+
+    return Check()
+
+
+# ---- NamespaceLifecycle ----
+
+
+def namespaces(*objects: Object) -> NamespaceLifecycle:
+    cluster = FakeCluster(*[("namespaces", obj) for obj in objects])
+    cluster.hidden.add(("namespaces", "", "new"))
+    return NamespaceLifecycle(cluster, cluster.store)
+
+
+LIVE, NEW = named("ns"), named("new")
+GOING = named("going", deletionTimestamp="2026-01-02T03:04:05Z")
+
+
+def test_namespaces_must_be_there_and_stay() -> None:
+    plugin = namespaces(LIVE, NEW, GOING)
+    asyncio.run(plugin.validate(review("configmaps", named("c", "ns"))))
+    asyncio.run(plugin.validate(review("configmaps", named("c", "new"))))
+    asyncio.run(plugin.validate(review("nodes", named("n"))))
+    asyncio.run(plugin.validate(review("configmaps", named("c", "going"), operation="UPDATE")))
+    asyncio.run(plugin.validate(review("configmaps", operation="DELETE", old=named("c", "going"))))
+    with refused(404, 'namespaces "gone" not found'):
+        asyncio.run(plugin.validate(review("configmaps", named("c", "gone"))))
+    with refused(403, "unable to create new content in namespace going because it is being terminated"):
+        asyncio.run(plugin.validate(review("configmaps", named("c", "going"))))
+
+
+@pytest.mark.parametrize("name", ["default", "kube-system", "kube-public"])
+def test_some_namespaces_are_never_deleted(name: str) -> None:
+    with refused(403, "this namespace may not be deleted"):
+        asyncio.run(namespaces().validate(review("namespaces", operation="DELETE", old=named(name), user=ADMIN)))
+
+
+# ---- ServiceAccount ----
+
+
+def accounts(**fields: Any) -> ServiceAccount:
+    cluster = FakeCluster(("serviceaccounts", named("default", "ns", **fields)))
+    return ServiceAccount(cluster, cluster.store, entropy=lambda count: bytes(count))
+
+
+def admitted(plugin: Any, obj: Object) -> Object:
+    asked = review("pods", obj)
+    asyncio.run(AdmissionChain([plugin]).mutate(asked))
+    assert asked.object is not None
+    return asked.object["spec"]  # type: ignore[no-any-return]
+
+
+def test_a_pod_gets_the_default_account_and_its_token() -> None:
+    spec = admitted(accounts(imagePullSecrets=[{"name": "reg"}]), pod(initContainers=[{"name": "i"}]))
+    assert (spec["serviceAccountName"], spec["serviceAccount"]) == ("default", "default")
+    assert spec["imagePullSecrets"] == [{"name": "reg"}]
+    [volume] = spec["volumes"]
+    assert volume["name"] == "kube-api-access-bbbbb"
+    assert [next(iter(source)) for source in volume["projected"]["sources"]] == [
+        "serviceAccountToken",
+        "configMap",
+        "downwardAPI",
+    ]
+    mount = {"name": "kube-api-access-bbbbb", "readOnly": True, "mountPath": MOUNT_PATH}
+    assert spec["containers"][0]["volumeMounts"] == [mount]
+    assert spec["initContainers"][0]["volumeMounts"] == [mount]
+
+
+def test_the_second_time_nothing_is_added() -> None:
+    plugin = accounts()
+    once = admitted(plugin, pod())
+    twice = admitted(plugin, {"metadata": {"name": "p", "namespace": "ns"}, "spec": once})
+    assert len(twice["volumes"]) == len(twice["containers"][0]["volumeMounts"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("account", "spec", "wanted"),
+    [
+        ({"automountServiceAccountToken": False}, {}, False),
+        ({"automountServiceAccountToken": False}, {"automountServiceAccountToken": True}, True),
+        ({}, {"automountServiceAccountToken": False}, False),
+        ({}, {"containers": [{"name": "c", "volumeMounts": [{"name": "mine", "mountPath": MOUNT_PATH}]}]}, False),
+    ],
+)
+def test_who_wants_no_token_gets_none(account: Object, spec: Object, wanted: bool) -> None:
+    assert ("volumes" in admitted(accounts(**account), pod(**spec))) is wanted
+
+
+def test_an_account_that_is_not_there() -> None:
+    with refused(403, 'error looking up service account ns/builder: serviceaccount "builder" not found'):
+        admitted(accounts(), pod(serviceAccountName="builder"))
+
+
+def test_the_default_account_is_waited_for() -> None:
+    cluster = FakeCluster()
+    plugin = ServiceAccount(cluster, cluster.store)
+
+    async def run() -> None:
+        waiting = asyncio.create_task(plugin.mutate(review("pods", pod())))
+        await asyncio.sleep(0)
+        cluster.put("serviceaccounts", named("default", "ns"))
+        await waiting
+
+    asyncio.run(run())
+
+
+# ---- Priority ----
+
+
+def priorities() -> Priority:
+    return Priority(
+        FakeCluster(
+            (CLASSES, named("high", value=1000, preemptionPolicy="Never")),
+            (CLASSES, named("usual", value=5, globalDefault=True)),
+        )
+    )
+
+
+def test_priorities() -> None:
+    assert admitted(priorities(), pod())["priority"] == 5
+    high = admitted(priorities(), pod(priorityClassName="high"))
+    assert (high["priority"], high["preemptionPolicy"]) == (1000, "Never")
+    critical = admitted(priorities(), pod(priorityClassName="system-node-critical"))
+    assert (critical["priority"], critical["preemptionPolicy"]) == (2_000_001_000, "PreemptLowerPriority")
+    assert admitted(Priority(FakeCluster()), pod())["priority"] == 0
+    with refused(403, "no PriorityClass with name gone was found"):
+        admitted(priorities(), pod(priorityClassName="gone"))
+    with refused(403, "must not be provided in pod spec"):
+        admitted(priorities(), pod(priorityClassName="high", priority=2000))
+
+
+@pytest.mark.parametrize(
+    ("obj", "says"),
+    [
+        (named("other", value=1, globalDefault=True), "usual is already marked as default"),
+        (named("system-mine", value=1), "are the system's"),
+        (named("big", value=1_000_000_001), "are the system's"),
+    ],
+)
+def test_priority_classes_that_cannot_be(obj: Object, says: str) -> None:
+    priorities().validate(review(CLASSES, named("fine", value=10)))
+    priorities().validate(review(CLASSES, named("system-node-critical", value=2_000_001_000)))
+    with refused(403, says):
+        priorities().validate(review(CLASSES, obj))
+
+
+# ---- tolerations and taints ----
+
+
+def test_default_tolerations() -> None:
+    keys = [(t["key"], t["tolerationSeconds"]) for t in admitted(DefaultTolerationSeconds(), pod())["tolerations"]]
+    assert keys == [("node.kubernetes.io/not-ready", 300), ("node.kubernetes.io/unreachable", 300)]
+    mine = {"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 1}
+    assert len(admitted(DefaultTolerationSeconds(), pod(tolerations=[mine]))["tolerations"]) == 2
+    everything = {"operator": "Exists"}
+    assert admitted(DefaultTolerationSeconds(), pod(tolerations=[everything]))["tolerations"] == [everything]
+
+
+def test_a_new_node_is_not_ready() -> None:
+    taint = {"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}
+    asked = review("nodes", named("n"))
+    for _ in range(2):
+        TaintNodesByCondition().mutate(asked)
+    assert asked.object is not None
+    assert asked.object["spec"]["taints"] == [taint]
+
+
+# ---- LimitRanger ----
+
+RANGE = named(
+    "limits",
+    "ns",
+    spec={
+        "limits": [
+            {
+                "type": "Container",
+                "default": {"cpu": "500m", "memory": "256Mi"},
+                "defaultRequest": {"cpu": "100m"},
+                "max": {"cpu": "1"},
+                "min": {"memory": "64Mi"},
+                "maxLimitRequestRatio": {"cpu": "8"},
+            },
+            {"type": "Pod", "max": {"memory": "1Gi"}},
+            {"type": "PersistentVolumeClaim", "min": {"storage": "1Gi"}, "max": {"storage": "10Gi"}},
+        ]
+    },
+)
+
+
+def ranger() -> LimitRanger:
+    return LimitRanger(FakeCluster(("limitranges", RANGE)))
+
+
+def container(name: str = "c", **resources: Object) -> Object:
+    return {"name": name, "resources": resources}
+
+
+def test_limit_defaults() -> None:
+    asked = review("pods", pod(containers=[container(), container("d", limits={"cpu": "300m", "memory": "1Gi"})]))
+    ranger().mutate(asked)
+    assert asked.object is not None
+    first, second = (c["resources"] for c in asked.object["spec"]["containers"])
+    assert first == {"limits": {"cpu": "500m", "memory": "256Mi"}, "requests": {"cpu": "100m"}}
+    assert second == {"limits": {"cpu": "300m", "memory": "1Gi"}, "requests": {"cpu": "100m"}}
+    annotation = asked.object["metadata"]["annotations"]["kubernetes.io/limit-ranger"]
+    assert annotation.startswith(
+        "LimitRanger plugin set: cpu request for container c; cpu, memory limit for container c"
+    )
+
+
+GOOD = {"limits": {"cpu": "500m", "memory": "256Mi"}, "requests": {"cpu": "100m", "memory": "128Mi"}}
+
+
+@pytest.mark.parametrize(
+    ("resources", "says"),
+    [
+        ({"limits": {"cpu": "2", "memory": "128Mi"}}, "maximum cpu usage per Container is 1, but limit is 2"),
+        ({"limits": {"memory": "128Mi"}}, r"maximum cpu usage per Container is 1\.  No limit is specified"),
+        ({"limits": {"cpu": "1", "memory": "32Mi"}}, "minimum memory usage per Container is 64Mi, but request is 32Mi"),
+        ({"limits": {"cpu": "1"}}, "minimum memory usage per Container is 64Mi.  No request is specified"),
+        (
+            {"limits": {"cpu": "900m", "memory": "64Mi"}, "requests": {"cpu": "100m"}},
+            "cpu max limit to request ratio per Container is 8, but provided ratio is 9.0",
+        ),
+        ({"limits": {"cpu": "1", "memory": "2Gi"}}, "maximum memory usage per Pod is 1Gi, but limit is 2Gi"),
+    ],
+)
+def test_limits_refuse(resources: Object, says: str) -> None:
+    ranger().validate(review("pods", pod(containers=[container(**GOOD)])))
+    with refused(403, says):
+        ranger().validate(review("pods", pod(containers=[container(**resources)])))
+
+
+def test_limits_of_claims() -> None:
+    def claim(size: str) -> Review:
+        return review("persistentvolumeclaims", named("c", "ns", spec={"resources": {"requests": {"storage": size}}}))
+
+    ranger().validate(claim("5Gi"))
+    with refused(403, "maximum storage usage per PersistentVolumeClaim is 10Gi, but request is 11Gi"):
+        ranger().validate(claim("11Gi"))
+    with refused(403, "minimum storage usage"):
+        ranger().validate(claim("500Mi"))
+
+
+# ---- PodSecurity ----
+
+PREFIX = "pod-security.kubernetes.io/"
+SAFE: Object = {
+    "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+    "containers": [
+        {"name": "c", "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}}
+    ],
+}
+
+
+def secured(**labels: str) -> PodSecurity:
+    found = {f"{PREFIX}{mode}": level for mode, level in labels.items()}
+    return PodSecurity(FakeCluster(("namespaces", named("ns", labels=found)), ("pods", pod("old", hostNetwork=True))))
+
+
+def with_context(**context: Any) -> Object:
+    return {"containers": [{"name": "c", "securityContext": context}]}
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        ({"hostNetwork": True, "hostPID": True}, r"host namespaces \(hostNetwork=true, hostPID=true\)"),
+        (with_context(privileged=True), r'privileged \(container "c" must not set securityContext.privileged=true\)'),
+        (with_context(capabilities={"add": ["NET_ADMIN"]}), 'container "c" must not include "NET_ADMIN" in'),
+        ({"volumes": [{"name": "v", "hostPath": {"path": "/"}}]}, r'hostPath volumes \(volume "v"\)'),
+        ({"containers": [{"name": "c", "ports": [{"hostPort": 80}]}]}, r'hostPort \(container "c" uses hostPort 80\)'),
+        (with_context(seLinuxOptions={"type": "spc_t"}), "seLinuxOptions"),
+        (with_context(procMount="Unmasked"), "procMount"),
+        (with_context(seccompProfile={"type": "Unconfined"}), "seccompProfile"),
+        (with_context(windowsOptions={"hostProcess": True}), "hostProcess"),
+        (with_context(appArmorProfile={"type": "Unconfined"}), "AppArmor"),
+        ({"securityContext": {"sysctls": [{"name": "kernel.msgmax"}]}}, r"forbidden sysctls \(kernel.msgmax\)"),
+        ({"ephemeralContainers": [{"name": "e", "securityContext": {"privileged": True}}]}, "privileged"),
+    ],
+)
+def test_baseline(spec: Object, says: str) -> None:
+    secured(enforce="privileged").validate(review("pods", pod(**spec)))
+    secured(enforce="baseline").validate(review("pods", pod()))
+    with refused(403, f'violates PodSecurity "baseline:latest": .*{says}'):
+        secured(enforce="baseline").validate(review("pods", pod(**spec)))
+
+
+def test_restricted() -> None:
+    secured(enforce="restricted").validate(review("pods", pod(**SAFE)))
+    with pytest.raises(StatusError, match="restricted:latest") as error:
+        secured(enforce="restricted").validate(review("pods", pod()))
+    for words in (
+        'allowPrivilegeEscalation != false (container "c" must set securityContext.allowPrivilegeEscalation=false)',
+        'unrestricted capabilities (container "c" must set securityContext.capabilities.drop=["ALL"])',
+        'runAsNonRoot != true (pod or container "c" must set securityContext.runAsNonRoot=true)',
+        'seccompProfile (pod or container "c" must set securityContext.seccompProfile.type to "RuntimeDefault" or',
+    ):
+        assert words in error.value.message
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"securityContext": {**SAFE["securityContext"], "runAsUser": 0}}, "runAsUser=0"),
+        ({"volumes": [{"name": "v", "nfs": {}}]}, 'volume "v" uses restricted volume type "nfs"'),
+    ],
+)
+def test_restricted_refuses(change: Object, says: str) -> None:
+    with refused(403, says):
+        secured(enforce="restricted").validate(review("pods", pod(**{**SAFE, **change})))
+
+
+def test_workloads_are_warned_of() -> None:
+    deployment = named("d", "ns", spec={"template": {"spec": {"hostPID": True, "containers": []}}})
+    asked = review("deployments.apps", deployment)
+    secured(enforce="baseline", warn="baseline", audit="restricted").validate(asked)
+    assert asked.warnings == ['would violate PodSecurity "baseline:latest": host namespaces (hostPID=true)']
+    assert "restricted:latest" in asked.audit[f"{PREFIX}audit-violations"]
+
+
+def test_labels_that_mean_nothing_and_a_warning_for_pods_that_are_there() -> None:
+    with refused(422, "must be one of privileged, baseline, restricted"):
+        secured().validate(review("namespaces", named("ns", labels={f"{PREFIX}enforce": "strict"})))
+    new = named("ns", labels={f"{PREFIX}enforce": "baseline"})
+    asked = review("namespaces", new, operation="UPDATE", old=named("ns"))
+    secured().validate(asked)
+    assert asked.warnings[0].endswith('violate the new PodSecurity enforce level "baseline:latest"')
+    assert asked.warnings[1] == "old: host namespaces"
+
+
+def test_an_update_of_an_image_is_not_looked_at_again() -> None:
+    old = pod(hostNetwork=True)
+    secured(enforce="baseline").validate(review("pods", pod(hostNetwork=True), operation="UPDATE", old=old))
+
+
+# ---- OwnerReferencesPermissionEnforcement, the chain ----
+
+
+class May:
+    """An authorizer that allows these (verb, resource, subresource)."""
+
+    def __init__(self, *allowed: tuple[str, str, str]) -> None:
+        self.allowed = allowed
+
+    def authorize(self, user: User, attributes: Attributes) -> Decision:
+        return Decision((attributes.verb, attributes.resource, attributes.subresource) in self.allowed)
+
+
+OWNER = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "d", "uid": "u", "blockOwnerDeletion": True}
+
+
+def test_owner_references_need_rights() -> None:
+    owned = named("c", "ns", ownerReferences=[OWNER])
+    create = review("configmaps", owned)
+    with refused(403, "a resource you can't set finalizers on"):
+        OwnerReferencesPermissionEnforcement(May()).validate(create)
+    OwnerReferencesPermissionEnforcement(May(("update", "deployments", "finalizers"))).validate(create)
+    update = review("configmaps", owned, operation="UPDATE", old=named("c", "ns"))
+    with refused(403, "a resource you can't delete"):
+        OwnerReferencesPermissionEnforcement(May()).validate(update)
+
+
+def test_which_plugins_are_on() -> None:
+    assert "ServiceAccount" in chosen((), ())
+    assert "ServiceAccount" not in chosen((), ("ServiceAccount",))
+    assert "OwnerReferencesPermissionEnforcement" not in chosen((), ())
+    assert "OwnerReferencesPermissionEnforcement" in chosen(("OwnerReferencesPermissionEnforcement",), ())
+    assert "RBACEscalation" in chosen((), ("RBACEscalation",))
+    assert chosen(("DefaultStorageClass",), ("RuntimeClass",))
+    with pytest.raises(ValueError, match="Servicaccount do not exist"):
+        chosen(("Servicaccount",), ())
+    with pytest.raises(ValueError, match="both"):
+        chosen(("Priority",), ("Priority",))
+
+
+def test_plugins_run_in_order_changing_ones_first() -> None:
+    seen: list[str] = []
+
+    class Plugin:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def mutate(self, asked: Review) -> None:
+            seen.append(f"mutate {self.name}")
+
+        async def validate(self, asked: Review) -> None:
+            seen.append(f"validate {self.name}")
+
+    chain = AdmissionChain(Plugin(name) for name in reversed(ORDER))
+    asyncio.run(chain.mutate(review("pods", pod(), user=ALICE)))
+    asyncio.run(chain.validate(review("pods", pod(), user=ALICE)))
+    assert seen == [*(f"mutate {name}" for name in ORDER), *(f"validate {name}" for name in ORDER)]
