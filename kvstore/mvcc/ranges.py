@@ -8,7 +8,7 @@ Source: etcd v3 API, RangeRequest; the order of checks and cuts follows etcd's a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from kvstore.errors import error
@@ -40,8 +40,12 @@ def read_range(keyspace: Keyspace, req: RangeRequest, current: int) -> RangeResu
     return RangeResult(current, kvs, part.more, part.count)
 
 
-def read_slices(keyspace: Keyspace, req: RangeRequest, current: int, budget: int) -> Iterator[RangeResult]:
+def read_slices(
+    keyspace: Keyspace, req: RangeRequest, current: int, budget: int, max_bytes: int = _ALL_AT_ONCE
+) -> Iterator[RangeResult]:
     """The answer in parts, none of which looks at more than `budget` keys or changes.
+
+    In key order a part also ends with the key-value that brings it to `max_bytes`.
 
     The last one carries `more` and `count`. The store may be written between two parts. Raises COMPACTED (also later,
     when a compaction passes the revision that is read) and FUTURE_REVISION.
@@ -54,7 +58,9 @@ def read_slices(keyspace: Keyspace, req: RangeRequest, current: int, budget: int
         yield RangeResult(current, [], False, count)
         return
     answer = (
-        _selected(keyspace, view, req, count, budget) if _selects(req) else _by_key(keyspace, view, req, count, budget)
+        _selected(keyspace, view, req, count, budget)
+        if _selects(req)
+        else _by_key(keyspace, view, req, count, budget, max_bytes)
     )
     for kvs, more in answer:
         yield RangeResult(current, kvs, bool(more), 0 if more is None else count)
@@ -118,15 +124,16 @@ def _kv(keyspace: Keyspace, revision: int, key: bytes, keys_only: bool) -> bytes
 _Parts = Iterator[tuple[list[bytes], bool | None]]
 
 
-def _by_key(keyspace: Keyspace, view: PinnedView, req: RangeRequest, count: int, budget: int) -> _Parts:
+def _by_key(keyspace: Keyspace, view: PinnedView, req: RangeRequest, count: int, budget: int, max_bytes: int) -> _Parts:
     """Keys in order, either way; a limit stops the walk."""
     left = req.limit if 0 < req.limit < count else count
     more = left < count
     key, range_end, reverse = req.key, req.range_end, req.sort_order == RangeRequest.DESCEND
     while True:
         pairs = list(islice(view.pairs(key, range_end, reverse=reverse), min(left, budget)))
+        kvs = list(_up_to(max_bytes, (_kv(keyspace, revision, name, req.keys_only) for name, revision in pairs)))
+        del pairs[len(kvs) :]
         left -= len(pairs)
-        kvs = [_kv(keyspace, revision, name, req.keys_only) for name, revision in pairs]
         if not left:
             yield kvs, more
             return
@@ -134,6 +141,15 @@ def _by_key(keyspace: Keyspace, view: PinnedView, req: RangeRequest, count: int,
         yield kvs, None
         key, range_end = (key, pairs[-1][0]) if reverse else (pairs[-1][0] + b"\0", range_end)
         yield from _refreshed(view, budget)
+
+
+def _up_to(max_bytes: int, kvs: Iterable[bytes]) -> Iterator[bytes]:
+    size = 0
+    for kv in kvs:
+        yield kv
+        size += len(kv)
+        if size >= max_bytes:
+            return
 
 
 def _selected(keyspace: Keyspace, view: PinnedView, req: RangeRequest, count: int, budget: int) -> _Parts:

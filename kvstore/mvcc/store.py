@@ -138,15 +138,16 @@ class Store:
             raise error("EMPTY_KEY")
         return read_range(self._keyspace, req, self._keyspace.revision)
 
-    def range_slices(self, req: RangeRequest, max_items: int) -> Iterator[RangeResult]:
+    def range_slices(self, req: RangeRequest, max_items: int, max_bytes: int = 1 << 62) -> Iterator[RangeResult]:
         """The same answer in parts, at one pinned revision, however much is written between two of them.
 
-        Each part looks at no more than `max_items` keys; its `kvs` may be empty; the last carries `more` and `count`.
+        Each part looks at no more than `max_items` keys, and in key order ends with the one that brings it to
+        `max_bytes`; its `kvs` may be empty; the last carries `more` and `count`.
         Raises as `range` does; COMPACTED also later, if a compaction passes the revision.
         """
         if not req.key:
             raise error("EMPTY_KEY")
-        return read_slices(self._keyspace, req, self._keyspace.revision, max_items)
+        return read_slices(self._keyspace, req, self._keyspace.revision, max_items, max_bytes)
 
     def range_size(self, req: RangeRequest) -> int:
         """About how many keys `range` would touch: choose `range_slices` when it is large."""

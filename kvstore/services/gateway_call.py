@@ -38,6 +38,8 @@ class GatewayCall:
     # A gateway has no certificate of its caller's: grpc-gateway stands between them in etcd, too.
     common_name = ""
     metadata_bin: Mapping[str, bytes] = {}
+    # JSON is made of whole messages.
+    streams_messages = False
 
     def __init__(
         self,

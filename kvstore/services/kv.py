@@ -7,7 +7,6 @@ for the answer.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -21,18 +20,14 @@ from kvstore.mvcc.results import RangeResult
 from kvstore.mvcc.txn_check import check_range, check_txn
 from kvstore.pb import etcd_pb2 as pb
 from kvstore.services.access import identify
+from kvstore.services.big_range import HELD_BYTES, HELD_SECONDS, BigRange, Gathered
 from kvstore.services.encode import delete_response, put_response, range_parts, txn_response
 from kvstore.services.guard import check_leader, parse, refuse_learner
 from kvstore.wire.grpc.call import Call
 from kvstore.wire.server import GrpcServer
 
-# A Range that would answer with more than this many keys is made in slices, with turns of the loop between them.
-SLICE_KEYS = 1_000
-# Up to here joining the parts of an answer is cheaper than sending them one by one.
+# Up to here joining the parts of an answer is cheaper than sending them one by one, and it is read in one go.
 SMALL_ANSWER = 16
-# With so much on its way to a client already, its next range waits, and is looked at again after so long.
-HELD_BYTES = 16 << 20
-HELD_SECONDS = 0.005
 
 
 class KvService:
@@ -41,6 +36,7 @@ class KvService:
     def __init__(self, member: Member) -> None:
         self._member = member
         self._limit = member.config.max_request_bytes
+        self._gathered = Gathered()
 
     def register(self, server: GrpcServer) -> None:
         """Serve the methods of etcdserverpb.KV."""
@@ -184,44 +180,14 @@ class KvService:
             if self._member.auth.enabled:
                 self._member.checks.read(identify(self._member, call), request.key, request.range_end)
                 revision = self._member.auth.revision
-            if request.range_end and store.range_size(request) > SLICE_KEYS:
-                self._gather(call, store.range_slices(request, SLICE_KEYS), [], revision)
+            if request.range_end and store.range_size(request) > SMALL_ANSWER:
+                BigRange(self._member, call, request, self._gathered, revision, self._answer).start()
                 return
             result = store.range(request)
         except EtcdError as refused:
             call.fail(refused.code, refused.message)
             return
         self._answer(call, result)
-
-    def _gather(
-        self,
-        call: Call,
-        slices: Iterator[RangeResult],
-        kvs: list[bytes],
-        auth_revision: int,
-        last: RangeResult | None = None,
-    ) -> None:
-        """One slice, then a turn for everybody else; gRPC wants the length of the answer before it.
-
-        auth_revision: at which the read was permitted; 0 while auth is off.
-        """
-        if call.closed:
-            return
-        try:
-            if auth_revision and auth_revision != self._member.auth.revision:
-                raise error("AUTH_OLD_REVISION")
-            result = next(slices, None)
-        except EtcdError as refused:
-            call.fail(refused.code, refused.message)
-            return
-        if result is not None:
-            kvs += result.kvs
-            self._member.loop.call_soon(self._gather, call, slices, kvs, auth_revision, result)
-        elif call.buffered_on_connection > HELD_BYTES:
-            self._member.loop.call_later(HELD_SECONDS, self._gather, call, slices, kvs, auth_revision, last)
-        elif last is not None:
-            last.kvs = kvs
-            self._answer(call, last)
 
     def _answer(self, call: Call, result: RangeResult) -> None:
         parts = range_parts(self._member.header_field(result.revision), result)

@@ -22,8 +22,9 @@ from kvstore.wire.grpc.call import Call
 from kvstore.wire.server import GrpcServer
 
 PATH = "/etcdserverpb.KV/RangeStream"
-# Keys read in one turn of the loop, and bytes that may wait for the client.
+# Keys and bytes read in one turn of the loop, and bytes that may wait for the client.
 SLICE_KEYS = 500
+SLICE_BYTES = 1 << 20
 BUFFERED = 1 << 20
 
 _FILTERS = ("min_mod_revision", "max_mod_revision", "min_create_revision", "max_create_revision")
@@ -85,7 +86,7 @@ class RangeStream:
             if self._member.auth.enabled:
                 self._member.checks.read(identify(self._member, self._call), request.key, request.range_end)
                 self._auth_revision = self._member.auth.revision
-            self._slices = self._member.store.range_slices(request, SLICE_KEYS)
+            self._slices = self._member.store.range_slices(request, SLICE_KEYS, SLICE_BYTES)
         except EtcdError as refused:
             self._call.fail(refused.code, refused.message)
             return

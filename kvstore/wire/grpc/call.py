@@ -36,6 +36,8 @@ class Call(Stream):
 
     connection: ServerConnection
 
+    # begin_message() is there.
+    streams_messages = True
     closed = False
     # Left to the layer above: whom it found the call to come from.
     user: Any = None
@@ -157,6 +159,20 @@ class Call(Stream):
         size = sum(map(len, parts))
         buffers: list[Buffer] = [PREFIX.pack(0, size), *parts]
         self.put_data(buffers, size + PREFIX_SIZE)
+
+    def begin_message(self, size: int) -> None:
+        """Begin a message of so many octets, all of which continue_message() must send."""
+        if self.closed:
+            return
+        if not self._headers_sent:
+            self._send_headers()
+        self.put_data([PREFIX.pack(0, size)], PREFIX_SIZE)
+
+    def continue_message(self, parts: list[bytes]) -> None:
+        """More of the message that was begun; it waits in `buffered` if the client may not be sent it yet."""
+        if not self.closed:
+            pieces: list[Buffer] = [*parts]
+            self.put_data(pieces, sum(map(len, parts)))
 
     def finish(self) -> None:
         """End the call with OK, behind all that was sent."""

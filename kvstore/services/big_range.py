@@ -1,0 +1,173 @@
+"""A Range of many keys: read in slices with turns of the loop between them, whatever its size in bounded memory.
+
+gRPC wants the length of a message before its first byte. An answer that fits is gathered and sent whole. One that does
+not is read twice at one revision: first only measured, then sent slice by slice as the client takes it. So a gigabyte
+costs a few megabytes here. Orders other than by key need all pairs at once anyway and are gathered.
+Faults assumed: a client that stops reading (nothing more is read for it), a compaction or a change of users between two
+slices (the call fails, though its message has begun).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from kvstore.errors import Code, EtcdError, error
+from kvstore.member.member import Member
+from kvstore.mvcc.results import RangeResult
+from kvstore.pb import etcd_pb2 as pb
+from kvstore.services.encode import range_parts
+from kvstore.wire.grpc.call import Call
+
+# What is read in one turn of the loop.
+SLICE_KEYS = 1_000
+SLICE_BYTES = 1 << 20
+# Octets of answers that are gathered, a call's and all calls' together; above that they are measured and read again.
+GATHERED_CALL = 32 << 20
+GATHERED_ALL = 64 << 20
+# Octets that may wait for the client while more is read for it.
+BUFFERED = 1 << 20
+# With so much on its way to a client already, its next answer waits, and is looked at again after so long.
+HELD_BYTES = 16 << 20
+HELD_SECONDS = 0.005
+# etcd's limit for a message that it sends.
+MAX_MESSAGE = (1 << 31) - 1
+
+
+class Gathered:
+    """Octets that all calls of a member hold in gathered slices."""
+
+    def __init__(self) -> None:
+        self.total = 0
+
+
+class BigRange:
+    """One call. `answer` sends a gathered result."""
+
+    def __init__(
+        self,
+        member: Member,
+        call: Call,
+        request: pb.RangeRequest,
+        gathered: Gathered,
+        auth_revision: int,
+        answer: Callable[[Call, RangeResult], None],
+    ) -> None:
+        """auth_revision: at which the read was permitted; 0 while auth is off."""
+        self._member = member
+        self._call = call
+        self._request = request
+        self._gathered = gathered
+        self._auth_revision = auth_revision
+        self._answer = answer
+        self._slices: Iterator[RangeResult] = member.store.range_slices(request, SLICE_KEYS, SLICE_BYTES)
+        self._kvs: list[bytes] | None = []
+        self._held = 0
+        self._length = 0
+        self._last: RangeResult | None = None
+        self._may_stream = call.streams_messages and request.sort_target == pb.RangeRequest.KEY
+
+    def start(self) -> None:
+        """Read the first slice and answer at once if that is all. Raises what Range raises."""
+        self._note(next(self._slices))
+        self._read()
+
+    def _later(self, step: Callable[[], None]) -> None:
+        self._member.loop.call_soon(self._step, step)
+
+    def _step(self, step: Callable[[], None]) -> None:
+        """One turn of the loop's worth; what is refused ends the call."""
+        if self._call.closed:
+            self._let_go()
+            return
+        try:
+            if self._auth_revision and self._auth_revision != self._member.auth.revision:
+                raise error("AUTH_OLD_REVISION")
+            step()
+        except EtcdError as refused:
+            self._let_go()
+            self._call.fail(refused.code, refused.message)
+
+    # ---- gathering, or only measuring
+
+    def _read(self) -> None:
+        self._measure(next(self._slices, None))
+
+    def _measure(self, result: RangeResult | None) -> None:
+        if result is None:
+            self._measured()
+            return
+        self._note(result)
+        self._later(self._read)
+
+    def _note(self, result: RangeResult) -> None:
+        self._last = result
+        size = sum(map(len, range_parts(b"", result)))
+        self._length += size
+        if self._kvs is not None:
+            self._keep(result.kvs, size)
+
+    def _keep(self, kvs: list[bytes], size: int) -> None:
+        assert self._kvs is not None
+        self._kvs += kvs
+        self._held += size
+        self._gathered.total += size
+        if self._may_stream and (self._held > GATHERED_CALL or self._gathered.total > GATHERED_ALL):
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Keep nothing (any more)."""
+        self._gathered.total -= self._held
+        self._held = 0
+        self._kvs = None
+
+    def _measured(self) -> None:
+        if self._call.buffered_on_connection > HELD_BYTES:
+            self._member.loop.call_later(HELD_SECONDS, self._step, self._measured)
+            return
+        last = self._last
+        assert last is not None, "range_slices gives at least one"
+        if self._kvs is None:
+            self._begin(last)
+            return
+        last.kvs = self._kvs
+        self._let_go()
+        self._answer(self._call, last)
+
+    # ---- reading again, and sending
+
+    def _begin(self, last: RangeResult) -> None:
+        header = self._member.header_field(last.revision)
+        length = len(header) + self._length
+        if length > MAX_MESSAGE:
+            raise EtcdError(
+                Code.RESOURCE_EXHAUSTED, f"grpc: trying to send message larger than max ({length} vs. {MAX_MESSAGE})"
+            )
+        if not self._request.revision:
+            self._request.revision = last.revision
+        self._slices = self._member.store.range_slices(self._request, SLICE_KEYS, SLICE_BYTES)
+        self._call.on_drain = self._drained
+        self._call.begin_message(length)
+        self._call.continue_message([header])
+        self._waiting = False
+        self._later(self._send)
+
+    def _drained(self) -> None:
+        if self._waiting:
+            self._waiting = False
+            self._step(self._send)
+
+    def _send(self) -> None:
+        call = self._call
+        if call.buffered > BUFFERED:
+            self._waiting = True  # until the client has taken what there is
+            return
+        result = next(self._slices, None)
+        if result is None:
+            call.finish()
+            return
+        parts = range_parts(b"", result)
+        self._length -= sum(map(len, parts))
+        if self._length < 0:
+            raise error("COMPACTED")  # cannot be: the revision is pinned
+        call.continue_message(parts)
+        self._later(self._send)
