@@ -49,7 +49,7 @@ FLAGS: list[tuple[str, dict[str, Any], str]] = [
     ("eviction-soft-grace-period", {"default": ""}, "Of --eviction-soft: memory.available=1m30s,…"),
     ("eviction-max-pod-grace-period", {"default": 0, "type": int}, "Most seconds that a softly evicted pod gets."),
     ("eviction-pressure-transition-period", {"default": "5m"}, "How long pressure is told of after it is over."),
-    ("image-gc-high-threshold", {"default": 85, "type": click.IntRange(0, 100)}, "Percent of the disk above which images go."),
+    ("image-gc-high-threshold", {"default": 85, "type": click.IntRange(0, 100)}, "Disk use (%) above which images go."),
     ("image-gc-low-threshold", {"default": 80, "type": click.IntRange(0, 100)}, "Percent at which that stops."),
     ("minimum-image-ttl-duration", {"default": "2m"}, "Younger images stay."),
     ("image-maximum-gc-age", {"default": "0s"}, "Images unused for longer go; 0s: however long."),

@@ -4,9 +4,9 @@
     <root>/memory/<uid>/<kind>/<name>            what holds secrets: one tmpfs for the node where root allows
     <root>/pods/<uid>/containers/<name>/<n>      termination message of one run
 
-Invariants: set_up and tear_down are idempotent; a volume's files are either the old or the new version; nothing outside
 Invariants: set_up and tear_down are idempotent; files are either the old or the new version, never between; nothing
 outside of <root> is ever removed. Faults assumed: full disk, sources that are missing or unreachable, a killed agent.
+"""
 
 from __future__ import annotations
 
