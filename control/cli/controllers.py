@@ -130,7 +130,7 @@ async def _ended(process: Any) -> bool:
     return True
 
 
-for _flag, _settings, _help in reversed(FLAGS):
+for _flag, _settings, _help in FLAGS:
     controllers = click.option(f"--{_flag}", help=_help, show_default=bool(_settings.get("default")), **_settings)(
         controllers
     )

@@ -1,7 +1,7 @@
 """Doing what reconcilers decide, through the API server: in order, neighbours of a kind side by side.
 
 Invariants: every write goes through one client, which carries the fence of the term; after a failure nothing but
-statuses is written in the same pass; never more than `limit` requests are under way. Faults assumed: refusals,
+statuses is written in the same pass; never more requests are under way than there is room for. Faults assumed: refusals,
 conflicts, outages; a write that may have arrived is not repeated before the view was looked at again.
 """
 
@@ -61,10 +61,11 @@ class Outcome:
 class Executor:
     """Writes through a fenced client. done(action, answer) is called after each write that was made."""
 
-    def __init__(self, client: Client, tell: Tell, limit: int = 64) -> None:
+    def __init__(self, client: Client, tell: Tell, room: asyncio.Semaphore) -> None:
+        """room: for as many requests as may be under way at a time."""
         self._client = client
         self._tell = tell
-        self._room = asyncio.Semaphore(limit)
+        self._room = room
 
     async def read(self, question: Read) -> Answer:
         """Ask the server. Raises Unreachable, and StatusError for refusals that say nothing about the object."""

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from control.api.schema import Object
 from control.client.cause import Fence
@@ -24,6 +24,9 @@ from control.controllers.metrics import Metrics
 from control.controllers.shell import Shell
 
 log = logging.getLogger(__name__)
+
+# Requests under way at a time, of all controllers together.
+MOST_WRITES: Final = 64
 
 
 class Term(Protocol):
@@ -45,10 +48,13 @@ class Manager:
         self,
         client: Client,
         controllers: Sequence[Controller],
-        recorder: Callable[[Client], Callable[[Event], None]],
+        recorder: Callable[[str], Callable[[Event], None]],
         metrics: Metrics | None = None,
     ) -> None:
-        """recorder: makes, for a term's client, the function that records events."""
+        """recorder: makes, for a controller's name, the function that records its events.
+
+        Events are news, not state: they need no fence, and what a term leaves unsent may be told after it.
+        """
         self.metrics = metrics or Metrics()
         self.informers = Informers(client)
         self._client = client
@@ -93,9 +99,8 @@ class Manager:
         _explain(results[0])
 
     async def _work(self, client: Client) -> None:
-        tell = self._recorder(client)
-        executor = Executor(client, tell)
-        shells = [Shell(c, self.informers, executor, tell, self.metrics) for c in self._controllers]
+        room = asyncio.Semaphore(MOST_WRITES)
+        shells = [self._shell(controller, client, room) for controller in self._controllers]
         self._shells = shells
         try:
             async with asyncio.TaskGroup() as group:
@@ -103,6 +108,10 @@ class Manager:
                     group.create_task(shell.run(), name=shell.controller.name)
         finally:
             self._shells = []
+
+    def _shell(self, controller: Controller, client: Client, room: asyncio.Semaphore) -> Shell:
+        tell = self._recorder(controller.name)
+        return Shell(controller, self.informers, Executor(client, tell, room), tell, self.metrics)
 
     def _changed(self, resource: str, old: Object | None, new: Object | None) -> None:
         for shell in self._shells:

@@ -28,7 +28,6 @@ log = logging.getLogger(__name__)
 
 # The election's name in the store.
 ROLE = "controllers"
-COMPONENT = "fluyt-controllers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +62,7 @@ class Controllers:
     def __init__(self, settings: ProcessSettings) -> None:
         self._settings = settings
         self._client = Client(settings.api)
-        self._events = EventRecorder(self._client, COMPONENT, settings.identity)
+        self._recorders = {c.name: EventRecorder(self._client, c.name) for c in settings.controllers}
         self.manager = Manager(self._client, settings.controllers, self._recorder)
         self.pages = Pages(self.manager)
         self._store: AsyncClient | None = None
@@ -74,7 +73,8 @@ class Controllers:
         settings = self._settings
         if settings.port is not None:
             await self.pages.start(settings.bind_address, settings.port, settings.tls_cert, settings.tls_key)
-        await self._events.start()
+        for recorder in self._recorders.values():
+            await recorder.start()
         self._task = asyncio.create_task(self._run(), name="controllers")
 
     @property
@@ -97,16 +97,16 @@ class Controllers:
         self._store = store
         return Elector(store, ROLE, settings.identity).terms()
 
-    def _recorder(self, _client: Client) -> Callable[[Event], None]:
-        """Events are news, not state: they need no fence, and what is still unsent when a term ends may be told."""
-        return lambda event: self._events.record(event.about, event.type, event.reason, event.message)
+    def _recorder(self, controller: str) -> Callable[[Event], None]:
+        recorder = self._recorders[controller]
+        return lambda event: recorder.record(event.about, event.type, event.reason, event.message)
 
     async def stop(self) -> None:
         """Give up the leadership, end all work, close every connection."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        await self._events.close()
+        await asyncio.gather(*(recorder.close() for recorder in self._recorders.values()))
         await self.manager.close()
         await self.pages.stop()
         if self._store is not None:

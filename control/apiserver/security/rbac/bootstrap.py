@@ -143,7 +143,7 @@ RULES: Mapping[str, tuple[tuple[str, ...], ...]] = {
         (_ALL, "coordination.k8s.io", "leases"),
         (_READ, "*", "*"),
         ("create", "core", "configmaps endpoints secrets serviceaccounts serviceaccounts/token pods pods/eviction"),
-        (_WRITE, "core", "configmaps endpoints pods secrets serviceaccounts"),
+        (_WRITE, "core", "configmaps endpoints persistentvolumeclaims pods secrets serviceaccounts"),
         ("patch update", "core", "nodes nodes/status pods/status pods/finalizers namespaces namespaces/status"),
         ("delete", "core", "namespaces nodes"),
         ("update", "core", "namespaces/finalize services/status resourcequotas/status replicationcontrollers/status"),
