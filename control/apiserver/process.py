@@ -23,6 +23,7 @@ from control.apiserver.application import Application
 from control.apiserver.bootstrap import ensure_defaults
 from control.apiserver.definitions import Custom
 from control.apiserver.feed import Feed
+from control.apiserver.membership import Membership
 from control.apiserver.metrics import exposition
 from control.apiserver.objects import StoredObjects
 from control.apiserver.open_doors import open_security
@@ -62,6 +63,7 @@ class ApiServer:
         self._store: AsyncClient | None = None
         self._http: _Uvicorn | None = None
         self._custom: Custom | None = None
+        self._membership: Membership | None = None
         self._tasks: list[asyncio.Task[Any]] = []
 
     async def start(self) -> None:
@@ -75,6 +77,8 @@ class ApiServer:
             await self.stop()
             raise
         await self._listening()
+        self._membership = Membership(server)
+        self._membership.start()
         self._tasks.append(asyncio.create_task(server.metrics.watch_loop(), name="loop lag"))
         # What was made at the start stays; the collector need not look at it again.
         gc.freeze()
@@ -168,6 +172,8 @@ class ApiServer:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
+        if self._membership is not None:
+            await self._membership.close()
         if self._custom is not None:
             await self._custom.close()
         if server is not None:
@@ -175,7 +181,7 @@ class ApiServer:
             await server.agents.close()
         if self._store is not None:
             await self._store.close()
-        self.server = self._http = self._store = None
+        self.server = self._http = self._store = self._custom = self._membership = None
 
 
 def connect_store(settings: Settings) -> AsyncClient:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from control.api.status import method_not_allowed
+from control.api.validate import check_body
 from control.apiserver.answer import Answer
 from control.apiserver.bodies import read_object
 from control.apiserver.call import Call
@@ -24,6 +25,7 @@ async def serve(call: Call) -> Answer:
         call.kind = call.server.resources.catalogue["pods"]
         return await binding.create(call)
     body = await read_object(call, kind)
+    check_body(kind, body)
     review = Review(call.user, call.info, kind, "CREATE", body, dry_run=call.dry_run, warnings=call.warnings)
     answered = await call.server.security.answers.answer(review)
     return show(kind, answered, form_of(call.headers.get("accept", "")), code=201)

@@ -13,6 +13,7 @@ from control.api.kind import Kind
 from control.api.schema import Object
 from control.api.selectors import label_selector_of, selector_of_labels
 from control.api.status import Cause, bad_request, conflict, invalid, no_such_path
+from control.api.validate import check_body
 from control.apiserver import conversion
 from control.apiserver.answer import Answer
 from control.apiserver.bodies import checked, read_object
@@ -120,6 +121,7 @@ async def _change(call: Call, change: Callable[[Object], Object], expected: int,
         if not expected and given not in (None, "", before["metadata"]["resourceVersion"]):
             raise conflict(call.of.resource, call.info.name)
         review = Review(call.user, call.info, call.of, "UPDATE", after, before, {}, dry_run, call.warnings)
+        check_body(scale_kind(call), after)
         await call.server.security.admission.mutate(review)
         await call.server.security.admission.validate(review)
         bury(old, _places(call.of), _replicas(call.info.name, review.object or after))

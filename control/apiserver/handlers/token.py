@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from control.api.status import method_not_allowed
+from control.api.validate import check_body
 from control.apiserver.answer import Answer
 from control.apiserver.bodies import read_object
 from control.apiserver.call import Call
@@ -22,6 +23,7 @@ async def create(call: Call) -> Answer:
     if kind is None:
         raise method_not_allowed(call.of.resource, "create")
     body = await read_object(call, kind, *TOKEN_REQUEST)
+    check_body(kind, body)
     account = await find(call, call.namespace, call.info.name)
     review = Review(
         call.user, call.info, call.of, "CREATE", body, account.object(), dry_run=call.dry_run, warnings=call.warnings

@@ -1,0 +1,156 @@
+"""Which API servers there are: each holds a key under a lease; all keep the Endpoints `kubernetes` in step with them.
+
+Key: /registry/masterleases/<ip>:<port>. A server that dies loses its key with the lease, and the others take its
+address out; any number may write the same Endpoints, since they write the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from ipaddress import ip_address
+from typing import Any, Final
+
+from control.api.schema import Object
+from control.api.status import StatusError
+from control.apiserver.objects import StoredObjects
+from control.apiserver.server import Server
+from kvstore.client import ClientError, LeaseLost
+
+log = logging.getLogger(__name__)
+
+PREFIX: Final = b"/registry/masterleases/"
+TTL: Final = 15
+PERIOD: Final = 10.0
+_NAMESPACE, _NAME = "default", "kubernetes"
+
+
+class Membership:
+    """This server among the others. start(), close()."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        settings = server.settings
+        self.address = settings.advertise_address or reachable_address(settings.bind_address)
+        self._key = PREFIX + f"{self.address}:{server.port}".encode()
+        self._session: Any = None
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Announce the server, and keep doing so."""
+        self._task = asyncio.create_task(self._run(), name="membership")
+
+    async def close(self) -> None:
+        """Take the server out of the Endpoints, as far as the store answers in a moment."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        with contextlib.suppress(ClientError, StatusError, TimeoutError):
+            async with asyncio.timeout(1.0):
+                if self._session is not None:
+                    await self._session.close()
+                await self._reconcile()
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self._announce()
+                await self._reconcile()
+            except (ClientError, StatusError) as problem:
+                log.warning("the API server cannot announce itself: %s", problem)
+            await asyncio.sleep(PERIOD)
+
+    async def _announce(self) -> None:
+        client = self._server.storage.client
+        if self._session is not None and not self._session.alive:
+            with contextlib.suppress(ClientError):
+                await self._session.close()
+            self._session = None
+        if self._session is None:
+            session = client.session(TTL)
+            await session.start()
+            self._session = session
+        try:
+            await client.put(self._key, b"{}", lease=self._session.lease_id)
+        except LeaseLost:
+            self._session = None
+
+    async def _reconcile(self) -> None:
+        """Write the addresses of all servers, if they are not there already."""
+        page = await self._server.storage.page(PREFIX)
+        places = sorted(stored.key.removeprefix(PREFIX).decode() for stored in page.items)
+        if not places:
+            return
+        objects = StoredObjects(self._server)
+        await _ensure(objects, "endpoints", endpoints_of(places))
+        await _ensure(objects, "endpointslices.discovery.k8s.io", slice_of(places))
+
+
+async def _ensure(objects: StoredObjects, resource: str, wanted: Object) -> None:
+    fields = [field for field in wanted if field != "metadata"]
+
+    def change(present: Object) -> Object | None:
+        if all(present.get(field) == wanted[field] for field in fields):
+            return None
+        return {**present, **{field: wanted[field] for field in fields}}
+
+    try:
+        await objects.update(resource, _NAMESPACE, _NAME, change)
+    except StatusError as problem:
+        if problem.code != 404:
+            raise
+        with contextlib.suppress(StatusError):
+            await objects.create(resource, wanted)
+
+
+def _split(place: str) -> tuple[str, int]:
+    host, _, port = place.rpartition(":")
+    return host, int(port)
+
+
+def endpoints_of(places: list[str]) -> Object:
+    """The Endpoints: servers that listen on the same port share a subset."""
+    by_port: dict[int, list[str]] = {}
+    for place in places:
+        host, port = _split(place)
+        by_port.setdefault(port, []).append(host)
+    subsets = [
+        {
+            "addresses": [{"ip": host} for host in sorted(hosts)],
+            "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
+        }
+        for port, hosts in sorted(by_port.items())
+    ]
+    labels = {"endpointslice.kubernetes.io/skip-mirror": "true"}
+    return {"metadata": {"name": _NAME, "namespace": _NAMESPACE, "labels": labels}, "subsets": subsets}
+
+
+def slice_of(places: list[str]) -> Object:
+    """The EndpointSlice; it has one port, that of the first server."""
+    host, port = _split(places[0])
+    hosts = sorted({_split(place)[0] for place in places if _split(place)[1] == port})
+    family = "IPv6" if ":" in host else "IPv4"
+    return {
+        "metadata": {
+            "name": _NAME,
+            "namespace": _NAMESPACE,
+            "labels": {"kubernetes.io/service-name": _NAME},
+        },
+        "addressType": family,
+        "endpoints": [{"addresses": [address], "conditions": {"ready": True}} for address in hosts],
+        "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
+    }
+
+
+def reachable_address(bound: str) -> str:
+    """The address that others reach a server at which listens on `bound`: itself, or the machine's way out."""
+    with contextlib.suppress(ValueError):
+        if not ip_address(bound).is_unspecified:
+            return bound
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        # Nothing is sent: connecting a UDP socket only chooses the way.
+        probe.connect(("192.0.2.1", 9))
+        return str(probe.getsockname()[0])
+    return "127.0.0.1"
