@@ -46,6 +46,7 @@ class Worker:
         self.over = False
         self._gone = gone
         self._because = ""
+        self._started = ""  # startTime as it was reported first
         self._told: set[tuple[str, str]] = set()
         self._task: asyncio.Task[None] | None = None
         self._step: asyncio.Task[None] | None = None
@@ -58,12 +59,18 @@ class Worker:
         """The API server has another version of the pod."""
         stopping = spec.deleting(pod) and not spec.deleting(self.pod)
         hurried = spec.deleting(self.pod) and spec.grace_period(pod) < spec.grace_period(self.pod)
-        self.pod = pod
+        self.pod = self._with_start(pod)
         if hurried:
             self.killer.hurry(pod, spec.grace_period(pod))
         if stopping and self._step is not None:
             self._step.cancel()
         self.wake()
+
+    def _with_start(self, pod: Object) -> Object:
+        """The pod with its start time, which the server may not have heard of yet."""
+        if not self._started or spec.status(pod).get("startTime"):
+            return pod
+        return {**pod, "status": {**spec.status(pod), "startTime": self._started}}
 
     def vanish(self, last: Object) -> None:
         """The pod is gone from its source: end it here, there is nothing to report any more. last: as it was then."""
@@ -178,8 +185,8 @@ class Worker:
             verdict=self.verdict,
             over=over,
         )
-        if not spec.status(self.pod).get("startTime"):
-            self.pod = {**self.pod, "status": {**spec.status(self.pod), "startTime": status["startTime"]}}
+        self._started = str(status["startTime"])
+        self.pod = self._with_start(self.pod)
         if self.in_api or spec.is_static(self.pod):
             self.context.api.report(self.pod, status, self._because)
 
