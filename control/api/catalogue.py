@@ -15,6 +15,7 @@ from typing import Final
 from control.api.kind import SUBRESOURCES, Kind
 from control.api.kinds import access, apps, autoscaling, batch, cluster, core, extension, networking, policy
 
+_LAST: Final = 0x10FFFF
 _STABILITY: Final = {"alpha": 0, "beta": 1, "": 2}
 
 
@@ -94,7 +95,7 @@ def version_order(version: str) -> tuple[int, int, int, str]:
     """Bigger is better: v10 > v2 > v1 > v1beta2 > v1alpha1 > anything else (those by name, downwards)."""
     match = re.fullmatch(r"v(\d+)(?:(alpha|beta)(\d+))?", version, re.ASCII)
     if match is None:
-        return (-1, 0, 0, "".join(chr(0x10FFFF - ord(letter)) for letter in version))
+        return (-1, 0, 0, "".join(chr(_LAST - ord(letter)) for letter in version) + chr(_LAST))
     major, stability, minor = match.groups()
     return (_STABILITY[stability or ""], int(major), int(minor or 0), "")
 

@@ -174,9 +174,14 @@ def _prefix(unknown: list[str], start: int, step: str) -> None:
 
 def _dropped(of: Field) -> Json:
     """The value that means the same as an absent field, so that objects have one form; _MISSING: none does."""
-    kind = of.type
-    if kind.pointer or of.required:
+    if of.type.pointer or of.required:
         return _MISSING
+    zero = _zero_of(of.type)
+    return _MISSING if zero is _MISSING or zero == of.default else zero
+
+
+def _zero_of(kind: Type) -> Json:
+    """What Go clients leave out of a field of that type."""
     if kind.list is not None:
         return []
     if kind.map is not None:
