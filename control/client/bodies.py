@@ -23,7 +23,11 @@ class WatchEvent:
 
     @property
     def resource_version(self) -> str:
-        return str((self.object.get("metadata") or {}).get("resourceVersion", ""))
+        """Of the object; of a table, that of its last row's."""
+        own = (self.object.get("metadata") or {}).get("resourceVersion", "")
+        rows = self.object.get("rows") if not own else None
+        last = (rows[-1].get("object") or {}) if rows else {}
+        return str(own or (last.get("metadata") or {}).get("resourceVersion", ""))
 
 
 def encode(value: Any) -> bytes:

@@ -188,11 +188,13 @@ class Client:
         label_selector: str = "",
         field_selector: str = "",
         bookmarks: bool = True,
+        accept: str = _JSON,
     ) -> AsyncIterator[WatchEvent]:
         """What happens after a revision, in order and nothing twice, however often connections break.
 
         resource_version "" or "0": first ADDED for what exists; such a watch ends with Unreachable when it breaks.
         Raises StatusError 410 when the revision is too old: list again. Close it (aclose) when leaving it early.
+        accept: in which form the objects come (tables, for people).
         """
         kind = await self.directory.find(resource)
         query = {
@@ -207,7 +209,7 @@ class Client:
             query["resourceVersion"] = resource_version
             server = self.transport.server
             try:
-                async for event in self._events(kind.url(namespace), query):
+                async for event in self._events(kind.url(namespace), query, accept):
                     resource_version = event.resource_version or resource_version
                     resumable = resumable or event.type == "BOOKMARK"
                     pauses = delays()
@@ -222,9 +224,9 @@ class Client:
                 raise Unreachable({server: broke})
             await asyncio.sleep(next(pauses))
 
-    async def _events(self, path: str, query: Mapping[str, str]) -> AsyncIterator[WatchEvent]:
+    async def _events(self, path: str, query: Mapping[str, str], accept: str) -> AsyncIterator[WatchEvent]:
         """Of one request, until it ends. Raises what an ERROR event says."""
-        request = Request("GET", path, _given(query), {"Accept": _JSON}, repeatable=True)
+        request = Request("GET", path, _given(query), {"Accept": accept}, repeatable=True)
         decoder = WatchDecoder()
         async with self.transport.stream(request, idle=_SILENCE) as response:
             async for chunk in response.content.iter_any():

@@ -15,11 +15,12 @@ CTRL_C = 130
 
 
 class CommandError(click.ClickException):
-    """One line for stderr, and an exit code."""
+    """One line for stderr, and an exit code. prefix: what stands before the line."""
 
-    def __init__(self, message: str, code: int = ERROR) -> None:
+    def __init__(self, message: str, code: int = ERROR, *, prefix: str = "Error: ") -> None:
         super().__init__(message)
         self.code = code
+        self.prefix = prefix
 
 
 def bad_args(message: str) -> CommandError:
