@@ -24,6 +24,7 @@ _LOOK_SECONDS = 0.5
 @click.option("--masters", type=int, help="Masters: store, API server, controllers, scheduler each.  [default: 1]")
 @click.option("--nodes", type=int, help="Nodes that run containers.  [default: 0]")
 @click.option("--runtime", type=click.Choice(RUNTIMES), help="What runs the nodes' containers.  [default: process]")
+@click.option("--container-runtime-endpoint", "endpoint", help="Socket of Docker or of a CRI runtime: unix:///run/….")
 @click.option(
     "--data-dir",
     type=click.Path(file_okay=False, path_type=Path),
@@ -39,6 +40,7 @@ def up(
     masters: int | None,
     nodes: int | None,
     runtime: str | None,
+    endpoint: str | None,
     data_dir: Path | None,
     kubeconfig: Path | None,
     detach: bool,
@@ -63,7 +65,7 @@ def up(
         cluster = Cluster(folder)
         with cluster.locked():
             cluster.refuse_if_up()
-            cluster.prepare(Wishes(masters, nodes, runtime))
+            cluster.prepare(Wishes(masters, nodes, runtime, endpoint))
             if kubeconfig is not None:
                 _refuse_foreign(kubeconfig, cluster)
             stop = _Stop(stop_with_stdin)
@@ -163,7 +165,7 @@ def _greet(cluster: Cluster, kubeconfig: Path | None, seconds: float, detach: bo
         replace(kubeconfig, cluster.admin_conf.read_bytes(), PRIVATE)
         shown = kubeconfig
     plan = cluster.planned()
-    parts = f"{_counted(len(plan.masters), 'master')}, {_counted(len(plan.nodes), 'node')}"
+    parts = f"{_counted(len(plan.masters), 'master')}, {_counted(plan.node_count, 'node')}"
     end = f"fluyt down --data-dir {cluster.folder}" if detach else "Ctrl-C"
     click.echo(
         f"""ready in {seconds:.1f} s: {parts}, API at {", ".join(plan.api_urls)}

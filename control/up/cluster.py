@@ -23,6 +23,7 @@ from control.up import plan as plans
 from control.up.children import Children
 from control.up.plan import Plan, UpError, Wishes
 from control.up.ports import free_ports
+from control.up.ready import Probe
 from control.up.rows import Row, table
 from kvstore.cli.main import COMMANDS
 
@@ -82,7 +83,6 @@ class Cluster:
         # Loaded here: `fluyt down` needs none of it.
         from control.client import kubeconfig
         from control.up import credentials
-        from control.up.ready import Probe
 
         plan = self.planned()
         now = datetime.now(UTC)
@@ -102,10 +102,10 @@ class Cluster:
             account = "/api/v1/namespaces/default/serviceaccounts/default"
             say("waiting for the controllers")
             self._until(lambda: probe.has(plan.api_urls[0], account), rows, "the controllers")
-        if plan.nodes:
-            say(f"waiting for {len(plan.nodes)} nodes")
+        if plan.node_count:
+            say(f"waiting for {plan.node_count} nodes")
             names = {node.name for node in plan.nodes}
-            self._until(lambda: names <= probe.ready_nodes(plan.api_urls[0]), rows, "the nodes to be Ready")
+            self._until(lambda: _all_ready(probe, plan, names), rows, "the nodes to be Ready")
 
     def _begin(self, rows: Sequence[Row], stage: int) -> None:
         for row in rows:
@@ -173,6 +173,11 @@ class Cluster:
                 f"the cluster in {self.folder} is up already; stop it with fluyt down --data-dir {self.folder}, "
                 f"or choose another --data-dir"
             )
+
+
+def _all_ready(probe: Probe, plan: Plan, names: set[str]) -> bool:
+    ready = probe.ready_nodes(plan.api_urls[0])
+    return names <= ready and len(ready) >= plan.node_count
 
 
 def default_folder() -> Path:

@@ -33,7 +33,7 @@ async def running(cluster: Cluster) -> AsyncIterator[asyncio.Future[None]]:
     Raises UpError, ConfigError, OSErrors, StatusError.
     """
     plan = cluster.plan
-    if plan is None or len(plan.masters) != 1 or plan.nodes:
+    if plan is None or len(plan.masters) != 1 or plan.node_count:
         raise UpError("--in-process takes one master and no nodes; leave it out, or choose another --data-dir")
     now = datetime.now(UTC)
     credentials.ensure_store(cluster.folder, now)
@@ -108,6 +108,20 @@ async def _apiserver(flags: dict[str, Any], failed: asyncio.Future[None]) -> Asy
         await server.stop()
 
 
+@contextlib.asynccontextmanager
+async def _controllers(flags: dict[str, Any], failed: asyncio.Future[None]) -> AsyncIterator[None]:
+    from control.cli.controllers_settings import settings_of
+    from control.controllers.process import Controllers
+
+    process = Controllers(settings_of(flags))
+    try:
+        await process.start()
+        process.ended.add_done_callback(lambda done: _failed(failed, "the controllers", done))
+        yield
+    finally:
+        await process.stop()
+
+
 def _failed(failed: asyncio.Future[None], what: str, task: asyncio.Task[Any]) -> None:
     if failed.done() or task.cancelled():
         return
@@ -118,4 +132,5 @@ def _failed(failed: asyncio.Future[None], what: str, task: asyncio.Task[Any]) ->
 _PARTS: dict[str, Callable[[dict[str, Any], asyncio.Future[None]], contextlib.AbstractAsyncContextManager[None]]] = {
     "store": _store,
     "apiserver": _apiserver,
+    "controllers": _controllers,
 }

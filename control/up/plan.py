@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,12 +40,23 @@ class Node:
 
 @dataclass(frozen=True)
 class Plan:
-    """A cluster's parts. token: what tells its store's members from those of other clusters."""
+    """A cluster's parts.
+
+    simulated: fake nodes, all in one process; then `nodes` is empty. endpoint: the container runtime's socket, "" for
+    the usual one. token: what tells its store's members from those of other clusters.
+    """
 
     masters: list[Master]
     nodes: list[Node]
     runtime: str
-    token: str = field(default="fluyt")
+    simulated: int = 0
+    endpoint: str = ""
+    token: str = "fluyt"
+
+    @property
+    def node_count(self) -> int:
+        """Nodes of either kind."""
+        return len(self.nodes) + self.simulated
 
     @property
     def store_urls(self) -> list[str]:
@@ -65,6 +76,7 @@ class Wishes:
     masters: int | None = None
     nodes: int | None = None
     runtime: str | None = None
+    endpoint: str | None = None
 
 
 def read(folder: Path) -> Plan | None:
@@ -80,8 +92,7 @@ def read(folder: Path) -> Plan | None:
         return Plan(
             masters=[Master(**master) for master in content["masters"]],
             nodes=[Node(**node) for node in content["nodes"]],
-            runtime=content["runtime"],
-            token=content["token"],
+            **{name: content[name] for name in ("runtime", "simulated", "endpoint", "token")},
         )
     except (KeyError, TypeError) as problem:
         raise UpError(f"{path} is no description of a cluster: {problem}; choose another --data-dir") from None
@@ -94,15 +105,22 @@ def decide(present: Plan | None, wishes: Wishes, ports: Callable[[int], list[int
     if wishes.nodes is not None and wishes.nodes < 0:
         raise UpError("--nodes must not be negative")
     if present is None:
-        masters = _masters(wishes.masters or 1, ports)
-        return Plan(masters, _nodes([], wishes.nodes or 0, ports), wishes.runtime or RUNTIMES[0], token)
-    if wishes.masters not in (None, len(present.masters)):
+        present = Plan(_masters(wishes.masters or 1, ports), [], RUNTIMES[0], token=token)
+    elif wishes.masters not in (None, len(present.masters)):
         raise UpError(
             f"the folder holds a cluster of {len(present.masters)} masters, and a store does not change its members by "
             f"itself; leave --masters out, or choose another --data-dir"
         )
-    nodes = present.nodes if wishes.nodes is None else _nodes(present.nodes, wishes.nodes, ports)
-    return Plan(present.masters, nodes, wishes.runtime or present.runtime, present.token)
+    runtime = wishes.runtime or present.runtime
+    count = present.node_count if wishes.nodes is None else wishes.nodes
+    fake = runtime == "simulated"
+    return replace(
+        present,
+        nodes=[] if fake else _nodes(present.nodes, count, ports),
+        simulated=count if fake else 0,
+        runtime=runtime,
+        endpoint=present.endpoint if wishes.endpoint is None else wishes.endpoint,
+    )
 
 
 def _masters(count: int, ports: Callable[[int], list[int]]) -> list[Master]:

@@ -109,6 +109,18 @@ def _brain(role: str, folder: Path, plan: Plan, config: Path, master: str, port:
 def _nodes(folder: Path, plan: Plan) -> Iterator[Row]:
     for node in plan.nodes:
         yield _agent(folder, plan, node)
+    if plan.simulated:
+        # One process is all of them, so it has an administrator's rights.
+        flags = {
+            "kubeconfig": str(folder / "admin.conf"),
+            "hostname-override": "sim",
+            "simulated-nodes": str(plan.simulated),
+            "root-dir": str(folder / "sim"),
+            "address": LOOPBACK,
+            "node-ip": LOOPBACK,
+            "port": "0",
+        }
+        yield Row("sim-agent", ("agent", *_flags(flags)), stage=2)
 
 
 def _agent(folder: Path, plan: Plan, node: Node) -> Row:
@@ -118,11 +130,14 @@ def _agent(folder: Path, plan: Plan, node: Node) -> Row:
         "runtime": plan.runtime,
         "root-dir": str(folder / node.name),
         "node-ip": LOOPBACK,
+        "address": LOOPBACK,
         "port": str(node.port),
         "tls-cert-file": _crt(folder, f"node-{node.name}"),
         "tls-private-key-file": _key(folder, f"node-{node.name}"),
         "client-ca-file": _crt(folder, "ca"),
     }
+    if plan.endpoint:
+        flags["container-runtime-endpoint"] = plan.endpoint
     return Row(f"{node.name}-agent", ("agent", *_flags(flags)), stage=2)
 
 
