@@ -1,0 +1,50 @@
+"""API servers that the tests of this folder share; each test works in a namespace of its own."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import pytest
+from api_site import Api, Site
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def site() -> Iterator[Site]:
+    """An API server on our own store."""
+    with Site() as running:
+        yield running
+
+
+@pytest.fixture(scope="session", params=["fluyt", "etcd-3.4"])
+def any_site(request: pytest.FixtureRequest) -> Iterator[Site]:
+    """An API server on our own store, and one on Debian's etcd."""
+    if request.param == "fluyt":
+        yield request.getfixturevalue("site")
+        return
+    with Site(request.param) as running:
+        yield running
+
+
+@pytest.fixture
+def api(site: Site) -> Api:
+    return site.api()
+
+
+@pytest.fixture
+def any_api(any_site: Site) -> Api:
+    return any_site.api()
+
+
+@pytest.fixture
+def namespace(api: Api) -> str:
+    """The path of a namespace of the test's own."""
+    return api.namespace(f"test-{next(_numbers)}")
+
+
+@pytest.fixture
+def any_namespace(any_api: Api) -> str:
+    """Likewise, on either store."""
+    return any_api.namespace(f"either-{next(_numbers)}")
