@@ -125,17 +125,19 @@ class MutatingWebhooks:
 
 def patched(hook: Hook, review: Review, verdict: Verdict) -> Object:
     """The object as a webhook wants it, read and completed like a client's. StatusError 500: it cannot be. Pure."""
+    before = _as(review, hook, review.object) or {}
     try:
-        made = json_patch.apply(_as(review, hook, review.object), verdict.patch)
-        kind = _kind_of(made, hook)
-        found = (
-            made if kind is None else apply_defaults(kind, decode.decode(kind, made, validation=decode.IGNORE).object)
-        )
+        made = json_patch.apply(before, verdict.patch)
+        kind = _kind_of(before, hook, review)
+        if not isinstance(made, dict) or any(made.get(f) != before.get(f) for f in ("apiVersion", "kind")):
+            raise bad_request("it makes another kind of object of it")
+        if kind is not None:
+            made = apply_defaults(kind, decode.decode(kind, made, validation=decode.IGNORE).object)
     except StatusError as problem:
         raise internal_error(f'admission webhook "{hook.name}": its patch does not apply: {problem.message}') from None
-    if hook.as_kind is not review.kind and found.get("apiVersion") == hook.as_kind.api_version:
-        return _converted(found, review.kind)
-    return found
+    if hook.as_kind is not review.kind and made.get("apiVersion") == hook.as_kind.api_version:
+        return _converted(made, review.kind)
+    return made
 
 
 def check_configuration(review: Review) -> None:
@@ -174,8 +176,7 @@ def _converted(obj: Object, kind: Kind) -> Object:
     return found
 
 
-def _kind_of(obj: Object, hook: Hook) -> Kind | None:
-    """What to read a patched object as; None for kinds this server does not build in, which validation looks at."""
-    if hook.as_kind.custom:
-        return hook.as_kind
-    return BUILTIN.by_kind(str(obj.get("apiVersion")), str(obj.get("kind")))
+def _kind_of(obj: Object, hook: Hook, review: Review) -> Kind | None:
+    """What to read a patched object as. A subresource's object is of a kind of its own; None: it is not built in."""
+    found = BUILTIN.by_kind(str(obj.get("apiVersion")), str(obj.get("kind")))
+    return found or (None if review.info.subresource else hook.as_kind)

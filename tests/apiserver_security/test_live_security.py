@@ -1,0 +1,178 @@
+"""The whole of it over HTTPS: one store member, one API server, clients with certificates and tokens."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from harness.wait import wait_until
+from live_api import LiveApi, Object
+
+from kvstore.client import Client
+
+POD: Object = {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "busybox"}]}}
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveApi]:
+    with LiveApi(tmp_path_factory.mktemp("api")) as found:
+        yield found
+
+
+def pod(name: str, **spec: object) -> Object:
+    return {"metadata": {"name": name}, "spec": {**POD["spec"], **spec}}
+
+
+def test_anonymous_users_see_health_and_nothing_else(api: LiveApi) -> None:
+    for path in ("/healthz", "/readyz", "/livez", "/version"):
+        assert api.anonymous.get(path)[0] == 200
+    code, answer = api.anonymous.get("/api/v1/namespaces/default/pods")
+    assert (code, answer["reason"]) == (403, "Forbidden")
+    assert 'User "system:anonymous" cannot list resource "pods"' in answer["message"]
+    assert api.anonymous.get("/metrics")[0] == 403
+
+
+def test_a_wrong_token_is_401(api: LiveApi) -> None:
+    code, answer = api.client(token="wrong").get("/api/v1/namespaces")
+    assert (code, answer["kind"], answer["reason"]) == (401, "Status", "Unauthorized")
+
+
+def test_who_am_i(api: LiveApi) -> None:
+    body = {"kind": "SelfSubjectReview", "apiVersion": "authentication.k8s.io/v1"}
+    path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+    alice = api.client(token="tok-alice").post(path, body)["status"]["userInfo"]
+    assert (alice["username"], alice["groups"]) == ("alice", ["dev", "system:authenticated"])
+    carol = api.client("carol", "ops").post(path, body)["status"]["userInfo"]
+    assert (carol["username"], carol["groups"]) == ("carol", ["ops", "system:authenticated"])
+    code, answer = api.client(token="tok-alice").call("POST", path, body, impersonate_user="carol")
+    assert code == 403, answer
+    acting = api.admin.post(path, body, impersonate_user="carol")["status"]["userInfo"]
+    assert acting["username"] == "carol"
+
+
+def test_roles_take_hold_at_once_and_nobody_raises_themselves(api: LiveApi) -> None:
+    alice, rbac = api.client(token="tok-alice"), "/apis/rbac.authorization.k8s.io/v1"
+    api.namespace("team")
+    assert alice.get("/api/v1/namespaces/team/configmaps")[0] == 403
+    subject = {"kind": "User", "name": "alice", "apiGroup": "rbac.authorization.k8s.io"}
+    reference = {"kind": "ClusterRole", "name": "admin", "apiGroup": "rbac.authorization.k8s.io"}
+    binding = {"metadata": {"name": "alice"}, "subjects": [subject], "roleRef": reference}
+    api.admin.post(f"{rbac}/namespaces/team/rolebindings", binding)
+    wait_until(lambda: alice.get("/api/v1/namespaces/team/configmaps")[0] == 200, "alice may list", 5)
+    assert alice.get("/api/v1/namespaces/default/configmaps")[0] == 403
+    mine = {"metadata": {"name": "r"}, "rules": [{"verbs": ["get"], "apiGroups": [""], "resources": ["pods"]}]}
+    alice.post(f"{rbac}/namespaces/team/roles", mine)
+    greedy = {"metadata": {"name": "g"}, "rules": [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}]}
+    code, answer = alice.call("POST", f"{rbac}/namespaces/team/roles", greedy)
+    assert (code, "not currently held" in answer["message"]) == (403, True)
+    role = api.admin.get(f"{rbac}/clusterroles/admin")[1]
+    assert len(role["rules"]) > 20
+
+
+def test_a_node_sees_its_own_and_nobody_elses(api: LiveApi) -> None:
+    api.namespace("nodes")
+    node, other, base = api.node("n1"), api.node("n2"), "/api/v1/namespaces/nodes"
+    node.post("/api/v1/nodes", {"metadata": {"name": "n1"}})
+    assert node.call("POST", "/api/v1/nodes", {"metadata": {"name": "n3"}})[0] == 403
+    for name in ("mine", "others"):
+        api.admin.post(f"{base}/secrets", {"metadata": {"name": name}, "stringData": {"a": "b"}})
+    volumes = [{"name": "v", "secret": {"secretName": "mine"}}]
+    api.admin.post(f"{base}/pods", pod("web", nodeName="n1", volumes=volumes))
+    wait_until(lambda: node.get(f"{base}/secrets/mine")[0] == 200, "the node reads its pod's secret", 5)
+    assert node.get(f"{base}/secrets/others")[0] == 403
+    assert node.get(f"{base}/secrets")[0] == 403
+    assert other.get(f"{base}/secrets/mine")[0] == 403
+    assert node.get("/api/v1/pods?fieldSelector=spec.nodeName%3Dn1")[0] == 200
+    assert node.get("/api/v1/pods")[0] == 403
+    status = {"status": {"phase": "Running"}}
+    path, merge = f"{base}/pods/web/status", "application/merge-patch+json"
+    assert node.call("PATCH", path, status, content_type=merge)[0] == 200
+    assert other.call("PATCH", path, status, content_type=merge)[0] == 403
+    uid = api.admin.get(f"{base}/pods/web")[1]["metadata"]["uid"]
+    request = {"spec": {"boundObjectRef": {"kind": "Pod", "apiVersion": "v1", "name": "web", "uid": uid}}}
+    assert node.post(f"{base}/serviceaccounts/default/token", request)["status"]["token"]
+    assert other.call("POST", f"{base}/serviceaccounts/default/token", request)[0] == 403
+    assert api.admin.delete(f"{base}/pods/web?gracePeriodSeconds=0")[0] == 200
+    wait_until(lambda: node.get(f"{base}/secrets/mine")[0] == 403, "the right ends with the pod", 5)
+
+
+def test_a_service_accounts_token_lives_as_long_as_the_account(api: LiveApi) -> None:
+    api.namespace("robots")
+    base = "/api/v1/namespaces/robots/serviceaccounts"
+    token = api.admin.post(f"{base}/default/token", {"spec": {"expirationSeconds": 600}})["status"]["token"]
+    robot = api.client(token=token)
+    assert robot.get("/version")[0] == 200
+    code, answer = robot.get("/api/v1/namespaces/robots/pods")
+    assert (code, "system:serviceaccount:robots:default" in answer["message"]) == (403, True)
+    assert api.admin.delete(f"{base}/default")[0] == 200
+    wait_until(lambda: robot.get("/version")[0] == 401, "the token is revoked", 5)
+
+
+def test_admission_of_a_pod(api: LiveApi) -> None:
+    api.namespace("pods")
+    spec = api.admin.post("/api/v1/namespaces/pods/pods", pod("p"))["spec"]
+    assert spec["serviceAccountName"] == "default"
+    assert spec["priority"] == 0
+    assert len(spec["tolerations"]) == 2
+    assert spec["volumes"][0]["projected"]["defaultMode"] == 0o644
+    code, answer = api.admin.call("POST", "/api/v1/namespaces/gone/pods", pod("p"))
+    assert (code, answer["message"]) == (404, 'namespaces "gone" not found')
+    assert api.admin.delete("/api/v1/namespaces/default")[0] == 403
+
+
+def test_pod_security_and_its_warnings(api: LiveApi) -> None:
+    labels = {"pod-security.kubernetes.io/enforce": "baseline", "pod-security.kubernetes.io/warn": "restricted"}
+    api.admin.post("/api/v1/namespaces", {"metadata": {"name": "strict", "labels": labels}})
+    api.admin.post("/api/v1/namespaces/strict/serviceaccounts", {"metadata": {"name": "default"}})
+    api.admin.post("/api/v1/namespaces/strict/pods", pod("fine"))
+    assert "would violate PodSecurity" in api.admin.headers["warning"]
+    code, answer = api.admin.call("POST", "/api/v1/namespaces/strict/pods", pod("bad", hostNetwork=True))
+    assert (code, 'violates PodSecurity "baseline:latest"' in answer["message"]) == (403, True)
+
+
+def test_quotas_hold_under_concurrent_creates(api: LiveApi) -> None:
+    api.namespace("small")
+    quota = {"metadata": {"name": "q"}, "spec": {"hard": {"count/configmaps": "10"}}}
+    api.admin.post("/api/v1/namespaces/small/resourcequotas", quota)
+    clients = [api.client(f"user{number}", "system:masters") for number in range(6)]
+
+    def create(number: int) -> int:
+        obj = {"metadata": {"name": f"c{number}"}}
+        code, answer = clients[number % 6].call("POST", "/api/v1/namespaces/small/configmaps", obj)
+        assert code == 201 or "exceeded quota: q" in answer["message"], answer
+        return code
+
+    def work(worker: int) -> list[int]:
+        return [create(number) for number in range(worker, 42, 6)]
+
+    with ThreadPoolExecutor(6) as pool:
+        codes = [code for found in pool.map(work, range(6)) for code in found]
+    assert codes.count(201) == 10
+    assert codes.count(403) == 32
+    assert len(api.admin.get("/api/v1/namespaces/small/configmaps")[1]["items"]) == 10
+
+
+def test_secrets_are_encrypted_in_the_store_and_no_secret_is_in_the_audit_log(api: LiveApi) -> None:
+    api.namespace("vault")
+    secret = {"metadata": {"name": "s"}, "stringData": {"password": "hunter2-in-clear"}}
+    api.admin.post("/api/v1/namespaces/vault/secrets", secret)
+    assert api.admin.get("/api/v1/namespaces/vault/secrets/s")[1]["data"] == {"password": "aHVudGVyMi1pbi1jbGVhcg=="}
+    with Client(api.store.members[0].endpoint) as store:
+        stored = store.get(b"/registry/secrets/vault/s")
+    assert stored.value.startswith(b"k8s:enc:aesgcm:v1:k1:")
+    api.admin.get("/api/v1/namespaces/vault")
+    wait_until(lambda: "/api/v1/namespaces/vault/secrets/s" in api.audit.read_text(), "the log is written", 5)
+    text = api.audit.read_text()
+    assert "hunter2" not in text
+    assert "aHVudGVy" not in text
+    [event] = [
+        event
+        for event in map(json.loads, text.splitlines())
+        if event["verb"] == "create"
+        and event.get("objectRef", {}).get("name") == "s"
+        and event["stage"] != "RequestReceived"
+    ]
+    assert event["user"]["username"] == "admin"
+    assert event["responseStatus"]["code"] == 201
