@@ -105,8 +105,7 @@ def _set(rollout: Rollout, digest: str) -> Object:
 
 def first_size(rollout: Rollout) -> int:
     """How many pods a new set may begin with."""
-    room = rollout.replicas + rollout.surge - rollout.total(rollout.old)
-    return rollout.replicas if rollout.recreates else max(0, min(room, rollout.replicas))
+    return rollout.replicas if rollout.recreates else min(rollout.room(), rollout.replicas)
 
 
 def _copied(deployment: Object) -> dict[str, str]:

@@ -1,8 +1,8 @@
 """The two strategies: take all old pods away and then start new ones, or exchange them a few at a time.
 
-Invariants of rolling: the sizes of all sets never add up to more than replicas + maxSurge; old sets shrink only by as
-many pods as are available above replicas - maxUnavailable, those that are not available first. Source: "Deployments:
-Strategy" in Kubernetes' documentation.
+Invariants of rolling: never more than replicas + maxSurge pods exist, those still to be deleted included; old sets
+shrink only by as many pods as are available above replicas - maxUnavailable, those that are not available first.
+Source: "Deployments: Strategy" in Kubernetes' documentation.
 """
 
 from __future__ import annotations
@@ -43,8 +43,7 @@ def _grow(rollout: Rollout, new: Object) -> bool:
 def _new_size(rollout: Rollout, size: int) -> int:
     if size > rollout.replicas:
         return rollout.replicas
-    room = rollout.replicas + rollout.surge - rollout.total(rollout.sets)
-    return size + max(0, min(room, rollout.replicas - size))
+    return size + min(rollout.room(), rollout.replicas - size)
 
 
 def _shrink(rollout: Rollout, new: Object) -> None:

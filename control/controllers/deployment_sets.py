@@ -130,6 +130,16 @@ class Rollout:
     def total(self, sets: Iterable[Object]) -> int:
         return sum(map(self.size, sets))
 
+    def room(self) -> int:
+        """How many pods more may be started now: those that a set is still about to delete take up room, too.
+
+        None until every set has said how it stands since its size was changed.
+        """
+        if any(status_of(rs).get("observedGeneration", 0) < generation_of(rs) for rs in self.sets):
+            return 0
+        taken = sum(max(self.size(rs), int(status_of(rs).get("replicas") or 0)) for rs in self.sets)
+        return max(0, self.replicas + self.surge - taken)
+
     @property
     def complete(self) -> bool:
         """All pods are of the new template and available, and the deployment's status said so already."""

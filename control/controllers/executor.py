@@ -1,7 +1,7 @@
 """Doing what reconcilers decide, through the API server: in order, neighbours of a kind side by side.
 
 Invariants: every write goes through one client, which carries the fence of the term; after a failure nothing but
-statuses is written in the same pass; never more requests are under way than there is room for. Faults assumed: refusals,
+statuses is written in the same pass; never more requests are under way than there is room for. Faults: refusals,
 conflicts, outages; a write that may have arrived is not repeated before the view was looked at again.
 """
 

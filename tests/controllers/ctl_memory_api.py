@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from control.api.status import StatusError, already_exists, conflict, not_found
+from control.client.objects import ObjectStore
 from control.controllers.actions import (
     Action,
     Answer,
@@ -33,27 +34,18 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 GRACEFUL = 30
 
 
-class MemoryStore:
-    """What an informer shows."""
-
-    def __init__(self, resource: str) -> None:
-        self.objects: dict[tuple[str, str], Object] = {}
-        self._indexes = indexes_of(resource)
-
-    def by_index(self, name: str, key: str) -> list[Object]:
-        return [obj for obj in self.objects.values() if key in self._indexes[name](obj)]
-
-
 class MemoryApi:
     """Objects by resource. events: what was told, oldest first; actions: what was done; now: moved by hand."""
 
     def __init__(self, *resources: str, kinds: Mapping[tuple[str, str], KnownKind] | None = None) -> None:
-        self.stores = {resource: MemoryStore(resource) for resource in resources}
+        self.stores = {resource: ObjectStore(indexes_of(resource)) for resource in resources}
         self.kinds = dict(kinds or {})
         self.events: list[tuple[str, str, str]] = []
         self.actions: list[Action] = []
         self.now = START
+        self.answers: dict[Read, Answer] = {}
         self.refuse: Callable[[Action], StatusError | None] = lambda _action: None
+        self.heard: dict[str, datetime] = {}
         self._revision = 100
         self._uids = 0
         self._failures: dict[tuple[Any, Key], str] = {}
@@ -68,7 +60,7 @@ class MemoryApi:
             metadata["uid"] = f"uid-{self._uids:04d}"
         metadata["resourceVersion"] = self._next()
         stored = {**deepcopy(obj), "metadata": deepcopy(metadata)}
-        self.stores[resource].objects[self._place(stored)] = stored
+        self.stores[resource].put(stored)
         return stored
 
     def change(self, resource: str, namespace: str, name: str, changes: Object) -> Object:
@@ -79,7 +71,7 @@ class MemoryApi:
         if new.get("spec") != old.get("spec"):
             metadata["generation"] = old["metadata"].get("generation", 0) + 1
         new["metadata"] = metadata
-        self.stores[resource].objects[(namespace, name)] = new
+        self.stores[resource].put(new)
         self._drop_if_final(resource, new)
         return new
 
@@ -96,7 +88,7 @@ class MemoryApi:
         self.now += timedelta(seconds=seconds)
 
     def observed(self) -> Observed:
-        return Observed(self.stores, self.kinds)
+        return Observed(self.stores, self.kinds, heard=self.heard)
 
     def reconcile(self, reconcile: Reconcile, name: str, namespace: str = "default", resource: str = "") -> Decision:
         """One pass for a key as the shell makes it: reads are answered, actions done, failures remembered."""
@@ -122,6 +114,9 @@ class MemoryApi:
         raise AssertionError(f"{name} does not come to rest")
 
     def answer(self, read: Read) -> Answer:
+        """What the server says: what a test put into `answers`, else what is stored."""
+        if read in self.answers:
+            return self.answers[read]
         if read.resource not in self.stores:
             return Answer(None, 404, f"the server could not find the requested resource {read.resource}")
         if read.name:
@@ -197,7 +192,7 @@ class MemoryApi:
             finalizers.append("orphan")
         graceful = action.resource == "pods" and (old.get("spec") or {}).get("nodeName") and action.grace != 0
         if not finalizers and not graceful:
-            del self.stores[action.resource].objects[(action.namespace, action.name)]
+            self.stores[action.resource].remove(old)
             return old
         metadata["deletionTimestamp"] = metadata.get("deletionTimestamp") or format_time(self.now)
         if finalizers:
@@ -223,7 +218,7 @@ class MemoryApi:
         if stored.get("spec") != old.get("spec"):
             metadata["generation"] = old["metadata"].get("generation", 0) + 1
         stored["metadata"] = metadata
-        self.stores[resource].objects[self._place(old)] = stored
+        self.stores[resource].put(stored)
         self._drop_if_final(resource, stored)
         return stored
 
@@ -233,11 +228,11 @@ class MemoryApi:
         if resource == "namespaces" and (obj.get("spec") or {}).get("finalizers"):
             return
         if metadata.get("deletionTimestamp") and not metadata.get("finalizers") and not running:
-            self.stores[resource].objects.pop(self._place(obj), None)
+            self.stores[resource].remove(obj)
 
     def kill(self, namespace: str, name: str) -> None:
         """A pod is gone, as when its node's agent has ended it."""
-        del self.stores["pods"].objects[(namespace, name)]
+        self.stores["pods"].remove(self.get("pods", namespace, name))
 
     def _place(self, obj: Object) -> tuple[str, str]:
         return obj["metadata"].get("namespace", ""), obj["metadata"].get("name", "")
