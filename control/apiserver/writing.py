@@ -71,7 +71,9 @@ async def create_object(call: Call, obj: Object, *, dry_run: bool = False, appli
     identify(kind, obj, namespace=call.namespace)
     generated = not obj["metadata"].get("name") and bool(obj["metadata"].get("generateName"))
     apply_defaults(kind, obj)
-    review = Review(call.user, call.info, kind, "CREATE", obj, dry_run=dry_run, warnings=call.warnings)
+    review = Review(
+        call.user, call.info, kind, "CREATE", obj, dry_run=dry_run, warnings=call.warnings, audit=call.annotations
+    )
     try:
         await call.server.security.admission.mutate(review)
         obj = review.object = prepare_create(
@@ -177,7 +179,10 @@ async def _attempt(call: Call, kind: Kind, state: Stored, update: Update) -> Obj
     if update.raw:
         return await _store_changed(call, kind, state, old, managers.track(call, kind, old, new), update)
     new = prepare_update(kind, new, old, subresource=update.subresource)
-    review = Review(call.user, call.info, kind, "UPDATE", new, old, update.options, update.dry_run, call.warnings)
+    review = Review(
+        *(call.user, call.info, kind, "UPDATE", new, old, update.options, update.dry_run, call.warnings),
+        audit=call.annotations,
+    )
     admission = call.server.security.admission if update.admit else None
     try:
         if admission is not None:

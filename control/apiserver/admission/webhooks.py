@@ -127,7 +127,7 @@ def patched(hook: Hook, review: Review, verdict: Verdict) -> Object:
     """The object as a webhook wants it, read and completed like a client's. StatusError 500: it cannot be. Pure."""
     before = _as(review, hook, review.object) or {}
     try:
-        made = json_patch.apply(before, verdict.patch)
+        made: Object = json_patch.apply(before, verdict.patch)
         kind = _kind_of(before, hook, review)
         if not isinstance(made, dict) or any(made.get(f) != before.get(f) for f in ("apiVersion", "kind")):
             raise bad_request("it makes another kind of object of it")
