@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-import ssl
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +16,8 @@ from node_agent.server.certificate import own_certificate
 from node_agent.server.directory import Directory
 from node_agent.settings import AgentSettings
 from node_agent.simulated_nodes import SimulatedNodes
+
+_LOOK_AT_CERTIFICATE = 60.0
 
 log = logging.getLogger(__name__)
 
@@ -31,15 +32,32 @@ class AgentProcess:
         self._client = Client(self.config)
         self._directory = Directory([])
         # Without an authority nobody can show who they are: then the server tells only that it is alive.
-        self.server = AgentServer(new_app(self._directory, guarded=True), self._tls())
+        self._pair = self._certificate()
+        self._tls = server_tls(*self._pair, self._client_ca())
+        self.server = AgentServer(new_app(self._directory, guarded=True), self._tls)
+        self._renewal: asyncio.Task[None] | None = None
         self.nodes: RealNode | SimulatedNodes | None = None
 
-    def _tls(self) -> ssl.SSLContext:
-        settings, certificate, key = self._settings, self._settings.tls_cert, self._settings.tls_key
-        if not certificate:
-            names = [settings.node.name, *settings.node.ips, "localhost", "127.0.0.1"]
-            certificate, key = own_certificate(settings.root / "pki", settings.node.name, names)
-        return server_tls(certificate, key, self._client_ca())
+    def _certificate(self) -> tuple[str, str]:
+        """Paths of the server's certificate and its key."""
+        settings = self._settings
+        if settings.tls_cert:
+            return settings.tls_cert, settings.tls_key
+        names = [settings.node.name, *settings.node.ips, "localhost", "127.0.0.1"]
+        return own_certificate(settings.root / "pki", settings.node.name, names)
+
+    async def _renew_for_ever(self) -> None:
+        """Take up a certificate that was renewed; connections that are open keep theirs."""
+        known = _changed_at(self._pair)
+        while True:
+            await asyncio.sleep(_LOOK_AT_CERTIFICATE)
+            now = _changed_at(self._pair)
+            if now != known:
+                try:
+                    self._tls.load_cert_chain(*self._pair)
+                    known = now
+                except (OSError, ValueError) as problem:
+                    log.warning("the renewed certificate cannot be used yet: %s", problem)
 
     def _client_ca(self) -> str:
         """Whom the server trusts, as PEM: the authority that was named, else the one of the kubeconfig."""
@@ -62,14 +80,22 @@ class AgentProcess:
             self.nodes = node = RealNode(settings, self._client)
             self._directory.agents.append(node.agent)
         await self.nodes.start()
+        self._renewal = asyncio.create_task(self._renew_for_ever(), name="certificate")
         log.info("node %s runs; its server listens on port %d", settings.node.name, self.server.port)
 
     async def stop(self) -> None:
         """Containers go on."""
+        if self._renewal is not None:
+            self._renewal.cancel()
         await self.server.close()
         if self.nodes is not None:
             await self.nodes.stop()
         await self._client.close()
+
+
+def _changed_at(pair: tuple[str, str]) -> list[float]:
+    """When the files were last written; 0.0 for one that is not there."""
+    return [Path(path).stat().st_mtime if Path(path).exists() else 0.0 for path in pair]
 
 
 async def run(settings: AgentSettings) -> None:

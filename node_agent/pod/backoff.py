@@ -31,9 +31,8 @@ class Backoff:
     def clear(self, key: str) -> None:
         self._entries.pop(key, None)
 
-    def saved(self) -> dict[str, list[float]]:
-        """As JSON, for the checkpoint."""
-        return {key: list(entry) for key, entry in self._entries.items()}
-
-    def restore(self, saved: dict[str, list[float]]) -> None:
-        self._entries.update({key: (float(entry[0]), float(entry[1])) for key, entry in saved.items()})
+    def recall(self, key: str, attempts: int, when: float) -> None:
+        """After a restart of the agent: the key has failed that often, last at `when`. Nothing if more is known."""
+        if attempts > 0 and key not in self._entries:
+            delay = self.initial * 2 ** min(attempts - 1, 16)
+            self._entries[key] = (min(delay, self.longest), when)

@@ -186,7 +186,8 @@ class _Rounds:
         elif current.running:
             self.watch_over(container, current)
         elif current.state is State.CREATED:
-            self.start(container, "container was created and never started", _before(self.pod))
+            why = "container was created and never started"
+            self.start(container, why, _before(self.pod), attempt=current.attempt)
         elif wants_restart(policy_of(self.pod, container, init), current):
             self.again(container, current)
         elif name in self.waiting:

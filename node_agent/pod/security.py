@@ -82,5 +82,5 @@ def ignored(pod: Object) -> list[str]:
 
 
 def _asks(profile: Object | None) -> bool:
-    """A profile that asks for something: RuntimeDefault is what the runtime has anyway, Unconfined is nothing."""
+    """Whether a profile asks for more than the runtime's own (RuntimeDefault) or none (Unconfined)."""
     return bool(profile) and profile is not None and profile.get("type") not in ("Unconfined", "RuntimeDefault")

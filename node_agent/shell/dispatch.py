@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable
 from node_agent.node.admission import admit, victims
 from node_agent.pod import spec
 from node_agent.pod.actions import Verdict
+from node_agent.pod.restart import backoff_key
+from node_agent.pod.security import ignored
 from node_agent.pod.spec import Object
 from node_agent.pod.status import Place, rejected_status
 from node_agent.shell.context import Context
@@ -91,8 +93,21 @@ class Dispatch:
         uid = spec.uid(pod)
         self._refused.discard(uid)
         self._remember(pod)
+        self._prepare(pod)
         worker = self.workers[uid] = Worker(self.context, self.starter, pod, self._gone)
         worker.wake()
+
+    def _prepare(self, pod: Object) -> None:
+        """Back-offs go on as before a restart of the agent; what a new pod asks for in vain is told."""
+        seen = self.context.view.of(spec.uid(pod)).containers
+        for container in spec.every_container(pod):
+            for last in seen.get(container["name"], ())[:1]:
+                if last.ended:
+                    key = backoff_key(pod, container)
+                    self.context.restarts.recall(key, last.attempt, last.started or last.finished)
+        if not seen and not spec.deleting(pod) and not spec.terminal(pod):
+            for what in ignored(pod):
+                self.context.events.warning(pod, "NotEnforced", f"this agent does not enforce the {what} of the pod")
 
     def removed(self, pod: Object) -> None:
         """The pod is gone from its source."""

@@ -17,6 +17,7 @@ from node_agent.runtime.interface import Runtime
 from node_agent.runtime.types import ContainerStats
 
 _FRESH = 3.0  # seconds that a sample answers for
+_FIRST_SPAN = 0.5
 _RATE_SPAN = 8.0  # the least time between two samples that a rate is taken from
 
 
@@ -49,6 +50,7 @@ class UsageMeter:
         self._bases: dict[str, tuple[float, int]] = {}  # container (or "" the node) → (time, CPU nanoseconds)
         self._rates: dict[str, int] = {}
         self._lock = asyncio.Lock()
+        self._fresh = False  # whether the last sample held something that was never seen before
 
     async def sample(self) -> Sample:
         """Raises RuntimeFault."""
@@ -56,9 +58,14 @@ class UsageMeter:
             if self._last is not None and 0 <= self._now() - self._last.at < _FRESH:
                 return self._last
             self._last = await self._take()
+            if self._fresh:
+                # A rate needs two looks; who asks for the first time waits a moment for the second.
+                await asyncio.sleep(_FIRST_SPAN)
+                self._last = await self._take()
             return self._last
 
     async def _take(self) -> Sample:
+        self._fresh = False
         stats = [s for s in await self._runtime.stats() if s.labels.get(labels.NODE) == self._node]
         pods: dict[str, list[Used]] = {}
         for each in stats:
@@ -78,6 +85,7 @@ class UsageMeter:
         base = self._bases.get(key)
         if base is None or cpu < base[1]:
             self._bases[key] = (at, cpu)
+            self._fresh = True
             return self._rates.setdefault(key, 0)
         span = at - base[0]
         if span > 0 and (span >= _RATE_SPAN or self._rates.get(key, 0) == 0):

@@ -255,6 +255,7 @@ class Worker:
         self.context.probes.forget(self.uid)
         if not spec.deleting(self.pod):
             await self.context.volumes.tear_down(self.pod)
+            self.context.lookup.release(self.pod)
             return
         if self.in_api:
             await self.context.api.delivered(self.pod)
