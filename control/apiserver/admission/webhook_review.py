@@ -19,7 +19,7 @@ from control.api.schema import Object
 from control.api.status import StatusError
 from control.apiserver.admission.webhook_rules import Hook
 from control.apiserver.request import Review
-from control.apiserver.security.reviews import user_info
+from control.apiserver.security.user_info import user_info
 
 API_VERSION = "admission.k8s.io/v1"
 _SILENT = ("None", "NoneOnDryRun")

@@ -16,6 +16,7 @@ from control.apiserver.security.rbac.index import RbacIndex
 from control.apiserver.security.rbac.rules import Rule
 from control.apiserver.security.service_accounts.issuer import TokenIssuer
 from control.apiserver.security.service_accounts.verifier import ServiceAccountTokens
+from control.apiserver.security.user_info import user_info
 
 _AUTHORIZATION = "authorization.k8s.io"
 _Answer = Callable[[Review, Object], Awaitable[Object]]
@@ -143,18 +144,6 @@ def attributes_of(review: Object) -> Attributes:
     names = ("verb", "group", "version", "resource", "subresource", "namespace", "name")
     asked = {name: str(resource.get(name) or "") for name in names}
     return Attributes(**asked, field_selector=_field_selector(resource.get("fieldSelector") or {}))
-
-
-def user_info(user: User) -> Object:
-    """A user as authentication.k8s.io's UserInfo. Pure."""
-    found: Object = {"username": user.name}
-    if user.uid:
-        found["uid"] = user.uid
-    if user.groups:
-        found["groups"] = list(user.groups)
-    if user.extra:
-        found["extra"] = {key: list(values) for key, values in user.extra.items()}
-    return found
 
 
 def _field_selector(selector: Object) -> str:

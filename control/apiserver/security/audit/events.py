@@ -10,7 +10,7 @@ from control.api import meta
 from control.api.schema import Object
 from control.apiserver.request import Headers, RequestInfo, User
 from control.apiserver.security.impersonation import ImpersonatedUser
-from control.apiserver.security.reviews import user_info
+from control.apiserver.security.user_info import user_info
 
 _AGENT_BYTES = 1024
 
