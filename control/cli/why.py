@@ -23,10 +23,10 @@ from control.cli.kube.targets import one
 )
 @click.argument("words", nargs=-1, metavar="TYPE/NAME")
 @click.option("-w", "--write-out", type=click.Choice(["tree", "json"]), default="tree", help="tree or json.")
-@click.option("-o", "--output", "write_out", type=click.Choice(["tree", "json"]), hidden=True)
-@click.option("--limit", type=click.IntRange(1), default=10, show_default=True, help="The last so many changes of it.")
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="The last so many changes of it.")
+@click.option("--reports", is_flag=True, help="Also the changes of its status.")
 @click.pass_context
-def why(ctx: click.Context, /, words: tuple[str, ...], write_out: str | None, limit: int) -> None:
+def why(ctx: click.Context, /, words: tuple[str, ...], write_out: str, limit: int, reports: bool) -> None:
     """Say why an object is as it is: each change, what caused it, what caused that, back to a user's own write.
 
     Causes are kept for three hours (--cause-ttl of the API server).
@@ -37,7 +37,7 @@ def why(ctx: click.Context, /, words: tuple[str, ...], write_out: str | None, li
         return
     from control.cli.causes import tree
 
-    tree.show(found)
+    tree.show(found, reports=reports)
 
 
 async def _ask(session: Session, words: tuple[str, ...], limit: int) -> Any:
