@@ -57,9 +57,10 @@ class Application:
             async with self.server.security.limits.admit(call.user, call.info):
                 self._authorize(call)
                 answer = await self.server.router.dispatch(call)
-                if answer.stream is None:
+                # What stays open is counted until it ends; it holds no seat of the requests in flight.
+                if answer.stream is None or call.info.is_long_running:
                     return await self._finish(call, answer, send)
-            # Streams are long: they do not take a place among the requests in flight.
+            # A long list has been made; its client may take its time to read it.
             return await self._finish(call, answer, send)
         except StatusError as problem:
             return await self._finish(call, refusal(problem), send)
@@ -73,7 +74,11 @@ class Application:
 
     async def _authenticate(self, call: Call) -> User:
         peer: PeerCertificate | None = call.scope.get("extensions", {}).get("fluyt.peer")
-        user = await self.server.security.authenticator.authenticate(call.headers, peer)
+        try:
+            user = await self.server.security.authenticator.authenticate(call.headers, peer)
+        except StatusError:
+            self._begin_audit(call)  # who tries wrong credentials is written down
+            raise
         if user is None:
             raise unauthorized()
         return user

@@ -124,7 +124,8 @@ class ApiServer:
         return await build(self.settings, server.resources, StoredObjects(server))
 
     def _serve(self, server: Server, listener: socket.socket) -> None:
-        files = Files(self.settings.tls_cert, self.settings.tls_key, self.settings.client_ca)
+        settings = self.settings
+        files = Files(settings.tls_cert, settings.tls_key, settings.client_ca, settings.requestheader_client_ca)
         config = uvicorn.Config(
             Application(server),
             http=Protocol,

@@ -44,6 +44,9 @@ class PeerCertificate:
     der: bytes
 
 
+_LONG_RUNNING = frozenset({"log", "exec", "attach", "portforward", "proxy"})
+
+
 @dataclass(frozen=True, slots=True)
 class RequestInfo:
     """What a request is about, as RBAC and audit see it. Source: Kubernetes' RequestInfo.
@@ -70,6 +73,11 @@ class RequestInfo:
     @property
     def is_resource(self) -> bool:
         return bool(self.resource)
+
+    @property
+    def is_long_running(self) -> bool:
+        """Whether the request stays open as long as its client likes."""
+        return self.verb in ("watch", "connect") or self.subresource in _LONG_RUNNING
 
     def parameter(self, name: str) -> str:
         """The first value of a query parameter, "" without one."""

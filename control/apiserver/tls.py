@@ -13,15 +13,17 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """PEM files. client_ca "": client certificates are not asked for."""
+    """PEM files. client_ca "": client certificates are not asked for. proxy_ca: of front proxies, which come with one
+    as well; who signed a certificate is looked at again when it says who the user is."""
 
     cert: str
     key: str
     client_ca: str = ""
+    proxy_ca: str = ""
 
     def stamps(self) -> tuple[float, ...]:
         """When the files were changed last; 0 for one that is not there."""
-        return tuple(_changed(path) for path in (self.cert, self.key, self.client_ca) if path)
+        return tuple(_changed(path) for path in (self.cert, self.key, self.client_ca, self.proxy_ca) if path)
 
 
 def _changed(path: str) -> float:
@@ -37,7 +39,7 @@ def server_context(files: Files) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     fill(context, files)
-    if files.client_ca:
+    if files.client_ca or files.proxy_ca:
         context.verify_mode = ssl.CERT_OPTIONAL
     return context
 
@@ -45,5 +47,6 @@ def server_context(files: Files) -> ssl.SSLContext:
 def fill(context: ssl.SSLContext, files: Files) -> None:
     """(Re)load the files into a context that may be in use."""
     context.load_cert_chain(files.cert, files.key)
-    if files.client_ca:
-        context.load_verify_locations(files.client_ca)
+    for authority in (files.client_ca, files.proxy_ca):
+        if authority:
+            context.load_verify_locations(authority)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import stat
+import subprocess
+import sys
 import threading
 from datetime import timedelta
 from pathlib import Path
@@ -240,3 +242,16 @@ def test_a_disk_that_fails_is_survived(tmp_path: Path, monkeypatch: pytest.Monke
     file.write({"number": 2})
     file.close()
     assert lines_of(tmp_path / "audit.log") == [{"number": 2}]
+
+
+def test_standard_output(tmp_path: Path) -> None:
+    code = (
+        "from pathlib import Path\n"
+        "from control.apiserver.security.audit.auditor import open_auditor\n"
+        "_, file = open_auditor(Path('-'), None)\n"
+        "file.write({'number': 1})\n"
+        "file.close()\n"
+    )
+    command = [sys.executable, "-c", code]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, cwd=tmp_path)
+    assert json.loads(found.stdout) == {"number": 1}

@@ -34,9 +34,10 @@ def test_anonymous_users_see_health_and_nothing_else(api: LiveApi) -> None:
     assert api.anonymous.get("/metrics")[0] == 403
 
 
-def test_a_wrong_token_is_401(api: LiveApi) -> None:
+def test_a_wrong_token_is_401_and_written_down(api: LiveApi) -> None:
     code, answer = api.client(token="wrong").get("/api/v1/namespaces")
     assert (code, answer["kind"], answer["reason"]) == (401, "Status", "Unauthorized")
+    wait_until(lambda: '"code":401' in api.audit.read_text(), "the attempt is in the log", 5)
 
 
 def test_who_am_i(api: LiveApi) -> None:

@@ -5,6 +5,7 @@ The one place that knows all parts; everything else knows the protocols of contr
 
 from __future__ import annotations
 
+import atexit
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -130,13 +131,14 @@ def _audit(settings: Settings) -> Audit | None:
     if not settings.audit_log_path:
         return None
     policy = Path(settings.audit_policy) if settings.audit_policy else None
-    auditor, _ = open_auditor(
+    auditor, file = open_auditor(
         Path(settings.audit_log_path),
         policy,
         settings.audit_log_maxsize,
         settings.audit_log_maxbackup,
         settings.audit_log_maxage,
     )
+    atexit.register(file.close)  # what waits is written before the process ends
     return auditor
 
 

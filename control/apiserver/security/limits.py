@@ -18,8 +18,6 @@ from control.apiserver.security.authorizer import MASTERS
 from control.apiserver.security.fair_queue import FairQueue, Flow
 
 READS, WRITES = 400, 200
-_LONG_RUNNING_VERBS = frozenset({"watch", "connect"})
-_LONG_RUNNING_SUBRESOURCES = frozenset({"log", "exec", "attach", "portforward", "proxy"})
 _READ_VERBS = frozenset({"get", "list", "head", "options"})
 _EXEMPT_PATHS = ("/healthz", "/livez", "/readyz", "/metrics", "/version")
 _SYSTEM_USERS = frozenset({"system:kube-controller-manager", "system:kube-scheduler", "system:apiserver"})
@@ -43,7 +41,7 @@ class RequestLimits:
         """Holds a seat while the request runs. StatusError 429 (with Retry-After) when there is none in time."""
         if MASTERS in user.groups or (not info.is_resource and info.path.startswith(_EXEMPT_PATHS)):
             return _nothing()
-        if is_long_running(info):
+        if info.is_long_running:
             return self._stay_open(user)
         queue = self._reads if info.verb in _READ_VERBS else self._writes
         return self._seat(queue, flow_of(user)) if queue is not None else _nothing()
@@ -93,11 +91,6 @@ class RequestLimits:
             if isinstance(why, TimeoutError):
                 raise _refusal() from None
             raise
-
-
-def is_long_running(info: RequestInfo) -> bool:
-    """Whether the request stays open as long as its client likes."""
-    return info.verb in _LONG_RUNNING_VERBS or info.subresource in _LONG_RUNNING_SUBRESOURCES
 
 
 def flow_of(user: User) -> Flow:

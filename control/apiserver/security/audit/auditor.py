@@ -18,6 +18,8 @@ from control.apiserver.security.audit.events import begin_event, completed, stag
 from control.apiserver.security.audit.log_file import AuditFile
 from control.apiserver.security.audit.policy import DEFAULT, Policy, read_policy
 
+_STDOUT = Path("/dev/stdout")
+
 
 class Sink(Protocol):
     """Where events go; never blocks."""
@@ -84,9 +86,12 @@ class AuditedRequest:
 def open_auditor(
     path: Path, policy: Path | None, max_megabytes: int = 100, max_backups: int = 0, max_days: int = 0
 ) -> tuple[Auditor, AuditFile]:
-    """From --audit-log-path and the flags beside it. OSErrors; ValueError names the policy's file and place."""
+    """--audit-log-path (- is standard output) and the flags beside it. OSErrors; ValueError names the policy's place."""
     chosen = _load_policy(policy) if policy is not None else DEFAULT
-    file = AuditFile(path, max_megabytes << 20, max_backups, timedelta(days=max_days))
+    if str(path) == "-":
+        file = AuditFile(_STDOUT, 0)
+    else:
+        file = AuditFile(path, max_megabytes << 20, max_backups, timedelta(days=max_days))
     return Auditor(chosen, file), file
 
 

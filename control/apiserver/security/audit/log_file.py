@@ -40,7 +40,7 @@ class AuditFile:
         max_age: timedelta = timedelta(0),
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """max_bytes: a file is turned over before it grows beyond; max_backups, max_age: 0 keeps all. OSErrors."""
+        """max_bytes: it is turned over before it grows beyond, 0: never; max_backups, max_age: 0 keeps all. OSErrors."""
         self._path = path
         self._max_bytes = max_bytes
         self._max_backups = max_backups
@@ -70,8 +70,9 @@ class AuditFile:
 
     def close(self) -> None:
         """Write what waits, then close the file. Blocks until it is done."""
-        self._queue.put(_STOP)
-        self._thread.join()
+        if self._thread.is_alive():
+            self._queue.put(_STOP)
+            self._thread.join()
         self._file.close()
 
     def _run(self) -> None:
@@ -110,7 +111,7 @@ class AuditFile:
     def _write(self, data: bytes) -> None:
         if self._file.closed:
             self._file = _open(self._path)
-        if self._file.tell() and self._file.tell() + len(data) > self._max_bytes:
+        if self._max_bytes and self._file.tell() and self._file.tell() + len(data) > self._max_bytes:
             self._turn_over()
         self._file.write(data)
         self._file.flush()
