@@ -146,7 +146,10 @@ def _settle(
 
 def _revision_for(owner: Object, number: int, revisions: Revisions) -> Object:
     start = int((spec_of(owner).get("ordinals") or {}).get("start") or 0)
-    rolling = (spec_of(owner).get("updateStrategy") or {}).get("rollingUpdate")
+    strategy = spec_of(owner).get("updateStrategy") or {}
+    if strategy.get("type") == "OnDelete":
+        return revisions.update
+    rolling = strategy.get("rollingUpdate")
     below = int(status_of(owner).get("currentReplicas") or 0) if rolling is None else int(rolling.get("partition") or 0)
     return revisions.current if number < start + below else revisions.update
 
