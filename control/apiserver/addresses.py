@@ -31,6 +31,10 @@ class ServiceAddresses:
         """Choose what the client did not."""
         await self._allocate(server, obj, {}, extra)
 
+    def prepare_update(self, new: Object, old: Object) -> None:
+        """See carry_over."""
+        carry_over(new, old)
+
     async def after_create(self, server: Server, obj: Object, revision: int) -> None:
         """Nothing to wait for."""
 
@@ -50,7 +54,6 @@ class ServiceAddresses:
     async def _allocate(self, server: Server, new: Object, old: Object, extra: Extra) -> None:
         owner = f"{new['metadata'].get('namespace', '')}/{new['metadata']['name']}".encode()
         before = held(old) if old else frozenset()
-        _carry_over(new, old)
         await _choose_ip(server, new)
         await _choose_ports(server, new)
         wanted = held(new)
@@ -109,27 +112,47 @@ def _port_key(port: Object) -> bytes:
     return f"{PORTS}{port.get('protocol') or 'TCP'}/{port['nodePort']}".encode()
 
 
-def _carry_over(new: Object, old: Object) -> None:
-    """A client that leaves the addresses out means the present ones; what the type does not have goes."""
-    spec = new.setdefault("spec", {})
-    before = (old or {}).get("spec") or {}
-    if spec.get("type") == "ExternalName":
-        spec.pop("clusterIP", None)
-        spec.pop("clusterIPs", None)
-    elif before.get("type") != "ExternalName":
-        for field in ("clusterIP", "clusterIPs"):
-            if not spec.get(field) and before.get(field):
-                spec[field] = before[field]
+def carry_over(new: Object, old: Object) -> None:
+    """A client that leaves the addresses out means the present ones; what the new type does not have goes, in place.
+
+    What goes is only what was there before and the client did not touch: anything else is validation's to refuse.
+    """
+    spec, before = new.setdefault("spec", {}), old.get("spec") or {}
+    _carry_ip(spec, before)
     if not needs_ports(new):
-        if before and needs_ports(old):
-            for port in _ports(new):
-                port.pop("nodePort", None)
+        if needs_ports(old):
+            _drop_ports(spec, before)
         return
-    known = {(p.get("protocol") or "TCP", p.get("port")): p.get("nodePort") for p in _ports({"spec": before})}
+    known = {(p.get("protocol") or "TCP", p.get("port")): p.get("nodePort") for p in _ports(old)}
     for port in _ports(new):
         number = known.get((port.get("protocol") or "TCP", port.get("port")))
-        if not port.get("nodePort") and number and before.get("type") in ("NodePort", "LoadBalancer"):
+        if not port.get("nodePort") and number and needs_ports(old):
             port["nodePort"] = number
+
+
+def _carry_ip(spec: Object, before: Object) -> None:
+    if spec.get("type") == "ExternalName":
+        if before.get("type") != "ExternalName":
+            for field in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
+                if spec.get(field) == before.get(field):
+                    spec.pop(field, None)
+        return
+    if before.get("type") == "ExternalName":
+        return
+    for field in ("clusterIP", "clusterIPs"):
+        if not spec.get(field) and before.get(field):
+            spec[field] = before[field]
+
+
+def _drop_ports(spec: Object, before: Object) -> None:
+    """Node ports, and what only Services reachable from outside have."""
+    numbers = {port.get("nodePort") for port in before.get("ports") or []}
+    for port in spec.get("ports") or []:
+        if port.get("nodePort") in numbers:
+            port.pop("nodePort", None)
+    for field in ("externalTrafficPolicy", "healthCheckNodePort", "allocateLoadBalancerNodePorts"):
+        if spec.get(field) == before.get(field):
+            spec.pop(field, None)
 
 
 async def _choose_ip(server: Server, service: Object) -> None:

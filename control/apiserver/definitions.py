@@ -41,6 +41,9 @@ class Definitions:
         _judge(server, obj)
         extra.warnings.extend(warnings_of(obj))
 
+    def prepare_update(self, new: Object, old: Object) -> None:
+        """Nothing that validation waits for."""
+
     async def after_create(self, server: Server, obj: Object, revision: int) -> None:
         """This server serves the kind before the client can ask for it."""
         await server.feed.reach(revision)

@@ -19,6 +19,8 @@ from control.apiserver.storage import Claimed, Extra
 class Hook(Protocol):
     """One kind's needs."""
 
+    def prepare_update(self, new: Object, old: Object) -> None: ...
+
     async def before_create(self, server: Server, obj: Object, extra: Extra) -> None: ...
 
     async def after_create(self, server: Server, obj: Object, revision: int) -> None: ...
@@ -34,6 +36,13 @@ HOOKS: Final[dict[str, Any]] = {
     "services": ServiceAddresses(),
     "customresourcedefinitions.apiextensions.k8s.io": Definitions(),
 }
+
+
+def prepare_update(kind: Kind, new: Object, old: Object) -> None:
+    """Complete a change, in place, before it is validated."""
+    hook: Hook | None = HOOKS.get(kind.resource)
+    if hook is not None:
+        hook.prepare_update(new, old)
 
 
 async def before_create(server: Server, kind: Kind, obj: Object, extra: Extra) -> None:

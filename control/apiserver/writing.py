@@ -179,6 +179,7 @@ async def _attempt(call: Call, kind: Kind, state: Stored, update: Update) -> Obj
     if update.raw:
         return await _store_changed(call, kind, state, old, managers.track(call, kind, old, new), update)
     new = prepare_update(kind, new, old, subresource=update.subresource)
+    hooks.prepare_update(kind, new, old)
     review = Review(
         *(call.user, call.info, kind, "UPDATE", new, old, update.options, update.dry_run, call.warnings),
         audit=call.annotations,
