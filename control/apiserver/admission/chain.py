@@ -7,12 +7,11 @@ must ask somebody (webhooks, quota, a service account that is not in memory yet)
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from control.apiserver.request import Review
 
-Step = Callable[[Review], Awaitable[None] | None]
 # Kubernetes' order. Webhooks change after the built-in plugins; quota is last: what it reserves is given back only if
 # nobody after it refuses.
 ORDER = (
@@ -41,8 +40,8 @@ class AdmissionChain:
     def __init__(self, plugins: Iterable[Any]) -> None:
         """plugins: in any order; each one's name is in ORDER."""
         ordered = sorted(plugins, key=lambda plugin: ORDER.index(plugin.name))
-        self._mutating: list[Step] = [plugin.mutate for plugin in ordered if hasattr(plugin, "mutate")]
-        self._validating: list[Step] = [plugin.validate for plugin in ordered if hasattr(plugin, "validate")]
+        self._mutating = _steps(ordered, "mutate")
+        self._validating = _steps(ordered, "validate")
 
     async def mutate(self, review: Review) -> None:
         """StatusErrors of the plugin that refuses first."""
@@ -82,8 +81,15 @@ _OTHERS = frozenset(
 )
 
 
-async def _run(steps: Iterable[Step], review: Review) -> None:
-    for step in steps:
-        waiting = step(review)
-        if inspect.isawaitable(waiting):
-            await waiting
+def _steps(plugins: Iterable[Any], name: str) -> list[tuple[Any, bool]]:
+    """(the plugins' methods of that name, whether they are coroutines)."""
+    methods = [getattr(plugin, name) for plugin in plugins if hasattr(plugin, name)]
+    return [(method, inspect.iscoroutinefunction(method)) for method in methods]
+
+
+async def _run(steps: Iterable[tuple[Any, bool]], review: Review) -> None:
+    for step, waits in steps:
+        if waits:
+            await step(review)
+        else:
+            step(review)

@@ -86,7 +86,7 @@ class AuditedRequest:
 def open_auditor(
     path: Path, policy: Path | None, max_megabytes: int = 100, max_backups: int = 0, max_days: int = 0
 ) -> tuple[Auditor, AuditFile]:
-    """--audit-log-path (- is standard output) and the flags beside it. OSErrors; ValueError names the policy's place."""
+    """--audit-log-path (- is standard output) and the flags beside it. OSErrors; ValueError names the policy file."""
     chosen = _load_policy(policy) if policy is not None else DEFAULT
     if str(path) == "-":
         file = AuditFile(_STDOUT, 0)

@@ -40,7 +40,7 @@ class AuditFile:
         max_age: timedelta = timedelta(0),
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """max_bytes: it is turned over before it grows beyond, 0: never; max_backups, max_age: 0 keeps all. OSErrors."""
+        """max_bytes: it is turned over before it has more, 0: never; max_backups, max_age: 0 keeps all. OSErrors."""
         self._path = path
         self._max_bytes = max_bytes
         self._max_backups = max_backups
