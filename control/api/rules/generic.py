@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any, Final
 
 from control.api.fielderrors import duplicate, not_supported, required
-from control.api.rules import access, containers, jobs, metadata, pods, scheduling, services, volumes
+from control.api.rules import access, containers, metadata, pods, scheduling, services, volumes
 from control.api.rules.checks import Causes
 from control.api.schema import Field, Json, Object, ObjectType, Type, lookup
 
@@ -37,7 +37,6 @@ TYPE_RULES: Final[dict[str, Rule]] = {
     "core.v1.PodAffinityTerm": scheduling.check_affinity_term,
     "core.v1.TopologySpreadConstraint": scheduling.check_spread,
     "core.v1.Toleration": scheduling.check_toleration,
-    "batch.v1.JobTemplateSpec": jobs.check_job_template,
     "networking.v1.IngressBackend": services.check_backend,
     "rbac.v1.PolicyRule": access.check_policy_rule,
 }

@@ -12,7 +12,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from control.api.cron import parse_schedule
-from control.api.fielderrors import forbidden, invalid, not_supported, required
+from control.api.fielderrors import invalid, not_supported, required
 from control.api.rules.checks import Causes, at_least, fields_unchanged, unchanged
 from control.api.schema import Object
 from control.api.selectors import label_selector_of
@@ -167,9 +167,3 @@ def _is_zone(name: str) -> bool:
     except (OSError, ValueError, KeyError):
         return False
     return True
-
-
-def check_job_template(template: Object, at: str) -> Causes:
-    """Jobs made from a template name themselves."""
-    if template.get("metadata", {}).get("name"):
-        yield forbidden(f"{at}.metadata.name", "jobs are named by their CronJob")
