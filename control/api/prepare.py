@@ -165,9 +165,15 @@ def is_spec_change(new: Object, old: Object) -> bool:
 
 
 def is_same(new: Object, old: Object) -> bool:
-    """Whether nothing changed but what every request sets (resourceVersion, managedFields): no write is needed."""
+    """Whether nothing changed but what every request sets (resourceVersion, managers' times): no write is needed."""
     if any(new.get(field) != old.get(field) for field in {*new, *old} if field != "metadata"):
         return False
     ignored = ("resourceVersion", "managedFields")
     left, right = new["metadata"], old["metadata"]
-    return all(left.get(field) == right.get(field) for field in {*left, *right} if field not in ignored)
+    if any(left.get(field) != right.get(field) for field in {*left, *right} if field not in ignored):
+        return False
+    return _timeless(left.get("managedFields")) == _timeless(right.get("managedFields"))
+
+
+def _timeless(entries: list[Object] | None) -> list[Object]:
+    return [{key: value for key, value in entry.items() if key != "time"} for entry in entries or ()]
