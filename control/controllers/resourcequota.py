@@ -1,6 +1,9 @@
 """Resource quota: counts again what a namespace uses, and says so; admission reserves, this corrects.
 
-Invariant: status.hard is spec.hard as it was when status.used was counted. Source: "Resource Quotas".
+Invariant: status.hard is spec.hard as it was when status.used was counted. What is counted is what is *there*: objects
+that admission has reserved for and that are still on their way are not. So nothing is counted because something was
+created or reserved, only because something went or a quota is new or another: that count would let in too many.
+Source: "Resource Quotas".
 """
 
 from __future__ import annotations
@@ -13,7 +16,6 @@ from control.api.quantity import Quantity
 from control.api.quota import counted_resources, namespace_usage
 from control.api.schema import Object
 from control.controllers.actions import NOTHING, Decision, Key, UpdateStatus
-from control.controllers.controller import states
 from control.controllers.objects import cause, key_of, namespace_of, spec_of, status_of, with_status
 from control.controllers.observed import Observed
 
@@ -45,12 +47,15 @@ def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
 
 
 def wake(resource: str, old: Object | None, new: Object | None, observed: Observed) -> Iterator[Key]:
-    """The quotas of the object's namespace, when it comes, goes, or may use something else."""
-    if resource != RESOURCE and old is not None and new is not None and _weighs(old) == _weighs(new):
+    """A quota that is new or another; the quotas of an object's namespace, when it goes or may use less."""
+    if resource == RESOURCE:
+        if new is not None and (old is None or spec_of(old) != spec_of(new)):
+            yield key_of(new)
         return
-    for obj in list(states(old, new))[-1:]:
-        for quota in observed.in_namespace(RESOURCE, namespace_of(obj)):
-            yield key_of(quota)
+    if old is None or (new is not None and _weighs(old) == _weighs(new)):
+        return
+    for quota in observed.in_namespace(RESOURCE, namespace_of(old)):
+        yield key_of(quota)
 
 
 def _weighs(obj: Object) -> tuple[Any, ...]:
