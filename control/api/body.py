@@ -6,6 +6,7 @@ a document, lone surrogates, NaN, nesting deeper than MAX_DEPTH, YAML aliases th
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import re
@@ -17,7 +18,7 @@ import orjson
 import yaml
 
 from control.api.schema import Json
-from control.api.status import bad_request
+from control.api.status import StatusError, bad_request
 
 MAX_DEPTH: Final = 128
 _TAG: Final = "tag:yaml.org,2002:"
@@ -39,13 +40,34 @@ def read_json(body: bytes) -> tuple[Json, list[str]]:
 
 def read_yaml(body: bytes) -> tuple[Json, list[str]]:
     """(value, paths of duplicate keys) of one YAML document, which may also be JSON. StatusError (400): no YAML."""
+    if body.lstrip()[:1] == b"{":
+        with contextlib.suppress(orjson.JSONDecodeError):
+            orjson.loads(body)
+            return read_json(body)
     try:
-        loader = _Loader(body.decode("utf-8"))
-        value = loader.get_single_data()
+        text = body.decode("utf-8")
+        _check_depth(text)
+        value = _Loader(text).get_single_data()
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
         raise bad_request(f"the body is no YAML: {error}") from None
     _check_shape(value, len(body) + 2)
     return value, _paths(value)
+
+
+def _check_depth(text: str) -> None:
+    """Refuse deep nesting before the document is composed: libyaml's composer recurses in C, and would crash."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise _too_deep()
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+
+
+def _too_deep() -> StatusError:
+    return bad_request(f"the body is nested deeper than {MAX_DEPTH} levels")
 
 
 def _check_shape(value: Json, size: int) -> None:
@@ -60,7 +82,7 @@ def _check_shape(value: Json, size: int) -> None:
             raise bad_request("the body's aliases make it bigger than a body may be")
         if any(isinstance(entry, float) and not math.isfinite(entry) for entry in level):
             raise bad_request("the body has a number that JSON does not know")
-    raise bad_request(f"the body is nested deeper than {MAX_DEPTH} levels")
+    raise _too_deep()
 
 
 def _children(value: Json) -> Iterable[Json]:

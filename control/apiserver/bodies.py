@@ -101,9 +101,10 @@ def _without(value: Object, *names: str) -> Object:
 
 def _check_type(value: Object, api_version: str, name: str) -> None:
     """Refuse an object that says it is something else than the URL does. Absent means the URL's."""
-    given, said = value.get("apiVersion") or api_version, value.get("kind") or name
-    if not isinstance(given, str) or not isinstance(said, str):
+    given, said = value.get("apiVersion"), value.get("kind")
+    if not isinstance(given, str | None) or not isinstance(said, str | None):
         raise bad_request("apiVersion and kind must be strings")
+    given, said = given or api_version, said or name
     if given != api_version:
         raise bad_request(
             f"the API version in the data ({given}) does not match the expected API version ({api_version})"

@@ -63,8 +63,6 @@ class Protocol(HttpToolsProtocol):
             if len(self._upgraded) > WRITE_BUFFER:
                 self.transport.close()
             return
-        if self._in_headers:
-            self._header_bytes += len(data)
         self._unset_keepalive_if_required()
         try:
             self.parser.feed_data(data)
@@ -75,16 +73,18 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._in_headers = True
+        self._in_headers, self._header_bytes = True, 0
         self.scope["extensions"] = self._extensions
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._header_bytes > HEADER_BYTES and sum(len(n) + len(v) for n, v in self.headers) > HEADER_BYTES:
+        # With the colon, the blank and the line break.
+        self._header_bytes += len(name) + len(value) + 4
+        if self._header_bytes > HEADER_BYTES:
             raise ValueError("too many headers")
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        self._in_headers, self._header_bytes = False, 0
+        self._in_headers = False
         self._stop_patience()
         super().on_headers_complete()
         cycle = self.cycle

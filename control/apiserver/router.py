@@ -27,6 +27,8 @@ VERBS: Final = {
     "deletecollection": "deletecollection:deletecollection",
 }
 
+_NAMED: Final = frozenset({"get", "update", "patch", "delete"})
+
 
 class Router:
     """Finds kinds in the catalogue as it is now."""
@@ -55,7 +57,10 @@ class Router:
         if info.subresource:
             return await handler("subresources:serve")(call)
         place = VERBS.get(info.verb)
-        if place is None or info.verb not in kind.verbs:
+        if info.verb in ("list", "watch"):
+            # Their name is what a field selector asks for.
+            return await handler(VERBS[info.verb] if kind.stored else "answered:serve")(call)
+        if place is None or info.verb not in kind.verbs or bool(info.name) != (info.verb in _NAMED):
             raise method_not_allowed(kind.resource, info.verb)
         if not kind.stored:
             return await handler("answered:serve")(call)
@@ -69,7 +74,7 @@ def _check_scope(call: Call, kind: Kind) -> None:
         if info.namespace and kind.plural != "namespaces":
             raise no_such_path()
     elif not info.namespace:
-        if info.verb == "create" and info.method == "POST" and not info.name:
+        if info.verb in ("create", "deletecollection") and not info.name:
             raise method_not_allowed()
         if info.name and info.verb not in ("list", "watch"):
             raise no_such_path()

@@ -7,6 +7,7 @@ import http.client
 import json
 import shutil
 import ssl
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -49,6 +50,7 @@ class Api:
 
     def __init__(self, port: int, ca: Path, token: str = ADMIN) -> None:
         self.port, self.ca, self.token = port, ca, token
+        self._local = threading.local()
         self.context = ssl.create_default_context(cafile=str(ca))
 
     def connection(self, timeout: float = 30.0) -> http.client.HTTPSConnection:
@@ -69,10 +71,21 @@ class Api:
         sent = {"Authorization": f"Bearer {self.token}", **(headers or {})}
         if data is not None:
             sent["Content-Type"] = content_type
-        with contextlib.closing(self.connection()) as connection:
-            connection.request(method, path + (f"?{urlencode(query)}" if query else ""), data, sent)
-            response = connection.getresponse()
-            return Reply(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
+        target = path + (f"?{urlencode(query)}" if query else "")
+        response = self._exchange(method, target, data, sent)
+        return Reply(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
+
+    def _exchange(self, method: str, target: str, data: Any, headers: dict[str, str]) -> http.client.HTTPResponse:
+        """On the thread's own connection, which is opened again when the server has closed it."""
+        kept: http.client.HTTPSConnection | None = getattr(self._local, "connection", None)
+        if kept is not None:
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                kept.request(method, target, data, headers)
+                return kept.getresponse()
+            kept.close()
+        fresh = self._local.connection = self.connection()
+        fresh.request(method, target, data, headers)
+        return fresh.getresponse()
 
     def get(self, path: str, **query: str) -> Any:
         """The object or list; fails the test for anything but 200."""
