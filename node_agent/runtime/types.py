@@ -167,7 +167,10 @@ class PortMapping:
 
 @dataclass(frozen=True, slots=True)
 class SandboxConfig:
-    """What a pod's containers share. `log_directory` is made by the runtime when it is missing."""
+    """What a pod's containers share. `log_directory` is made by the runtime when it is missing.
+
+    `privileged`: one of its containers will be (some runtimes refuse that otherwise).
+    """
 
     name: str
     namespace: str
@@ -183,6 +186,7 @@ class SandboxConfig:
     host_network: bool = True
     host_pid: bool = False
     host_ipc: bool = False
+    privileged: bool = False
     share_process_namespace: bool = False
     sysctls: Mapping[str, str] = field(default_factory=dict)
     resources: Resources = Resources()

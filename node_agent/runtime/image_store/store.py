@@ -89,7 +89,7 @@ class ImageStore:
         """Take all images of an archive: their names (ids where they have none). Raises BadArchive, PullFailed."""
         self.prepare()
         try:
-            with self._changing(), _plain(archive, self.root, self._bounds) as file:
+            with self._changing(), plain_archive(archive, self.root, self._bounds) as file:
                 opened = Archive(file, self._bounds)
                 images = opened.images()
                 for image in images:
@@ -295,7 +295,7 @@ def _replace(path: Path, text: str) -> None:
 
 
 @contextlib.contextmanager
-def _plain(archive: Path, root: Path, bounds: Bounds) -> Iterator[IO[bytes]]:
+def plain_archive(archive: Path, root: Path, bounds: Bounds) -> Iterator[IO[bytes]]:
     """The archive as a seekable, uncompressed file; a compressed one is unpacked beside the images, within bounds."""
     with open(archive, "rb") as file:
         if file.read(2) != _GZIP:

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from node_agent.runtime.errors import CannotCreate
+from node_agent.runtime.hidden_paths import MASKED, READ_ONLY
 from node_agent.runtime.image_store.config import ImageConfig
 from node_agent.runtime.process import capabilities
 from node_agent.runtime.process.abilities import Abilities
 from node_agent.runtime.types import ContainerConfig, Mount, Propagation, Security
 
 _NOSUID, _NODEV, _NOEXEC, _RDONLY = 2, 4, 8, 1
-_HIDDEN = ("/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list", "/proc/sched_debug", "/proc/scsi")
-_PROTECTED = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 _SHM = "mode=1777,size=65536k"
 
 
@@ -189,8 +188,8 @@ def _fresh_tree(security: Security, shared: Shared, able: Abilities) -> list[dic
         {"do": "filesystem", "type": "tmpfs", "at": "/dev/shm", "flags": quiet, "data": _SHM},
         {"do": "filesystem", "type": "mqueue", "at": "/dev/mqueue", "flags": quiet, "optional": True},
         *_sys(shared, able, quiet),
-        *({"do": "mask", "at": path, "optional": True} for path in _HIDDEN),
-        *({"do": "protect", "at": path} for path in _PROTECTED),
+        *({"do": "mask", "at": path, "optional": True} for path in MASKED),
+        *({"do": "protect", "at": path} for path in READ_ONLY),
     ]
     return steps
 

@@ -8,25 +8,19 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from node_agent.runtime.stored import container_config, sandbox_config
 from node_agent.runtime.types import (
     Container,
     ContainerConfig,
     ContainerState,
     ContainerStatus,
-    Dns,
-    Mount,
-    PortMapping,
-    Propagation,
-    Resources,
     Sandbox,
     SandboxConfig,
     SandboxState,
-    Security,
 )
 
 FILE = "record.json"
@@ -40,39 +34,6 @@ def replace_file(path: Path, text: str) -> None:
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
     os.replace(new, path)
-
-
-def sandbox_config(found: Mapping[str, Any]) -> SandboxConfig:
-    fields = dict(found)
-    return SandboxConfig(
-        **{
-            **fields,
-            "dns": Dns(**{key: tuple(value) for key, value in fields["dns"].items()}),
-            "hosts": tuple((address, tuple(names)) for address, names in fields["hosts"]),
-            "port_mappings": tuple(PortMapping(**each) for each in fields["port_mappings"]),
-            "resources": Resources(**fields["resources"]),
-        }
-    )
-
-
-def container_config(found: Mapping[str, Any]) -> ContainerConfig:
-    fields = dict(found)
-    security: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in fields["security"].items()
-    }
-    return ContainerConfig(
-        **{
-            **fields,
-            "command": tuple(fields["command"]),
-            "args": tuple(fields["args"]),
-            "env": tuple((name, value) for name, value in fields["env"]),
-            "mounts": tuple(
-                Mount(**{**mount, "propagation": Propagation(mount["propagation"])}) for mount in fields["mounts"]
-            ),
-            "resources": Resources(**fields["resources"]),
-            "security": Security(**security),
-        }
-    )
 
 
 @dataclass(slots=True)

@@ -14,6 +14,7 @@ from typing import Any
 import node_agent
 from node_agent.runtime.errors import CannotStart, NotRunning, RuntimeUnavailable
 from node_agent.runtime.process.shim.frames import BadFrame, FrameReader, frame
+from node_agent.runtime.refusals import RefusedStream
 from node_agent.runtime.streams import Channel
 
 _PACKAGES = str(Path(node_agent.__file__).resolve().parent.parent)
@@ -203,37 +204,6 @@ class ShimStream:
             self._code.cancel()
 
 
-class RefusedStream:
-    """A command that could not be started: it says why, and has ended."""
-
-    def __init__(self, code: int, message: str) -> None:
-        self._code = code
-        self._left = [(Channel.STDERR, message.encode() + b"\n")]
-
-    async def read(self) -> tuple[Channel, bytes] | None:
-        return self._left.pop() if self._left else None
-
-    async def write(self, data: bytes) -> None:
-        """Nobody reads it."""
-
-    async def close_stdin(self) -> None:
-        """Nobody reads it."""
-
-    async def resize(self, columns: int, rows: int) -> None:
-        """It has no terminal."""
-
-    async def wait(self) -> int:
-        return self._code
-
-    async def close(self) -> None:
-        """Nothing is open."""
-
-
-def refusal_code(message: str) -> int:
-    """As a shell has it: 127 not found, 126 found but not to be run."""
-    return 127 if "not found" in message or "no such file" in message else 126
-
-
 async def open_exec(folder: Path, command: Sequence[str], *, tty: bool, stdin: bool) -> ShimStream | RefusedStream:
     """Raises NotRunning, RuntimeUnavailable."""
     link = await ShimLink.open(folder)
@@ -247,7 +217,7 @@ async def open_exec(folder: Path, command: Sequence[str], *, tty: bool, stdin: b
     link.close()
     if kind == b"X":
         raise NotRunning(f"container {folder.name[:12]} has ended")
-    return RefusedStream(refusal_code(said), said)
+    return RefusedStream(said)
 
 
 async def open_attach(folder: Path, *, stdin: bool) -> ShimStream:
