@@ -97,8 +97,16 @@ def namespace_of(session: Session, obj: Object, namespaced: bool) -> str:
 def _verb(before: Object | None, after: Object) -> str:
     if before is None:
         return "created"
-    same = before["metadata"].get("resourceVersion") == after["metadata"].get("resourceVersion")
-    return "unchanged" if same else "configured"
+    return "unchanged" if _said(before) == _said(after) else "configured"
+
+
+def _said(obj: Object) -> dict[str, Any]:
+    """What a user says of an object: controllers write to the rest at any moment."""
+    metadata = obj["metadata"]
+    annotations = (metadata.get("annotations") or {}).items()
+    theirs = {name: value for name, value in annotations if not name.startswith("deployment.kubernetes.io/")}
+    rest = {name: value for name, value in obj.items() if name not in ("metadata", "status")}
+    return {**rest, "labels": metadata.get("labels") or {}, "annotations": theirs}
 
 
 def _dry(dry_run: str) -> str:

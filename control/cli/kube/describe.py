@@ -21,22 +21,10 @@ from control.cli.kube.tables import TablePrinter
 _TOP: Final = ("name", "namespace", "labels", "annotations")
 _HIDDEN: Final = ("managedFields", "uid", "resourceVersion", "selfLink", *_TOP)
 # Fields whose entries have names of the user's own.
-_MAPS: Final = frozenset(
-    [
-        "matchLabels",
-        "labels",
-        "annotations",
-        "nodeSelector",
-        "data",
-        "stringData",
-        "binaryData",
-        "limits",
-        "requests",
-        "capacity",
-        "allocatable",
-        "hard",
-        "used",
-    ]
+_MAPS: Final = (
+    *("matchLabels", "labels", "annotations", "nodeSelector"),
+    *("data", "stringData", "binaryData"),
+    *("limits", "requests", "capacity", "allocatable", "hard", "used"),
 )
 _APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 _WIDTH: Final = 20

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -118,4 +119,4 @@ def _text_of(path: str) -> str:
 
 def colours() -> bool:
     """Whether a person sees the output."""
-    return sys.stdout.isatty()
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")

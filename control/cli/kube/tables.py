@@ -40,9 +40,9 @@ class TablePrinter:
             self._head, self._widths = shown, [len(name) if self._headers else 0 for name in shown]
         self._widths = [max([width, *(len(row[n]) for row in texts)]) for n, width in enumerate(self._widths)]
         if new and self._headers:
-            click.echo(self._line(shown, bold=True))
+            click.echo(self._line(shown, bold=True), color=self._colours or None)
         for row in texts:
-            click.echo(self._line(row))
+            click.echo(self._line(row), color=self._colours or None)
 
     def _line(self, cells: Sequence[str], *, bold: bool = False) -> str:
         parts = [cell.ljust(width) for cell, width in zip(cells, self._widths, strict=True)]

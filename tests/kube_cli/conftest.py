@@ -1,0 +1,74 @@
+"""A cluster of one master and one node for the commands that need one."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from harness.process import clean_environment
+
+from control.testing.kube import KubeApi
+from kvstore.cli.main import main
+
+Kube = Callable[..., "Done"]
+
+
+@pytest.fixture(scope="session")
+def kube_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubeApi]:
+    """Store, API server, controllers, scheduler and a node that runs the machine's own programs as containers."""
+    with KubeApi(tmp_path_factory.mktemp("kube-cli"), ["--nodes", "1"]) as api:
+        yield api
+
+
+@pytest.fixture
+def space(kube_cluster: KubeApi) -> Iterator[str]:
+    """A namespace of the test's own."""
+    name = kube_cluster.create_namespace()
+    yield name
+    kube_cluster.delete_namespace(name)
+
+
+@dataclass
+class Done:
+    """What a command left behind."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def fluyt(
+    kube_cluster: KubeApi, space: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Kube:
+    """Runs `fluyt …` in that namespace: fluyt("kube", "get", "pods"). code: what it must end with, None for any.
+
+    Without processes, whose starts would be most of the time; what reads descriptor 0 needs one: process=True.
+    """
+
+    def run(*words: str, stdin: str = "", code: int | None = 0, process: bool = False) -> Done:
+        # Behind the command's name, as what follows -- is not ours.
+        verb = 2 if words[0] == "kube" else 1
+        flags = ["--kubeconfig", str(kube_cluster.kubeconfig), "-n", space]
+        line = [*words[:verb], *flags, *words[verb:]]
+        if process:
+            command = [str(Path(sys.prefix, "bin", "fluyt")), *line]
+            ran = subprocess.run(
+                command, input=stdin, capture_output=True, text=True, timeout=60, env=clean_environment(), check=False
+            )
+            done = Done(ran.returncode, ran.stdout, ran.stderr)
+        else:
+            capfd.readouterr()
+            monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
+            with pytest.raises(SystemExit) as ended:
+                main(line)
+            done = Done(int(ended.value.code or 0), *capfd.readouterr())
+        assert code is None or done.returncode == code, done.stdout + done.stderr
+        return done
+
+    return run
