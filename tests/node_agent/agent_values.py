@@ -11,7 +11,9 @@ Object = dict[str, Any]
 NOW = 1_000_000.0
 
 
-def pod(*containers: Any, init: tuple[Any, ...] = (), deleting: bool = False, status: Any = None, **spec: Any) -> Object:
+def pod(
+    *containers: Any, init: tuple[Any, ...] = (), deleting: bool = False, status: Any = None, **spec: Any
+) -> Object:
     """Containers by name, or as objects."""
     metadata: Object = {"name": "p", "namespace": "default", "uid": "u1"}
     if deleting:
@@ -37,7 +39,9 @@ def sidecar(name: str, **more: Any) -> Object:
     return {"name": name, "restartPolicy": "Always", **more}
 
 
-def ran(name: str, state: str = "running", code: int = 0, attempt: int = 0, sandbox: str = "s0", ago: float = 60) -> Container:
+def ran(
+    name: str, state: str = "running", code: int = 0, attempt: int = 0, sandbox: str = "s0", ago: float = 60
+) -> Container:
     """A run of a container that began (or ended) `ago` seconds before NOW."""
     ended = state == "exited"
     return Container(

@@ -119,7 +119,9 @@ def test_another_image_replaces_the_container_without_delay() -> None:
     ended = ran("web", "exited", 137, ago=0)
     observed = seen(type(ended)(**{f: getattr(ended, f) for f in ended.__slots__} | {"hash": "older"}))
     assert starts(plan(of, observed, backoff(key, 5))) == [("web", 1)]
-    same = seen(type(old)(**{f: getattr(old, f) for f in old.__slots__} | {"hash": container_hash(of["spec"]["containers"][0])}))
+    same = seen(
+        type(old)(**{f: getattr(old, f) for f in old.__slots__} | {"hash": container_hash(of["spec"]["containers"][0])})
+    )
     assert plan(of, same).actions == ()
 
 

@@ -76,13 +76,19 @@ def test_keys_that_can_be_no_names_are_told() -> None:
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ({"env": [{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "no", "key": "k"}}}]}, 'configmap "no" not found'),
+        (
+            {"env": [{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "no", "key": "k"}}}]},
+            'configmap "no" not found',
+        ),
         (
             {"env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "hush", "key": "k"}}}]},
             "couldn't find key k in Secret default/hush",
         ),
         ({"envFrom": [{"secretRef": {"name": "no"}}]}, 'secret "no" not found'),
-        ({"env": [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "spec.nope"}}}]}, "unsupported fieldPath: spec.nope"),
+        (
+            {"env": [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "spec.nope"}}}]},
+            "unsupported fieldPath: spec.nope",
+        ),
     ],
 )
 def test_what_is_missing_is_named(source: Object, message: str) -> None:
@@ -140,7 +146,10 @@ def test_a_limit_that_is_not_set_is_the_nodes() -> None:
 def service(name: str, namespace: str, address: str = "10.96.0.7", ports: Any = None) -> Object:
     return {
         "metadata": {"name": name, "namespace": namespace},
-        "spec": {"clusterIP": address, "ports": ports or [{"port": 80, "name": "http"}, {"port": 53, "protocol": "UDP"}]},
+        "spec": {
+            "clusterIP": address,
+            "ports": ports or [{"port": 80, "name": "http"}, {"port": 53, "protocol": "UDP"}],
+        },
     }
 
 

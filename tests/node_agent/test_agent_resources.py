@@ -129,7 +129,11 @@ def test_dns() -> None:
     assert first.options == ("ndots:5",)
     assert dns_of(pod(hostNetwork=True), cluster).servers == ()
     assert dns_of(pod(hostNetwork=True, dnsPolicy="ClusterFirstWithHostNet"), cluster).servers == ("10.96.0.10",)
-    own = {"nameservers": ["1.1.1.1"], "searches": ["x"], "options": [{"name": "ndots", "value": "2"}, {"name": "edns0"}]}
+    own = {
+        "nameservers": ["1.1.1.1"],
+        "searches": ["x"],
+        "options": [{"name": "ndots", "value": "2"}, {"name": "edns0"}],
+    }
     none = dns_of(pod(dnsPolicy="None", dnsConfig=own), cluster)
     assert (none.servers, none.searches, none.options) == (("1.1.1.1",), ("x",), ("ndots:2", "edns0"))
     assert dns_of(pod(dnsConfig=own), cluster).options == ("ndots:2", "edns0")
@@ -150,7 +154,9 @@ def test_host_names_and_ports() -> None:
 
 
 def test_configurations() -> None:
-    of = pod({"name": "web", "command": ["run", "$(A)"], "args": ["$$(A)"], "tty": True}, hostAliases=[{"ip": "1.1.1.1"}])
+    of = pod(
+        {"name": "web", "command": ["run", "$(A)"], "args": ["$$(A)"], "tty": True}, hostAliases=[{"ip": "1.1.1.1"}]
+    )
     of["metadata"]["annotations"] = {"fluyt.dev/simulate": "exit=1", "other": "x"}
     sandbox = sandbox_config(of, FACTS, 2)
     assert (sandbox.hostname, sandbox.host_network, sandbox.attempt) == ("p", False, 2)
@@ -181,7 +187,13 @@ def test_mounts_that_are_refused(mount: Object, problem: str) -> None:
 
 def test_mounts() -> None:
     of = pod(volumes=[{"name": "v", "emptyDir": {}}])
-    mount = {"name": "v", "mountPath": "/x", "subPathExpr": "logs/$(POD)", "readOnly": True, "mountPropagation": "HostToContainer"}
+    mount = {
+        "name": "v",
+        "mountPath": "/x",
+        "subPathExpr": "logs/$(POD)",
+        "readOnly": True,
+        "mountPropagation": "HostToContainer",
+    }
     (plan,) = mount_plans(of, {"name": "web", "volumeMounts": [mount]}, {"POD": "p"})
     assert (plan.sub_path, plan.mount.container_path, plan.mount.read_only) == ("logs/p", "/x", True)
     assert plan.mount.propagation == "HostToContainer"

@@ -65,7 +65,9 @@ def test_init_containers_keep_it_pending() -> None:
     ],
 )
 def test_phases_of_ended_containers(policy: str, codes: tuple[int, int], phase: str) -> None:
-    found = status(pod("a", "b", restartPolicy=policy), seen(ran("a", "exited", codes[0]), ran("b", "exited", codes[1])))
+    found = status(
+        pod("a", "b", restartPolicy=policy), seen(ran("a", "exited", codes[0]), ran("b", "exited", codes[1]))
+    )
     assert found["phase"] == phase
 
 
