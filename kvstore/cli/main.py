@@ -40,6 +40,7 @@ COMMANDS = {
     "apiserver": ("control.cli.apiserver:apiserver", "Run one API server."),
     "agent": ("control.cli.agent:agent", "Run a node: its containers, volumes, probes, logs."),
     "controllers": ("control.cli.controllers:controllers", "Run the controllers of one master."),
+    "scheduler": ("control.cli.scheduler:scheduler", "Run the scheduler of one master."),
     "up": ("control.cli.up:up", "Start a whole cluster on this machine."),
     "down": ("control.cli.down:down", "End the cluster that fluyt up started."),
     "kube": ("control.cli.kube.group:kube", "The everyday part of kubectl."),

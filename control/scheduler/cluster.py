@@ -1,0 +1,259 @@
+"""The cluster as columns: nodes are rows, and what is compared for every pod is one array operation over all of them.
+
+Kept up to date change by change; the same for a pod that is bound and for one that is only assumed to be.
+Invariants: used[row] is the sum over the pods in pods[row]; a row without a node has no pods, no labels and is not
+`there`; a pod is in one row at most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from control.api import meta
+from control.api.schema import Object
+from control.scheduler.labels import NodeLabels, Numbers, Rows
+from control.scheduler.pod import Pod
+from control.scheduler.requests import amounts
+from kvstore.invariant import invariant
+
+Points = NDArray[np.float64]
+
+_FIRST_ROWS: Final = 16
+# Columns that are always there, in this order.
+CPU, MEMORY, PODS = 0, 1, 2
+
+
+class Taint(NamedTuple):
+    """One taint of a node."""
+
+    key: str
+    value: str
+    effect: str
+
+
+@dataclass(slots=True)
+class Node:
+    """What of a node is not in a column."""
+
+    name: str
+    row: int
+    object: Object
+    images: dict[str, int]
+
+
+class Cluster:
+    """All nodes and the pods on them."""
+
+    def __init__(self) -> None:
+        self.capacity = _FIRST_ROWS
+        self.rows: dict[str, int] = {}
+        self.nodes: dict[int, Node] = {}
+        self.columns: dict[str, int] = {"cpu": CPU, "memory": MEMORY, "pods": PODS}
+        self.allocatable: Numbers = np.zeros((_FIRST_ROWS, 3), np.int64)
+        self.used: Numbers = np.zeros((_FIRST_ROWS, 3), np.int64)
+        # For scores, a column each for CPU and memory: what is assumed to be taken, and one over what there is.
+        self.assumed: Points = np.zeros((2, _FIRST_ROWS), np.float64)
+        self.inverse: Points = np.zeros((2, _FIRST_ROWS), np.float64)
+        self.images: dict[str, dict[int, int]] = {}
+        self.there: Rows = np.zeros(_FIRST_ROWS, np.bool_)
+        self.unschedulable: Rows = np.zeros(_FIRST_ROWS, np.bool_)
+        self.taint_set: Numbers = np.zeros(_FIRST_ROWS, np.int64)
+        self.taint_sets: list[tuple[Taint, ...]] = [()]
+        self._taint_numbers: dict[tuple[Taint, ...], int] = {(): 0}
+        self.labels = NodeLabels(_FIRST_ROWS)
+        self.pods: dict[int, dict[str, Pod]] = {}
+        self.placed: dict[str, int] = {}  # uid → row
+        self.ports: dict[tuple[str, int], dict[int, list[str]]] = {}
+        self.namespaces: dict[str, Mapping[str, str]] = {}
+        self.by_namespace: dict[str, dict[str, tuple[Pod, int]]] = {}
+        # Pods that want something of the pods around them, which others must look at: with required anti-affinity;
+        # with required affinity or any preference.
+        self.repelling: dict[str, tuple[Pod, int]] = {}
+        self.preferring: dict[str, tuple[Pod, int]] = {}
+        self.by_owner: dict[str, dict[int, int]] = {}
+        self._free: list[int] = list(range(_FIRST_ROWS - 1, -1, -1))
+        # Pods that came before their node: node name → uid → pod.
+        self._waiting: dict[str, dict[str, Pod]] = {}
+
+    # ---- nodes
+
+    def put_node(self, obj: Object) -> None:
+        """A node that is new or has changed. StatusError: an amount of it is no quantity."""
+        name = meta.name(obj)
+        row = self.rows.get(name)
+        if row is None:
+            row = self._take_row()
+            self.rows[name] = row
+            self.pods[row] = {}
+        status, spec = obj.get("status") or {}, obj.get("spec") or {}
+        images = {n: i.get("sizeBytes") or 0 for i in status.get("images") or () for n in i.get("names") or ()}
+        self._put_images(row, images)
+        self.nodes[row] = Node(name, row, obj, images)
+        self._set_amounts(row, amounts(status.get("allocatable") or status.get("capacity")))
+        self.there[row] = True
+        self.unschedulable[row] = bool(spec.get("unschedulable"))
+        self.taint_set[row] = self._taints(spec.get("taints") or ())
+        self.labels.put(row, meta.labels(obj))
+        for pod in self._waiting.pop(name, {}).values():
+            self.add_pod(pod)
+
+    def remove_node(self, name: str) -> None:
+        """The node is gone; its pods wait for another of its name, or for their own end."""
+        row = self.rows.pop(name, None)
+        if row is None:
+            return
+        for pod in list(self.pods[row].values()):
+            self.remove_pod(pod.uid)
+            self._waiting.setdefault(name, {})[pod.uid] = pod
+        self._put_images(row, {})
+        del self.pods[row], self.nodes[row]
+        self.labels.put(row, {})
+        self.there[row] = self.unschedulable[row] = False
+        self.taint_set[row] = 0
+        self.allocatable[row] = 0
+        self._free.append(row)
+
+    def _put_images(self, row: int, images: Mapping[str, int]) -> None:
+        before = self.nodes[row].images if row in self.nodes else {}
+        for image in before.keys() - images.keys():
+            del self.images[image][row]
+            if not self.images[image]:
+                del self.images[image]
+        for image, size in images.items():
+            self.images.setdefault(image, {})[row] = size
+
+    def _take_row(self) -> int:
+        if not self._free:
+            self._grow()
+        return self._free.pop()
+
+    def _grow(self) -> None:
+        old, self.capacity = self.capacity, 2 * self.capacity
+        self.allocatable = _taller(self.allocatable, self.capacity)
+        self.used = _taller(self.used, self.capacity)
+        self.assumed = np.hstack([self.assumed, np.zeros((2, old), np.float64)])
+        self.inverse = np.hstack([self.inverse, np.zeros((2, old), np.float64)])
+        self.taint_set = _taller(self.taint_set, self.capacity)
+        self.there = np.concatenate([self.there, np.zeros(old, np.bool_)])
+        self.unschedulable = np.concatenate([self.unschedulable, np.zeros(old, np.bool_)])
+        self.labels.grow(self.capacity)
+        self._free = list(range(self.capacity - 1, old - 1, -1))
+
+    def _set_amounts(self, row: int, has: Mapping[str, int]) -> None:
+        self.allocatable[row] = 0
+        for resource, amount in has.items():
+            self.allocatable[row, self.column(resource)] = amount
+        self.inverse[:, row] = 1.0 / np.maximum(self.allocatable[row, : MEMORY + 1], 1)
+
+    def column(self, resource: str) -> int:
+        """The column of a resource, made if need be. It may replace the arrays: read them afterwards."""
+        found = self.columns.get(resource)
+        if found is None:
+            found = self.columns[resource] = len(self.columns)
+            room = np.zeros((self.capacity, 1), np.int64)
+            self.allocatable = np.hstack([self.allocatable, room])
+            self.used = np.hstack([self.used, room])
+        return found
+
+    def _taints(self, taints: Iterable[Object]) -> int:
+        found = tuple(Taint(t["key"], t.get("value") or "", t["effect"]) for t in taints)
+        number = self._taint_numbers.get(found)
+        if number is None:
+            number = self._taint_numbers[found] = len(self.taint_sets)
+            self.taint_sets.append(found)
+        return number
+
+    # ---- pods
+
+    def add_pod(self, pod: Pod, node: str = "") -> None:
+        """A pod takes its place on its node, or on `node` where it is only assumed to be."""
+        name = node or pod.node
+        self.remove_pod(pod.uid)
+        row = self.rows.get(name)
+        if row is None:
+            self._waiting.setdefault(name, {})[pod.uid] = pod
+            return
+        self.pods[row][pod.uid] = pod
+        self.placed[pod.uid] = row
+        self._count(pod, row, 1)
+        self.by_namespace.setdefault(pod.namespace, {})[pod.uid] = (pod, row)
+        for port in pod.ports:
+            self.ports.setdefault((port.protocol, port.number), {}).setdefault(row, []).append(port.address)
+        if pod.anti_affinity:
+            self.repelling[pod.uid] = (pod, row)
+        if pod.affinity or pod.preferences:
+            self.preferring[pod.uid] = (pod, row)
+
+    def remove_pod(self, uid: str) -> None:
+        """A pod is gone, or over: it takes no room any more. Nothing happens if it had none."""
+        row = self.placed.pop(uid, None)
+        if row is None:
+            for waiting in self._waiting.values():
+                waiting.pop(uid, None)
+            return
+        pod = self.pods[row].pop(uid)
+        self._count(pod, row, -1)
+        del self.by_namespace[pod.namespace][uid]
+        if not self.by_namespace[pod.namespace]:
+            del self.by_namespace[pod.namespace]
+        for port in pod.ports:
+            self._free_port(port.protocol, port.number, port.address, row)
+        self.repelling.pop(uid, None)
+        self.preferring.pop(uid, None)
+
+    def _free_port(self, protocol: str, number: int, address: str, row: int) -> None:
+        rows = self.ports[(protocol, number)]
+        rows[row].remove(address)
+        if not rows[row]:
+            del rows[row]
+        if not rows:
+            del self.ports[(protocol, number)]
+
+    def _count(self, pod: Pod, row: int, sign: int) -> None:
+        for resource, amount in pod.requests.items():
+            column = self.column(resource)
+            self.used[row, column] += sign * amount
+            invariant(self.used[row, column] >= 0, f"{self.nodes[row].name}: {resource} in use is below zero")
+        self.assumed[CPU, row] += sign * pod.assumed["cpu"]
+        self.assumed[MEMORY, row] += sign * pod.assumed["memory"]
+        if pod.owner:
+            rows = self.by_owner.setdefault(pod.owner, {})
+            rows[row] = rows.get(row, 0) + sign
+            if not rows[row]:
+                del rows[row]
+            if not rows:
+                del self.by_owner[pod.owner]
+
+    # ---- namespaces
+
+    def put_namespace(self, name: str, labels: Mapping[str, str] | None) -> None:
+        """The labels of a namespace, which affinity terms may select by; None: it is gone."""
+        if labels is None:
+            self.namespaces.pop(name, None)
+        else:
+            self.namespaces[name] = labels
+
+    # ---- views
+
+    @property
+    def size(self) -> int:
+        """How many nodes there are."""
+        return len(self.rows)
+
+    def wanted(self, requests: Mapping[str, int]) -> Numbers:
+        """A row of what is asked for, in this cluster's columns."""
+        columns = [(self.column(resource), amount) for resource, amount in requests.items()]
+        row = np.zeros(len(self.columns), np.int64)
+        for column, amount in columns:
+            row[column] = amount
+        return row
+
+
+def _taller(table: Numbers, rows: int) -> Numbers:
+    more = np.zeros((rows - len(table), *table.shape[1:]), np.int64)
+    return np.concatenate([table, more])

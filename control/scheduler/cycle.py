@@ -1,0 +1,95 @@
+"""One decision: the best node for a pod, or the reasons why there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from control.scheduler.cluster import Cluster
+from control.scheduler.filters import FILTERS, NOT_HELPED_BY_PREEMPTION
+from control.scheduler.labels import Rows
+from control.scheduler.pod import Pod
+from control.scheduler.scores import SCORES
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """Why no node can take a pod: how many nodes for which reason, and whom preemption might help.
+
+    plugins: filters that failed somewhere; what they depend on may make the pod schedulable.
+    """
+
+    nodes: int
+    reasons: dict[str, int]
+    plugins: frozenset[str]
+    hopeless: Rows
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """node: its name; "" with a diagnosis. feasible: how many nodes could have taken the pod."""
+
+    node: str
+    feasible: int = 0
+    diagnosis: Diagnosis | None = None
+
+
+def feasible_rows(cluster: Cluster, pod: Pod) -> tuple[Rows, dict[str, int], frozenset[str], Rows]:
+    """Rows that pass every filter; how many fail for which reason; which filters failed; whom no preemption helps."""
+    left = cluster.there.copy()
+    reasons: dict[str, int] = {}
+    plugins: set[str] = set()
+    hopeless = np.zeros(cluster.capacity, np.bool_)
+    for plugin, check in FILTERS.items():
+        failing = np.zeros(cluster.capacity, np.bool_)
+        for reason, rows in check(cluster, pod):
+            failed = rows & left
+            count = int(np.count_nonzero(failed))
+            if count:
+                reasons[reason] = reasons.get(reason, 0) + count
+                failing |= failed
+        if failing.any():
+            plugins.add(plugin)
+            left &= ~failing
+            if plugin in NOT_HELPED_BY_PREEMPTION:
+                hopeless |= failing
+            if not left.any():
+                break
+    return left, reasons, frozenset(plugins), hopeless
+
+
+def decide(cluster: Cluster, pod: Pod, turn: int = 0, reserved: Iterable[tuple[Pod, str]] = ()) -> Decision:
+    """Choose a node.
+
+    turn: any number, which breaks ties between equally good nodes. reserved: pods that preempted others for a place on
+    a node (its name) and have not got it yet; those of at least this pod's priority keep it.
+    """
+    held = [(other, node) for other, node in reserved if other.priority >= pod.priority and other.uid != pod.uid]
+    for other, node in held:
+        cluster.add_pod(other, node)
+    try:
+        rows, reasons, plugins, hopeless = feasible_rows(cluster, pod)
+        if not rows.any():
+            return Decision("", diagnosis=Diagnosis(cluster.size, reasons, plugins, hopeless))
+        return _best(cluster, pod, rows, turn)
+    finally:
+        for other, _ in held:
+            cluster.remove_pod(other.uid)
+
+
+def _best(cluster: Cluster, pod: Pod, rows: Rows, turn: int) -> Decision:
+    candidates = np.flatnonzero(rows)
+    if pod.nominated in cluster.rows and rows[cluster.rows[pod.nominated]]:
+        return Decision(pod.nominated, len(candidates))
+    if len(candidates) == 1:
+        return Decision(cluster.nodes[int(candidates[0])].name, 1)
+    total = np.zeros(cluster.capacity, np.float64)
+    for score, weight in SCORES.values():
+        points = score(cluster, pod, rows)
+        if points is not None:
+            total += weight * points
+    among = total[candidates]
+    best = candidates[among >= among.max() - 1e-9]
+    return Decision(cluster.nodes[int(best[turn % len(best)])].name, len(candidates))

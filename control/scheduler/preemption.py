@@ -1,0 +1,134 @@
+"""Making room: which pods of lower priority would have to leave which node so that a pod fits there.
+
+On every node where leaving could help, all pods of lower priority are thought away; if the pod fits then, as many of
+them as possible are let back, those whose disruption budget would be broken first, then by priority. Of all nodes that
+are left, the one where least is lost is taken. Source: "Pod Priority and Preemption" in Kubernetes' documentation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from control.api import meta
+from control.api.schema import Object
+from control.api.selectors import label_selector_of
+from control.scheduler.cluster import Cluster
+from control.scheduler.cycle import Diagnosis, feasible_rows
+from control.scheduler.explain import no_preemption
+from control.scheduler.pod import Pod
+
+# Nodes that are tried: a tenth of the cluster, but at least a hundred, as kube-scheduler does.
+_PART: Final = 10
+_LEAST: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Who must leave `node`; why nobody can, if node is ""."""
+
+    node: str
+    victims: tuple[Pod, ...] = ()
+    refusal: str = ""
+
+
+class Budgets:
+    """PodDisruptionBudgets, and how many more pods each lets go."""
+
+    def __init__(self, budgets: Sequence[Object]) -> None:
+        self._budgets = [
+            (
+                meta.namespace(budget),
+                label_selector_of((budget.get("spec") or {}).get("selector")),
+                (budget.get("status") or {}).get("disruptionsAllowed") or 0,
+                frozenset((budget.get("status") or {}).get("disruptedPods") or ()),
+            )
+            for budget in budgets
+        ]
+
+    def broken_by(self, pods: Sequence[Pod]) -> list[bool]:
+        """For each pod in this order, whether its leaving, after those before it, breaks a budget."""
+        left = [allowed for _, _, allowed, _ in self._budgets]
+        broken = []
+        for pod in pods:
+            over = False
+            for number, (namespace, selector, _, gone) in enumerate(self._budgets):
+                if pod.namespace == namespace and selector.matches(pod.labels) and pod.name not in gone:
+                    left[number] -= 1
+                    over = over or left[number] < 0
+            broken.append(over)
+        return broken
+
+
+def plan(cluster: Cluster, pod: Pod, diagnosis: Diagnosis, budgets: Budgets, turn: int = 0) -> Plan:
+    """The node where least is lost. turn: any number; where the search begins."""
+    lower = _lower_rows(cluster, pod)
+    candidates = np.flatnonzero(cluster.there & ~diagnosis.hopeless & lower)
+    hopeless = int(np.count_nonzero(cluster.there & diagnosis.hopeless))
+    tried = np.roll(candidates, -(turn % max(len(candidates), 1)))[: max(_LEAST, cluster.size // _PART)]
+    found: list[tuple[tuple[float, ...], str, tuple[Pod, ...]]] = []
+    for row in tried:
+        victims = _victims(cluster, pod, int(row), budgets)
+        if victims is not None:
+            found.append((_loss(victims, budgets), cluster.nodes[int(row)].name, tuple(victims)))
+    if not found:
+        return Plan("", refusal=no_preemption(cluster.size, hopeless, cluster.size - hopeless))
+    _, node, leaving = min(found)
+    return Plan(node, leaving)
+
+
+def _lower_rows(cluster: Cluster, pod: Pod) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    rows = np.zeros(cluster.capacity, np.bool_)
+    for row, pods in cluster.pods.items():
+        rows[row] = any(other.priority < pod.priority for other in pods.values())
+    return rows
+
+
+def _victims(cluster: Cluster, pod: Pod, row: int, budgets: Budgets) -> list[Pod] | None:
+    """The fewest important pods whose leaving makes room on that row; None: it would not help."""
+    node = cluster.nodes[row].name
+    lower = sorted((p for p in cluster.pods[row].values() if p.priority < pod.priority), key=_importance)
+    for other in lower:
+        cluster.remove_pod(other.uid)
+    try:
+        if not _fits(cluster, pod, row):
+            return None
+        broken = dict(zip((p.uid for p in lower), budgets.broken_by(lower), strict=True))
+        victims = []
+        for other in sorted(lower, key=lambda p: (not broken[p.uid], _importance(p))):
+            cluster.add_pod(other, node)
+            if not _fits(cluster, pod, row):
+                cluster.remove_pod(other.uid)
+                victims.append(other)
+        return victims
+    finally:
+        for other in lower:
+            if other.uid not in cluster.placed:
+                cluster.add_pod(other, node)
+
+
+def _fits(cluster: Cluster, pod: Pod, row: int) -> bool:
+    return bool(feasible_rows(cluster, pod)[0][row])
+
+
+def _importance(pod: Pod) -> tuple[int, str]:
+    """The most important first: by priority, then who has been there longest."""
+    status: Mapping[str, str] = pod.object.get("status") or {}
+    return (-pod.priority, status.get("startTime") or "~")
+
+
+def _loss(victims: Sequence[Pod], budgets: Budgets) -> tuple[float, ...]:
+    """Smaller is better: budgets broken, the greatest priority, their sum, their number, how long the first has run."""
+    by_importance = sorted(victims, key=_importance)
+    started = by_importance[0].object.get("status", {}).get("startTime") if victims else None
+    digits = "".join(c for c in started or "" if c.isdigit())
+    return (
+        sum(budgets.broken_by(by_importance)),
+        max((p.priority for p in victims), default=0),
+        sum(p.priority + 2**31 for p in victims),
+        len(victims),
+        -float(digits or 0),
+    )

@@ -1,0 +1,204 @@
+"""The scheduler's shell: informers in, writes out, one pod after the other in between.
+
+Decisions are made in slices of a few milliseconds, bindings go out side by side. Invariant: nothing is written outside
+a term. Faults assumed: servers are away (the pod is tried again), the process is paused (the fence refuses what it
+writes afterwards, and what it assumed is forgotten).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing, suppress
+from datetime import UTC, datetime
+from typing import Final, Protocol
+
+from control.api.meta import timestamp
+from control.api.schema import Object
+from control.api.status import StatusError
+from control.client.cause import Fence
+from control.client.client import Client
+from control.client.errors import Unreachable
+from control.client.informer import Informer
+from control.scheduler.explain import NOT_ELIGIBLE, unschedulable
+from control.scheduler.metrics import Metrics
+from control.scheduler.model import Model
+from control.scheduler.pod import Pod
+from control.scheduler.preemption import Plan
+from control.scheduler.writes import FenceLost, Writes
+
+log = logging.getLogger(__name__)
+
+SLICE_SECONDS: Final = 0.004
+# Requests under way at a time.
+MOST_WRITES: Final = 64
+
+Tell = Callable[[Object, str, str, str], None]
+
+
+class Term(Protocol):
+    """control.client.election.Leadership, as far as we look at it."""
+
+    @property
+    def fence(self) -> Fence | None:
+        """What every write carries; None when nobody else can lead."""
+
+    @property
+    def lost(self) -> asyncio.Event:
+        """Set when the term is over."""
+
+
+class Scheduler:
+    """start() once, then run() with the terms of an elector; close() at the end."""
+
+    def __init__(
+        self, client: Client, tell: Tell, names: frozenset[str], *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """tell: records an event (about, type, reason, message). names: of schedulers that we are."""
+        self.model = Model(names)
+        self.metrics = Metrics()
+        self.started = asyncio.Event()
+        self._client = client
+        self._tell = tell
+        self._clock = clock
+        self._news = asyncio.Event()
+        self._room = asyncio.Semaphore(MOST_WRITES)
+        live = "status.phase!=Succeeded,status.phase!=Failed"
+        self._informers = {
+            "namespaces": (Informer(client, "namespaces"), self.model.namespace_changed),
+            "nodes": (Informer(client, "nodes"), self.model.node_changed),
+            "poddisruptionbudgets.policy": (Informer(client, "poddisruptionbudgets.policy"), self.model.budget_changed),
+            "pods": (Informer(client, "pods", field_selector=live), self.model.pod_changed),
+        }
+
+    async def start(self) -> None:
+        """Begin to observe; returns when the view is complete."""
+        for informer, heard in self._informers.values():
+            informer.subscribe(lambda old, new, heard=heard: self._hear(heard, old, new))  # type: ignore[misc]
+            await informer.start()
+        self.started.set()
+
+    def _hear(self, heard: Callable[..., None], old: Object | None, new: Object | None) -> None:
+        heard(old, new, self._clock())
+        self._news.set()
+
+    async def run(self, terms: AsyncIterator[Term]) -> None:
+        """Schedule in every term that comes, until cancelled."""
+        async with aclosing(terms) as elected:  # type: ignore[type-var]
+            async for term in elected:
+                await self.serve(term)
+
+    async def serve(self, term: Term) -> None:
+        """Schedule until the term is over."""
+        client = self._client.fenced(term.fence) if term.fence is not None else self._client
+        work = asyncio.create_task(self._work(Writes(client)), name="scheduler")
+        over = asyncio.create_task(term.lost.wait(), name="term")
+        log.info("scheduler: at work (%s)", term.fence.header() if term.fence is not None else "without election")
+        self.metrics.leader.set(1)
+        try:
+            await asyncio.wait({work, over}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self.metrics.leader.set(0)
+            work.cancel()
+            over.cancel()
+            results = await asyncio.gather(work, over, return_exceptions=True)
+            self.model.dropped(self._clock())
+        _explain(results[0])
+
+    async def _work(self, writes: Writes) -> None:
+        async with asyncio.TaskGroup() as group:
+            while True:
+                until = time.perf_counter() + SLICE_SECONDS
+                while time.perf_counter() < until:
+                    pod = self.model.queue.take(self._clock())
+                    if pod is None:
+                        await self._wait()
+                        break
+                    await self._room.acquire()
+                    self._one(group, writes, pod)
+                self.metrics.see(self.model.queue)
+                await asyncio.sleep(0)
+
+    async def _wait(self) -> None:
+        """Until something happened, or a pod is due."""
+        self._news.clear()
+        at = self.model.queue.next_at(self._clock())
+        timeout = None if at is None else max(at - self._clock(), 0.0)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await self._news.wait()
+
+    def _one(self, group: asyncio.TaskGroup, writes: Writes, pod: Pod) -> None:
+        """One pod: decide now, write in a task of its own."""
+        began = time.perf_counter()
+        decision = self.model.decide(pod)
+        if decision.node:
+            self.model.assume(pod, decision.node)
+            task = self._bind(writes, pod, decision.node, decision.feasible)
+        else:
+            assert decision.diagnosis is not None
+            plan = self._preemption(pod, decision)
+            text = unschedulable(decision.diagnosis, plan.refusal)
+            self.model.queue.failed(pod.uid, decision.diagnosis.plugins, self._clock())
+            task = self._unschedulable(writes, pod, text, plan)
+        self.metrics.decided(bool(decision.node), time.perf_counter() - began)
+        group.create_task(self._freeing(task))
+
+    def _preemption(self, pod: Pod, decision: object) -> Plan:
+        if pod.object["spec"].get("preemptionPolicy") == "Never":
+            return Plan("", refusal=NOT_ELIGIBLE)
+        return self.model.preempt(pod, decision)  # type: ignore[arg-type]
+
+    async def _freeing(self, task: object) -> None:
+        try:
+            await task  # type: ignore[misc]
+        finally:
+            self._room.release()
+
+    async def _bind(self, writes: Writes, pod: Pod, node: str, feasible: int) -> None:
+        try:
+            await writes.bind(pod, node, feasible, self.model.cluster.size)
+        except (StatusError, Unreachable) as problem:
+            log.info("pod %s/%s could not be bound to %s: %s", pod.namespace, pod.name, node, problem)
+            self.model.binding_failed(pod, self._clock())
+            self._news.set()
+            if not isinstance(problem, StatusError) or problem.code not in (404, 409):
+                self._tell(pod.object, "Warning", "FailedScheduling", f"binding rejected: {problem}")
+            return
+        self.model.bound(pod)
+        where = f"{pod.namespace}/{pod.name}"
+        self._tell(pod.object, "Normal", "Scheduled", f"Successfully assigned {where} to {node}")
+
+    async def _unschedulable(self, writes: Writes, pod: Pod, message: str, plan: Plan) -> None:
+        now = timestamp(datetime.now(UTC))
+        self._tell(pod.object, "Warning", "FailedScheduling", message)
+        try:
+            if plan.node:
+                self.model.promise(pod, plan.node)
+                await writes.waits(pod, message, now, nominated=plan.node)
+                for victim in plan.victims:
+                    await writes.preempt(victim, pod, now)
+                    text = f"Preempted by pod {pod.uid} on node {plan.node}"
+                    self._tell(victim.object, "Normal", "Preempted", text)
+            else:
+                await writes.waits(pod, message, now)
+        except (StatusError, Unreachable) as problem:
+            log.info("pod %s/%s: %s", pod.namespace, pod.name, problem)
+
+    async def close(self) -> None:
+        for informer, _ in self._informers.values():
+            await informer.stop()
+
+
+def _explain(ended: object) -> None:
+    """Say why a term's work ended; mistakes of ours are raised."""
+    if isinstance(ended, BaseExceptionGroup):
+        lost, other = ended.split(FenceLost)
+        if other is not None:
+            raise other
+        if lost is not None:
+            log.warning("scheduler: a write was refused, because the term is over")
+        return
+    log.warning("scheduler: the term is over; standing by")

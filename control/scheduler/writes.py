@@ -1,0 +1,103 @@
+"""The scheduler's writes: bindings, conditions of pods that wait, and what preemption asks for. Every one says why."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from control.api import meta
+from control.api.schema import Object
+from control.api.status import StatusError
+from control.client.cause import Cause
+from control.client.client import Client
+from control.scheduler.pod import Pod
+
+UNSCHEDULABLE: Final = "Unschedulable"
+GATED: Final = "SchedulingGated"
+
+
+class FenceLost(Exception):
+    """A write was refused because the term of leadership is over."""
+
+
+class Writes:
+    """Writes of one term, through its fenced client. All raise StatusError, Unreachable, FenceLost."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def bind(self, pod: Pod, node: str, feasible: int, nodes: int) -> None:
+        """Give the pod its node."""
+        binding: Object = {
+            "apiVersion": "v1",
+            "kind": "Binding",
+            "metadata": {"name": pod.name, "namespace": pod.namespace, "uid": pod.uid},
+            "target": {"apiVersion": "v1", "kind": "Node", "name": node},
+        }
+        cause = Cause.of("pods", pod.object, f"scheduled: best of {feasible} of {nodes} nodes")
+        try:
+            await self._client.create(
+                "pods", binding, namespace=pod.namespace, name=pod.name, subresource="binding", cause=cause
+            )
+        except StatusError as refused:
+            raise _lost_or(refused) from None
+
+    async def waits(self, pod: Pod, message: str, now: str, *, nominated: str | None = None) -> None:
+        """The condition that says why the pod has no node; nothing is written if it says so already."""
+        status = pod.object.get("status") or {}
+        condition = meta.condition(pod.object, "PodScheduled") or {}
+        same = condition.get("status") == "False" and condition.get("message") == message
+        if same and nominated in (None, status.get("nominatedNodeName") or ""):
+            return
+        entry = {
+            "type": "PodScheduled",
+            "status": "False",
+            "reason": UNSCHEDULABLE,
+            "message": message,
+            "lastProbeTime": None,
+            "lastTransitionTime": condition.get("lastTransitionTime") if condition.get("status") == "False" else now,
+        }
+        patch: dict[str, Any] = {"conditions": [entry]}
+        if nominated is not None:
+            patch["nominatedNodeName"] = nominated
+        await self._patch_status(pod, patch, Cause.of("pods", pod.object, "no node fits"))
+
+    async def preempt(self, victim: Pod, winner: Pod, now: str) -> None:
+        """A pod must leave for a more important one."""
+        cause = Cause.of("pods", winner.object, "preemption")
+        entry = {
+            "type": "DisruptionTarget",
+            "status": "True",
+            "reason": "PreemptionByScheduler",
+            "message": "default-scheduler: preempting to accommodate a higher priority pod",
+            "lastProbeTime": None,
+            "lastTransitionTime": now,
+        }
+        await self._patch_status(victim, {"conditions": [entry]}, cause)
+        try:
+            await self._client.delete("pods", victim.name, namespace=victim.namespace, uid=victim.uid, cause=cause)
+        except StatusError as refused:
+            if refused.code != 404:
+                raise _lost_or(refused) from None
+
+    async def _patch_status(self, pod: Pod, status: Object, cause: Cause) -> None:
+        patch = {"metadata": {"uid": pod.uid}, "status": status}
+        try:
+            await self._client.patch(
+                "pods",
+                pod.name,
+                patch,
+                namespace=pod.namespace,
+                kind="strategic",
+                subresource="status",
+                cause=cause,
+            )
+        except StatusError as refused:
+            if refused.code != 404:
+                raise _lost_or(refused) from None
+
+
+def _lost_or(refused: StatusError) -> Exception:
+    causes = (refused.details or {}).get("causes") or ()
+    if any(cause.get("reason") == "FenceLost" for cause in causes):
+        return FenceLost(refused.message)
+    return refused
