@@ -1,6 +1,8 @@
 """When a node was last heard of: its Lease was renewed, or its status said when its agent last looked.
 
-Invariant: the time is that of the machine that heard it; the times in the objects only show that they changed.
+Invariant: the time is that of the machine that heard it; the times in the objects only show that they changed. When
+nobody at all was heard for a while, it was we who could not hear (API servers or store were away): silence of that time
+is held against no node.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ from control.controllers.pods import condition
 
 LEASES: Final = "leases.coordination.k8s.io"
 LEASE_NAMESPACE: Final = "kube-node-lease"
+# Seconds: two beats of every node.
+DEAF: Final = 20.0
 
 
 def hear(heard: dict[str, datetime], resource: str, old: Object | None, new: Object | None, now: datetime) -> None:
@@ -25,6 +29,8 @@ def hear(heard: dict[str, datetime], resource: str, old: Object | None, new: Obj
     if resource == LEASES and namespace_of(new) != LEASE_NAMESPACE:
         return
     if old is None or _beat(resource, old) != _beat(resource, new):
+        if heard and (now - max(heard.values())).total_seconds() > DEAF:
+            heard.update(dict.fromkeys(heard, now))
         heard[name_of(new)] = now
 
 

@@ -94,7 +94,7 @@ def _judge(plan: Plan, node: Object, observed: Observed, limits: Limits, now: da
     conditions = list(status_of(node).get("conditions") or [])
     posted = find(conditions, "Ready") is not None
     allowed = limits.grace if posted else limits.startup
-    silence = (now - observed.heard.get(name_of(node), created_at(node))).total_seconds()
+    silence = _silence(node, observed, now)
     if silence < allowed:
         plan.look_again(allowed - silence)
         return conditions
@@ -158,7 +158,7 @@ def _evicting(
     if key is None:
         return None
     nodes = list(observed.all(NODES))
-    rate = _rate(nodes, limits)
+    rate = _rate([_is_bad(each, observed, limits, now) for each in nodes], limits)
     if rate == 0:
         return None
     taint = {"key": key, "effect": "NoExecute", "timeAdded": format_time(now)}
@@ -176,13 +176,22 @@ def _evicts(node: Object) -> bool:
     return any(t.get("effect") == "NoExecute" and t.get("key") in (NOT_READY, UNREACHABLE) for t in taints)
 
 
-def _rate(nodes: Sequence[Object], limits: Limits) -> float:
+def _is_bad(node: Object, observed: Observed, limits: Limits, now: datetime) -> bool:
+    """Not ready, or silent for so long that it will be found not to be."""
+    return _status(node) != "True" or _silence(node, observed, now) >= limits.grace
+
+
+def _silence(node: Object, observed: Observed, now: datetime) -> float:
+    return (now - observed.heard.get(name_of(node), created_at(node))).total_seconds()
+
+
+def _rate(bad: Sequence[bool], limits: Limits) -> float:
     """Nodes a second that may be emptied; 0 when so many are silent that the fault is not theirs."""
-    bad = sum(1 for node in nodes if (condition(node, "Ready") or {}).get("status") != "True")
-    if bad == len(nodes):
+    count = sum(bad)
+    if count == len(bad):
         return 0.0
-    if bad > 2 and bad / len(nodes) >= limits.unhealthy:
-        return limits.slow_rate if len(nodes) > limits.large else 0.0
+    if count > 2 and count / len(bad) >= limits.unhealthy:
+        return limits.slow_rate if len(bad) > limits.large else 0.0
     return limits.rate
 
 

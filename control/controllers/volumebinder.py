@@ -45,9 +45,10 @@ def reconcile_claim(key: Key, observed: Observed, now: datetime) -> Decision:
     if claim is None or is_deleting(claim):
         return NOTHING
     volume = _volume_of(claim, observed)
-    if status_of(claim).get("phase") == "Bound":
-        return _lost(claim) if volume is None else NOTHING
-    if volume is None:
+    phase = status_of(claim).get("phase")
+    if phase in ("Bound", "Lost"):
+        return _lost(claim) if volume is None and phase == "Bound" else NOTHING
+    if volume is None and not spec_of(claim).get("volumeName"):
         volume = _best(claim, observed.all(VOLUMES))
     if volume is None:
         return _pending(claim)

@@ -1,0 +1,295 @@
+"""Nodes: silence, taints, eviction, outages of everybody, address ranges."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from ipaddress import ip_network
+from typing import Any
+
+import pytest
+from ctl_manifests import node, pod
+from ctl_memory_api import START, MemoryApi
+
+from control.controllers import nodeipam, nodelifecycle, tainteviction
+from control.controllers.heartbeats import LEASES, hear
+
+RECONCILE = nodelifecycle.reconciler()
+
+
+@pytest.fixture
+def api() -> MemoryApi:
+    return MemoryApi("nodes", "pods", LEASES)
+
+
+def _put(api: MemoryApi, *names: str) -> None:
+    for name in names:
+        api.put("nodes", node(name))
+        api.heard[name] = api.now
+
+
+def _beat(api: MemoryApi, *names: str) -> None:
+    for name in names:
+        api.heard[name] = api.now
+
+
+def _look(api: MemoryApi, *names: str) -> None:
+    for name in names:
+        for _ in range(4):
+            api.reconcile(RECONCILE, name, "")
+
+
+def _ready(api: MemoryApi, name: str) -> str:
+    return str(next(c for c in api.get("nodes", "", name)["status"]["conditions"] if c["type"] == "Ready")["status"])
+
+
+def _taints(api: MemoryApi, name: str) -> set[tuple[str, str]]:
+    taints = api.get("nodes", "", name)["spec"].get("taints") or []
+    return {(taint["key"].removeprefix("node.kubernetes.io/"), taint["effect"]) for taint in taints}
+
+
+BOTH = {("unreachable", "NoSchedule"), ("unreachable", "NoExecute")}
+
+
+def test_a_silent_node_is_unknown_after_its_grace_and_tainted(api: MemoryApi) -> None:
+    _put(api, "a", "b", "c")
+    assert api.reconcile(RECONCILE, "a", "").requeue_after == 40
+    api.pass_time(39)
+    _look(api, "a")
+    assert _ready(api, "a") == "True"
+    _beat(api, "b", "c")
+    api.pass_time(1)
+    _look(api, "a", "b")
+    assert _ready(api, "a") == "Unknown"
+    assert _taints(api, "a") == BOTH
+    assert _taints(api, "b") == set()
+    assert ("Normal", "NodeNotReady", "Node a status is now: NodeNotReady") in api.events
+
+
+def test_a_node_that_comes_back_loses_its_taints(api: MemoryApi) -> None:
+    _put(api, "a", "b", "c")
+    api.pass_time(50)
+    _beat(api, "b", "c")
+    _look(api, "a")
+    assert _taints(api, "a") == BOTH
+    ready = {"status": {"conditions": node("a")["status"]["conditions"]}}
+    api.change("nodes", "", "a", ready)
+    _beat(api, "a")
+    _look(api, "a")
+    assert _taints(api, "a") == set()
+
+
+def test_taints_of_others_stay(api: MemoryApi) -> None:
+    mine = [{"key": "team", "value": "db", "effect": "NoSchedule"}]
+    _put(api, "a", "b", "c")
+    api.change("nodes", "", "a", {"spec": {"taints": mine}})
+    api.pass_time(50)
+    _beat(api, "b", "c")
+    _look(api, "a")
+    assert _taints(api, "a") == {("team", "NoSchedule"), *BOTH}
+
+
+def test_conditions_and_cordon_are_no_schedule_taints(api: MemoryApi) -> None:
+    made = node("a")
+    made["status"]["conditions"].append({"type": "DiskPressure", "status": "True"})
+    made["spec"]["unschedulable"] = True
+    api.put("nodes", made)
+    _beat(api, "a")
+    _look(api, "a")
+    assert _taints(api, "a") == {("disk-pressure", "NoSchedule"), ("unschedulable", "NoSchedule")}
+
+
+def test_when_everybody_is_silent_nobody_is_evicted(api: MemoryApi) -> None:
+    names = ("a", "b", "c", "d", "e")
+    _put(api, *names)
+    api.pass_time(60)
+    _look(api, *names)
+    _look(api, *names)
+    assert {_ready(api, name) for name in names} == {"Unknown"}
+    assert {_taints(api, name) == {("unreachable", "NoSchedule")} for name in names} == {True}
+
+
+def test_when_most_are_silent_nobody_is_evicted(api: MemoryApi) -> None:
+    names = ("a", "b", "c", "d", "e")
+    _put(api, *names)
+    api.pass_time(60)
+    _beat(api, "a", "b")
+    _look(api, *names)
+    _look(api, *names)
+    assert ("unreachable", "NoExecute") not in _taints(api, "c")
+
+
+def test_nodes_are_emptied_one_after_another(api: MemoryApi) -> None:
+    names = ("a", "b", "c", "d", "e")
+    _put(api, *names)
+    api.pass_time(60)
+    _beat(api, "c", "d", "e")
+    _look(api, "a", "b")
+    assert ("unreachable", "NoExecute") in _taints(api, "a")
+    assert ("unreachable", "NoExecute") not in _taints(api, "b")
+    assert api.reconcile(RECONCILE, "b", "").requeue_after == 10
+    api.pass_time(10)
+    _beat(api, "c", "d", "e")
+    _look(api, "b")
+    assert ("unreachable", "NoExecute") in _taints(api, "b")
+
+
+def test_pods_of_a_silent_node_are_not_ready(api: MemoryApi) -> None:
+    _put(api, "a", "b", "c")
+    api.put("pods", pod("web", node="a", phase="Running", ready=True))
+    api.pass_time(60)
+    _beat(api, "b", "c")
+    _look(api, "a")
+    (condition,) = api.get("pods", "default", "web")["status"]["conditions"]
+    assert condition["status"] == "False"
+
+
+def test_a_node_that_never_said_anything(api: MemoryApi) -> None:
+    made = node("new")
+    made["status"] = {}
+    api.put("nodes", made)
+    api.pass_time(59)
+    _look(api, "new")
+    assert not api.get("nodes", "", "new")["status"].get("conditions")
+    api.pass_time(1)
+    _look(api, "new")
+    condition = api.get("nodes", "", "new")["status"]["conditions"][0]
+    assert (condition["status"], condition["reason"]) == ("Unknown", "NodeStatusNeverUpdated")
+
+
+def test_only_changes_are_heartbeats() -> None:
+    """What the clocks of nodes say is not compared with ours."""
+    heard: dict[str, Any] = {}
+    lease = {"metadata": {"name": "a", "namespace": "kube-node-lease"}, "spec": {"renewTime": "1999-01-01T00:00:00Z"}}
+    hear(heard, LEASES, None, lease, START)
+    assert heard == {"a": START}
+    heard.clear()
+    hear(heard, LEASES, lease, lease, START)
+    other = {"metadata": {"name": "b", "namespace": "elsewhere"}, "spec": {"renewTime": "x"}}
+    hear(heard, LEASES, None, other, START)
+    assert heard == {}
+    hear(heard, LEASES, lease, {**lease, "spec": {"renewTime": "1999-01-01T00:00:01Z"}}, START)
+    assert heard == {"a": START}
+
+
+def test_when_nobody_was_heard_for_a_while_it_was_we_who_could_not_hear() -> None:
+    """API servers or the store were away: nobody's silence counts."""
+    heard = {"a": START, "b": START}
+    later = START + timedelta(seconds=90)
+    before, after = ({"metadata": {"name": "a"}, "status": _posted(time)} for time in ("x", "y"))
+    hear(heard, "nodes", before, after, later)
+    assert heard == {"a": later, "b": later}
+    soon = later + timedelta(seconds=10)
+    hear(heard, "nodes", after, before, soon)
+    assert heard == {"a": soon, "b": later}
+
+
+def _posted(time: str) -> dict[str, Any]:
+    return {"conditions": [{"type": "Ready", "status": "True", "lastHeartbeatTime": time}]}
+
+
+# ---- eviction ----
+
+
+def _tainted(api: MemoryApi, since: str = "2026-01-01T00:00:00Z") -> None:
+    made = node("a")
+    made["spec"]["taints"] = [
+        {"key": "node.kubernetes.io/unreachable", "effect": "NoExecute", "timeAdded": since},
+    ]
+    api.put("nodes", made)
+
+
+def _bound(api: MemoryApi, *tolerations: dict[str, Any]) -> None:
+    made = pod("web", node="a", phase="Running")
+    made["spec"]["tolerations"] = list(tolerations)
+    api.put("pods", made)
+
+
+def _tolerates(**more: Any) -> dict[str, Any]:
+    return {"key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute", **more}
+
+
+def _evicted(api: MemoryApi) -> bool:
+    return "deletionTimestamp" in api.get("pods", "default", "web")["metadata"]
+
+
+def test_a_pod_without_toleration_is_evicted_at_once(api: MemoryApi) -> None:
+    _tainted(api)
+    _bound(api)
+    api.reconcile(tainteviction.reconcile, "web")
+    assert _evicted(api)
+    (condition,) = api.get("pods", "default", "web")["status"]["conditions"]
+    assert (condition["type"], condition["reason"]) == ("DisruptionTarget", "DeletionByTaintManager")
+    assert ("Normal", "TaintManagerEviction", "Marking for deletion Pod default/web") in api.events
+
+
+def test_a_toleration_with_a_time_runs_from_when_the_taint_was_added(api: MemoryApi) -> None:
+    _tainted(api)
+    _bound(api, _tolerates(tolerationSeconds=300))
+    api.pass_time(100)
+    assert api.reconcile(tainteviction.reconcile, "web").requeue_after == 200
+    api.pass_time(200)
+    api.reconcile(tainteviction.reconcile, "web")
+    assert _evicted(api)
+
+
+def test_a_toleration_without_a_time_holds_for_ever(api: MemoryApi) -> None:
+    _tainted(api)
+    _bound(api, _tolerates())
+    api.pass_time(10_000)
+    assert api.reconcile(tainteviction.reconcile, "web").requeue_after is None
+    assert not _evicted(api)
+
+
+@pytest.mark.parametrize(
+    ("toleration", "fits"),
+    [
+        ({"operator": "Exists"}, True),
+        ({"key": "k", "operator": "Exists"}, True),
+        ({"key": "k", "operator": "Equal", "value": "v"}, True),
+        ({"key": "k", "value": "v", "effect": "NoExecute"}, True),
+        ({"key": "k", "value": "w"}, False),
+        ({"key": "other", "operator": "Exists"}, False),
+        ({"key": "k", "operator": "Exists", "effect": "NoSchedule"}, False),
+    ],
+)
+def test_which_tolerations_fit(toleration: dict[str, Any], fits: bool) -> None:
+    assert tainteviction.tolerates(toleration, {"key": "k", "value": "v", "effect": "NoExecute"}) is fits
+
+
+# ---- address ranges ----
+
+
+def _ranges(api: MemoryApi) -> dict[str, str]:
+    return {n["metadata"]["name"]: n["spec"].get("podCIDR", "") for n in api.list("nodes")}
+
+
+def test_each_node_gets_a_range_of_its_own_and_keeps_it(api: MemoryApi) -> None:
+    reconcile = nodeipam.reconciler([ip_network("10.244.0.0/16")], [24])
+    for name in ("a", "b"):
+        api.put("nodes", node(name))
+    api.settle(reconcile, "nodes", "")
+    assert _ranges(api) == {"a": "10.244.0.0/24", "b": "10.244.1.0/24"}
+    api.stores["nodes"].remove(api.get("nodes", "", "a"))
+    api.put("nodes", node("c"))
+    api.settle(reconcile, "nodes", "")
+    assert _ranges(api) == {"b": "10.244.1.0/24", "c": "10.244.0.0/24"}
+
+
+def test_when_the_ranges_are_used_up_it_is_an_event(api: MemoryApi) -> None:
+    reconcile = nodeipam.reconciler([ip_network("10.0.0.0/24")], [25])
+    for name in ("a", "b", "c"):
+        api.put("nodes", node(name))
+        api.pass_time(1)
+    api.settle(reconcile, "nodes", "")
+    assert _ranges(api) == {"a": "10.0.0.0/25", "b": "10.0.0.128/25", "c": ""}
+    assert ("Warning", "CIDRNotAvailable", "Node c status is now: CIDRNotAvailable") in api.events
+
+
+def test_both_families_and_ranges_of_another_size(api: MemoryApi) -> None:
+    odd = node("odd")
+    odd["spec"]["podCIDR"] = "10.0.0.0/26"
+    api.put("nodes", odd)
+    api.put("nodes", node("a"))
+    reconcile = nodeipam.reconciler([ip_network("10.0.0.0/16"), ip_network("fd00::/48")], [24, 64])
+    api.settle(reconcile, "nodes", "")
+    assert api.get("nodes", "", "a")["spec"]["podCIDRs"] == ["10.0.1.0/24", "fd00::/64"]

@@ -1,0 +1,379 @@
+"""Endpoints, slices, budgets, quotas, accounts, volumes."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+from ctl_manifests import pod, ready_condition, workload
+from ctl_memory_api import MemoryApi
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from control.api.schema import Object
+from control.controllers import disruption, endpoints, endpointslice, resourcequota, serviceaccount, volumebinder
+from control.controllers.actions import Create, Delete, Key, Update
+from control.controllers.observed import KnownKind
+from control.controllers.servicepods import wake_services
+
+SLICES = "endpointslices.discovery.k8s.io"
+BUDGETS = "poddisruptionbudgets.policy"
+SETS, DEPLOYMENTS = "replicasets.apps", "deployments.apps"
+KINDS = {
+    ("apps/v1", "ReplicaSet"): KnownKind(SETS, True),
+    ("apps/v1", "Deployment"): KnownKind(DEPLOYMENTS, True),
+}
+
+
+@pytest.fixture
+def api() -> MemoryApi:
+    return _api()
+
+
+def _api() -> MemoryApi:
+    resources = ("services", "endpoints", SLICES, "pods", "nodes", BUDGETS, SETS, DEPLOYMENTS, "resourcequotas")
+    more = ("namespaces", "serviceaccounts", "configmaps", "persistentvolumes", "persistentvolumeclaims")
+    return MemoryApi(*resources, *more, kinds=KINDS)
+
+
+def _service(api: MemoryApi, **spec: Any) -> Object:
+    made = {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}], "clusterIP": "10.96.0.9", **spec}
+    metadata = {"name": "web", "namespace": "default"}
+    return api.put("services", {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": made})
+
+
+def _pod(api: MemoryApi, name: str, ip: str, *, ready: bool = True, **more: Any) -> Object:
+    made = pod(name, node="n", phase="Running", ready=ready, **more)
+    made["status"] |= {"podIP": ip, "podIPs": [{"ip": ip}]}
+    return api.put("pods", made)
+
+
+def _subsets(api: MemoryApi) -> list[Any]:
+    subsets = api.get("endpoints", "default", "web").get("subsets") or []
+    return [
+        (
+            [entry["ip"] for entry in subset.get("addresses") or ()],
+            [entry["ip"] for entry in subset.get("notReadyAddresses") or ()],
+            [port["port"] for port in subset.get("ports") or ()],
+        )
+        for subset in subsets
+    ]
+
+
+# ---- endpoints ----
+
+
+def test_ready_and_unready_pods_are_told_apart(api: MemoryApi) -> None:
+    _service(api)
+    _pod(api, "a", "10.0.0.1")
+    _pod(api, "b", "10.0.0.2", ready=False)
+    _pod(api, "going", "10.0.0.3", deletionTimestamp="2026-01-01T00:00:00Z")
+    _pod(api, "other", "10.0.0.4", app="other")
+    api.settle(endpoints.reconcile, "web")
+    assert _subsets(api) == [(["10.0.0.1"], ["10.0.0.2"], [8080])]
+
+
+def test_unready_pods_may_be_published(api: MemoryApi) -> None:
+    _service(api, publishNotReadyAddresses=True)
+    _pod(api, "b", "10.0.0.2", ready=False)
+    api.settle(endpoints.reconcile, "web")
+    assert _subsets(api) == [(["10.0.0.2"], [], [8080])]
+
+
+def test_named_ports_are_those_of_each_pod(api: MemoryApi) -> None:
+    _service(api, ports=[{"port": 80, "targetPort": "http"}])
+    for name, ip, port in (("a", "10.0.0.1", 8000), ("b", "10.0.0.2", 9000)):
+        _pod(api, name, ip)
+        ports = [{"name": "main", "ports": [{"name": "http", "containerPort": port}]}]
+        api.change("pods", "default", name, {"spec": {"containers": ports}})
+    _pod(api, "without", "10.0.0.3")
+    api.settle(endpoints.reconcile, "web")
+    assert _subsets(api) == [(["10.0.0.1"], [], [8000]), (["10.0.0.2"], [], [9000])]
+
+
+def test_endpoints_without_a_selector_belong_to_somebody_else(api: MemoryApi) -> None:
+    _service(api, selector=None)
+    made = {"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "web", "namespace": "default"}}
+    api.put("endpoints", {**made, "subsets": [{"addresses": [{"ip": "192.0.2.1"}]}]})
+    api.settle(endpoints.reconcile, "web")
+    api.settle(endpointslice.reconcile, "web")
+    assert _subsets(api) == [(["192.0.2.1"], [], [])]
+    assert api.list(SLICES) == []
+
+
+def test_endpoints_go_with_their_service(api: MemoryApi) -> None:
+    service = _service(api)
+    api.settle(endpoints.reconcile, "web")
+    api.stores["services"].remove(service)
+    api.settle(endpoints.reconcile, "web")
+    assert api.list("endpoints") == []
+
+
+def test_more_than_a_thousand_are_cut(api: MemoryApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoints, "MOST", 2)
+    _service(api)
+    for number in range(3):
+        _pod(api, f"p{number}", f"10.0.0.{number}", ready=number != 0)
+    api.settle(endpoints.reconcile, "web")
+    made = api.get("endpoints", "default", "web")
+    assert made["metadata"]["annotations"]["endpoints.kubernetes.io/over-capacity"] == "truncated"
+    assert _subsets(api) == [(["10.0.0.1", "10.0.0.2"], [], [8080])]
+
+
+def test_only_what_endpoints_show_wakes_them(api: MemoryApi) -> None:
+    _service(api)
+    old = _pod(api, "a", "10.0.0.1")
+    view = api.observed()
+    assert list(wake_services("pods", old, {**old, "status": {**old["status"], "message": "x"}}, view)) == []
+    assert list(wake_services("pods", None, old, view)) == [Key("default", "web")]
+    relabelled = {**old, "metadata": {**old["metadata"], "labels": {"app": "other"}}}
+    assert list(wake_services("pods", old, relabelled, view)) == [Key("default", "web")]
+
+
+# ---- slices ----
+
+
+def _endpoints(api: MemoryApi) -> dict[str, Object]:
+    return {e["addresses"][0]: e for s in api.list(SLICES) for e in s["endpoints"]}
+
+
+def test_slices_say_ready_serving_and_terminating(api: MemoryApi) -> None:
+    _service(api)
+    _pod(api, "a", "10.0.0.1")
+    _pod(api, "b", "10.0.0.2", ready=False)
+    _pod(api, "c", "10.0.0.3", deletionTimestamp="2026-01-01T00:00:00Z")
+    api.settle(endpointslice.reconcile, "web")
+    found = {ip: tuple(e["conditions"].values()) for ip, e in _endpoints(api).items()}
+    expected = {"10.0.0.1": (True, True, False), "10.0.0.2": (False, False, False), "10.0.0.3": (False, True, True)}
+    assert found == expected
+    (made,) = api.list(SLICES)
+    assert made["metadata"]["labels"]["kubernetes.io/service-name"] == "web"
+    assert made["ports"] == [{"port": 8080, "protocol": "TCP"}]
+
+
+def test_families_have_slices_of_their_own(api: MemoryApi) -> None:
+    _service(api, ipFamilies=["IPv4", "IPv6"])
+    _pod(api, "a", "10.0.0.1")
+    api.change("pods", "default", "a", {"status": {"podIPs": [{"ip": "10.0.0.1"}, {"ip": "fd00::1"}]}})
+    api.settle(endpointslice.reconcile, "web")
+    assert sorted(s["addressType"] for s in api.list(SLICES)) == ["IPv4", "IPv6"]
+
+
+def test_one_changed_pod_is_one_small_write(api: MemoryApi) -> None:
+    _service(api)
+    for number in range(150):
+        _pod(api, f"p{number:03}", f"10.0.0.{number}")
+    api.settle(endpointslice.reconcile, "web")
+    assert sorted(len(s["endpoints"]) for s in api.list(SLICES)) == [50, 100]
+    api.change("pods", "default", "p007", {"status": {"conditions": [ready_condition("False")]}})
+    assert len(api.reconcile(endpointslice.reconcile, "web").actions) == 1
+    api.kill("default", "p120")
+    assert len(api.reconcile(endpointslice.reconcile, "web").actions) == 1
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.randoms(use_true_random=False))
+def test_slices_always_hold_exactly_the_services_pods(chance: random.Random) -> None:
+    api = _api()
+    _service(api)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(endpointslice, "MOST", 3)
+        for step in range(40):
+            pods = api.list("pods")
+            if pods and chance.random() < 0.4:
+                api.kill("default", chance.choice(pods)["metadata"]["name"])
+            else:
+                _pod(api, f"p{step}", f"10.0.0.{step}", ready=chance.random() < 0.5)
+            if chance.random() < 0.5:
+                api.settle(endpointslice.reconcile, "web")
+                every = [e["addresses"][0] for s in api.list(SLICES) for e in s["endpoints"]]
+                assert sorted(every) == sorted(p["status"]["podIP"] for p in api.list("pods"))
+                assert all(len(s["endpoints"]) <= 3 for s in api.list(SLICES))
+
+
+# ---- budgets ----
+
+
+def _budget(api: MemoryApi, **spec: Any) -> None:
+    made = {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "b", "namespace": "default"}}
+    api.put(BUDGETS, {**made, "spec": {"selector": {"matchLabels": {"app": "web"}}, **spec}})
+
+
+def _owned_pods(api: MemoryApi, replicas: int, ready: int) -> None:
+    deployment = api.put(DEPLOYMENTS, workload("Deployment", "web", replicas=replicas))
+    reference = {"apiVersion": "apps/v1", "controller": True, "blockOwnerDeletion": True}
+    above = {**reference, "kind": "Deployment", "name": "web", "uid": deployment["metadata"]["uid"]}
+    rs = workload("ReplicaSet", "web-1", replicas=replicas)
+    rs["metadata"]["ownerReferences"] = [above]
+    rs = api.put(SETS, rs)
+    owner = {**reference, "kind": "ReplicaSet", "name": "web-1", "uid": rs["metadata"]["uid"]}
+    for number in range(replicas):
+        _pod(api, f"p{number}", f"10.0.0.{number}", ready=number < ready, ownerReferences=[owner])
+
+
+def _counts(api: MemoryApi) -> tuple[int, ...]:
+    api.settle(disruption.reconcile, "b")
+    status = api.get(BUDGETS, "default", "b")["status"]
+    return tuple(status[n] for n in ("expectedPods", "desiredHealthy", "currentHealthy", "disruptionsAllowed"))
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ({"minAvailable": 2}, (4, 2, 3, 1)),
+        ({"minAvailable": "50%"}, (4, 2, 3, 1)),
+        ({"maxUnavailable": 1}, (4, 3, 3, 0)),
+        ({"maxUnavailable": "50%"}, (4, 2, 3, 1)),
+        ({"minAvailable": 0}, (4, 0, 3, 3)),
+    ],
+)
+def test_how_many_may_be_disrupted(api: MemoryApi, spec: dict[str, Any], expected: tuple[int, ...]) -> None:
+    _owned_pods(api, replicas=4, ready=3)
+    _budget(api, **spec)
+    assert _counts(api) == expected
+
+
+def test_an_eviction_that_was_allowed_counts_until_it_came_or_is_forgotten(api: MemoryApi) -> None:
+    _owned_pods(api, replicas=4, ready=4)
+    _budget(api, minAvailable=3)
+    assert _counts(api)[3] == 1
+    api.change(BUDGETS, "default", "b", {"status": {"disruptedPods": {"p0": "2026-01-01T00:00:00Z"}}})
+    assert _counts(api)[3] == 0
+    assert api.reconcile(disruption.reconcile, "b").requeue_after == 120
+    api.pass_time(120)
+    assert _counts(api)[3] == 1
+    assert "disruptedPods" not in api.get(BUDGETS, "default", "b")["status"]
+
+
+def test_pods_whose_controller_is_not_known_may_not_be_disrupted(api: MemoryApi) -> None:
+    _pod(api, "bare", "10.0.0.1")
+    _budget(api, maxUnavailable="50%")
+    api.settle(disruption.reconcile, "b")
+    status = api.get(BUDGETS, "default", "b")["status"]
+    assert status["disruptionsAllowed"] == 0
+    assert status["conditions"][0]["reason"] == "SyncFailed"
+    assert any(reason == "CalculateExpectedPodCountFailed" for _, reason, _ in api.events)
+
+
+# ---- quotas ----
+
+
+def test_what_a_namespace_uses_is_counted_again(api: MemoryApi) -> None:
+    made = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "q", "namespace": "default"}}
+    hard = {"pods": "5", "requests.cpu": "2", "count/replicasets.apps": "3"}
+    api.put("resourcequotas", {**made, "spec": {"hard": hard}, "status": {"used": {"pods": "99"}}})
+    _pod(api, "a", "10.0.0.1")
+    containers = [{"name": "main", "resources": {"requests": {"cpu": "250m"}}}]
+    api.change("pods", "default", "a", {"spec": {"containers": containers}})
+    api.put("pods", pod("done", phase="Succeeded"))
+    api.put(SETS, workload("ReplicaSet", "web"))
+    api.settle(resourcequota.reconcile, "q")
+    status = api.get("resourcequotas", "default", "q")["status"]
+    assert status == {"hard": hard, "used": {"pods": "1", "requests.cpu": "250m", "count/replicasets.apps": "1"}}
+
+
+# ---- namespaces' own things ----
+
+
+def test_every_namespace_has_an_account_and_the_ca(api: MemoryApi) -> None:
+    publish = serviceaccount.root_ca("PEM")
+    api.put("namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "new"}})
+    for _ in range(2):
+        api.settle(serviceaccount.reconcile, "new", "")
+        api.settle(publish, "new", "")
+        assert api.get("serviceaccounts", "new", "default")
+        assert api.get("configmaps", "new", "kube-root-ca.crt")["data"] == {"ca.crt": "PEM"}
+        api.change("configmaps", "new", "kube-root-ca.crt", {"data": {"ca.crt": "broken"}})
+        api.stores["serviceaccounts"].remove(api.get("serviceaccounts", "new", "default"))
+
+
+def test_a_namespace_that_is_being_deleted_gets_nothing_new(api: MemoryApi) -> None:
+    metadata = {"name": "old", "deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["x"]}
+    api.put("namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+    api.settle(serviceaccount.reconcile, "old", "")
+    assert api.list("serviceaccounts") == []
+
+
+# ---- volumes ----
+
+
+def _volume(api: MemoryApi, name: str, size: str, **spec: Any) -> None:
+    made = {"capacity": {"storage": size}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": "/x"}, **spec}
+    api.put(
+        "persistentvolumes", {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name}, "spec": made}
+    )
+
+
+def _claim(api: MemoryApi, name: str, size: str, **spec: Any) -> None:
+    made = {"resources": {"requests": {"storage": size}}, "accessModes": ["ReadWriteOnce"], **spec}
+    metadata = {"name": name, "namespace": "default"}
+    api.put(
+        "persistentvolumeclaims",
+        {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": made},
+    )
+
+
+def test_a_claim_gets_the_smallest_volume_that_is_enough(api: MemoryApi) -> None:
+    for name, size in (("small", "1Gi"), ("medium", "5Gi"), ("large", "50Gi")):
+        _volume(api, name, size)
+    _volume(api, "other-class", "3Gi", storageClassName="fast")
+    _claim(api, "data", "2Gi")
+    api.settle(volumebinder.reconcile_claim, "data")
+    claim = api.get("persistentvolumeclaims", "default", "data")
+    assert claim["spec"]["volumeName"] == "medium"
+    assert claim["status"] == {"phase": "Bound", "accessModes": ["ReadWriteOnce"], "capacity": {"storage": "5Gi"}}
+    volume = api.get("persistentvolumes", "", "medium")
+    assert volume["spec"]["claimRef"]["uid"] == claim["metadata"]["uid"]
+    assert volume["status"]["phase"] == "Bound"
+
+
+def test_a_volume_is_never_given_twice(api: MemoryApi) -> None:
+    _volume(api, "only", "5Gi")
+    for name in ("one", "two"):
+        _claim(api, name, "1Gi")
+        api.settle(volumebinder.reconcile_claim, name)
+    two = api.get("persistentvolumeclaims", "default", "two")
+    assert two["status"]["phase"] == "Pending"
+    assert any(reason == "FailedBinding" for _, reason, _ in api.events)
+
+
+def test_a_volume_of_a_deleted_claim_is_released_and_not_reused(api: MemoryApi) -> None:
+    _volume(api, "only", "5Gi")
+    _claim(api, "one", "1Gi")
+    api.settle(volumebinder.reconcile_volume, "only", "")
+    assert api.get("persistentvolumes", "", "only")["status"]["phase"] == "Available"
+    api.settle(volumebinder.reconcile_claim, "one")
+    api.stores["persistentvolumeclaims"].remove(api.get("persistentvolumeclaims", "default", "one"))
+    api.settle(volumebinder.reconcile_volume, "only", "")
+    assert api.get("persistentvolumes", "", "only")["status"]["phase"] == "Released"
+    _claim(api, "one", "1Gi")
+    api.settle(volumebinder.reconcile_claim, "one")
+    assert api.get("persistentvolumeclaims", "default", "one")["status"]["phase"] == "Pending"
+
+
+def test_a_claim_whose_volume_went_is_lost(api: MemoryApi) -> None:
+    _volume(api, "only", "5Gi")
+    _claim(api, "one", "1Gi")
+    api.settle(volumebinder.reconcile_claim, "one")
+    api.stores["persistentvolumes"].remove(api.get("persistentvolumes", "", "only"))
+    api.settle(volumebinder.reconcile_claim, "one")
+    assert api.get("persistentvolumeclaims", "default", "one")["status"]["phase"] == "Lost"
+
+
+def test_a_volume_reserved_for_a_claim_by_name_waits_for_it(api: MemoryApi) -> None:
+    _volume(api, "mine", "9Gi", claimRef={"namespace": "default", "name": "one"})
+    _volume(api, "smaller", "1Gi")
+    _claim(api, "one", "1Gi")
+    api.settle(volumebinder.reconcile_claim, "one")
+    assert api.get("persistentvolumeclaims", "default", "one")["spec"]["volumeName"] == "mine"
+
+
+def test_which_changes_are_made_in_which_order(api: MemoryApi) -> None:
+    """The volume first: two claims cannot both have it then."""
+    _volume(api, "v", "5Gi")
+    _claim(api, "one", "1Gi")
+    actions = api.reconcile(volumebinder.reconcile_claim, "one").actions
+    assert next((type(a).__name__, a.resource) for a in actions) == ("Update", "persistentvolumes")
+    assert not [a for a in actions if isinstance(a, Create | Delete)]
+    assert sum(isinstance(a, Update) for a in actions) == 2
