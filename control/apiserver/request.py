@@ -268,3 +268,5 @@ class Security:
     limits: Limits
     answers: Answers
     audit: Audit | None = None
+    # Documents that never change, by path: OpenID discovery of service-account tokens.
+    pages: Mapping[str, Object] = field(default_factory=dict)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+import jwt
 import pytest
 from harness.wait import wait_until
 from live_api import LiveApi, Object
@@ -109,6 +110,19 @@ def test_a_service_accounts_token_lives_as_long_as_the_account(api: LiveApi) -> 
     assert (code, "system:serviceaccount:robots:default" in answer["message"]) == (403, True)
     assert api.admin.delete(f"{base}/default")[0] == 200
     wait_until(lambda: robot.get("/version")[0] == 401, "the token is revoked", 5)
+
+
+def test_others_check_our_tokens_by_our_published_keys(api: LiveApi) -> None:
+    api.namespace("issuers")
+    request = {"spec": {"audiences": ["vault"]}}
+    token = api.admin.post("/api/v1/namespaces/issuers/serviceaccounts/default/token", request)["status"]["token"]
+    page = api.admin.get("/.well-known/openid-configuration")[1]
+    keys = jwt.PyJWKSet.from_dict(api.admin.get("/openid/v1/jwks")[1])
+    key = keys[jwt.get_unverified_header(token)["kid"]]
+    algorithms = page["id_token_signing_alg_values_supported"]
+    claims = jwt.decode(token, key, algorithms=algorithms, audience="vault", issuer=page["issuer"])
+    assert claims["sub"] == "system:serviceaccount:issuers:default"
+    assert api.anonymous.get("/openid/v1/jwks")[0] == 403
 
 
 def test_admission_of_a_pod(api: LiveApi) -> None:

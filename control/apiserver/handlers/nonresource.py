@@ -20,8 +20,11 @@ async def serve(call: Call) -> Answer:
     """Find the page. StatusError 404, 405."""
     parts = [part for part in call.info.path.split("/") if part]
     first = parts[0] if parts else ""
+    page = call.server.security.pages.get(call.info.path)
     if call.info.method not in _READ:
-        raise method_not_allowed() if first in _PAGES else no_such_path()
+        raise method_not_allowed() if first in _PAGES or page else no_such_path()
+    if page is not None:
+        return json_answer(page)
     match first:
         case "version":
             return json_answer(version())

@@ -33,6 +33,7 @@ from control.apiserver.security.rbac.index import (
 )
 from control.apiserver.security.rbac.reconcile import ensure_bootstrap, write_aggregates
 from control.apiserver.security.reviews import ReviewAnswers
+from control.apiserver.security.service_accounts.discovery import pages
 from control.apiserver.security.service_accounts.issuer import TokenIssuer
 from control.apiserver.security.service_accounts.verifier import ServiceAccountTokens
 from control.apiserver.security.token_file import TokenFile
@@ -49,7 +50,8 @@ async def build(settings: Settings, caches: Caches, objects: Objects) -> Securit
     """
     index, graph = _indexes(caches)
     authorizer = AuthorizerChain(_authorizers(settings, caches, index, graph))
-    tokens = _service_account_tokens(settings, caches, objects)
+    keys = _token_keys(settings)
+    tokens = _service_account_tokens(settings, keys, caches, objects)
     authenticator = _authenticator(settings, caches, tokens, authorizer)
     if "RBAC" in settings.authorization_modes:
         await ensure_bootstrap(caches, objects)
@@ -62,6 +64,7 @@ async def build(settings: Settings, caches: Caches, objects: Objects) -> Securit
         RequestLimits(settings.max_requests_inflight, settings.max_mutating_requests_inflight),
         ReviewAnswers(authenticator, authorizer, index, tokens, _issuer(settings, objects)),
         _audit(settings),
+        pages(settings.service_account_issuer, keys),
     )
 
 
@@ -106,12 +109,18 @@ def _authenticator(
     return AuthenticatorChain(requests, tokens, Impersonation(authorizer), anonymous=settings.anonymous_auth)
 
 
-def _service_account_tokens(settings: Settings, caches: Caches, objects: Objects) -> ServiceAccountTokens:
+def _token_keys(settings: Settings) -> list[VerifyingKey]:
     keys: list[VerifyingKey] = []
     for path in settings.service_account_key_files:
         keys += read_verifying_keys(Path(path))
     if settings.service_account_signing_key:
         keys.append(read_signing_key(Path(settings.service_account_signing_key)).verifying)
+    return keys
+
+
+def _service_account_tokens(
+    settings: Settings, keys: list[VerifyingKey], caches: Caches, objects: Objects
+) -> ServiceAccountTokens:
     issuers, audiences = (settings.service_account_issuer,), _audiences(settings)
     return ServiceAccountTokens(keys, issuers, audiences, caches, objects, _now)
 
