@@ -17,7 +17,8 @@ from control.api.schema import Object
 from control.api.status import StatusError
 from control.apiserver.objects import StoredObjects
 from control.apiserver.server import Server
-from kvstore.client import ClientError, LeaseLost
+from control.apiserver.watch_cache import WatchCache
+from kvstore.client import ClientError, LeaseLost, LeaseNotFound
 
 log = logging.getLogger(__name__)
 
@@ -34,9 +35,11 @@ class Membership:
         self._server = server
         settings = server.settings
         self.address = settings.advertise_address or reachable_address(settings.bind_address)
+        self._value = b'{"apiVersion":"v1","kind":"ApiServer","metadata":{"name":"%b"}}' % self.address.encode()
         self._key = PREFIX + f"{self.address}:{server.port}".encode()
         self._session: Any = None
         self._task: asyncio.Task[None] | None = None
+        self._changed = asyncio.Event()
 
     def start(self) -> None:
         """Announce the server, and keep doing so."""
@@ -54,13 +57,19 @@ class Membership:
                 await self._reconcile()
 
     async def _run(self) -> None:
+        cache = WatchCache(PREFIX, False, ())
+        cache.subscribe(lambda old, new: self._changed.set())
         while True:
             try:
+                await self._server.feed.load(cache)
                 await self._announce()
                 await self._reconcile()
             except (ClientError, StatusError) as problem:
                 log.warning("the API server cannot announce itself: %s", problem)
-            await asyncio.sleep(PERIOD)
+            self._changed.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(PERIOD):
+                    await self._changed.wait()
 
     async def _announce(self) -> None:
         client = self._server.storage.client
@@ -73,8 +82,10 @@ class Membership:
             await session.start()
             self._session = session
         try:
-            await client.put(self._key, b"{}", lease=self._session.lease_id)
-        except LeaseLost:
+            present = await client.get(self._key)
+            if present is None or present.lease != self._session.lease_id:
+                await client.put(self._key, self._value, lease=self._session.lease_id)
+        except (LeaseLost, LeaseNotFound):
             self._session = None
 
     async def _reconcile(self) -> None:

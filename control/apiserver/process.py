@@ -41,7 +41,6 @@ from kvstore.client import AsyncClient, Tls, connect
 log = logging.getLogger(__name__)
 
 CERTIFICATE_SECONDS = 60.0
-STORE_TIMEOUT = 5.0
 
 
 class _Uvicorn(uvicorn.Server):
@@ -190,7 +189,7 @@ def connect_store(settings: Settings) -> AsyncClient:
     tls = None
     if settings.etcd_ca or settings.etcd_cert:
         tls = Tls(ca=settings.etcd_ca or None, cert=settings.etcd_cert or None, key=settings.etcd_key or None)
-    return connect(list(settings.etcd_servers), timeout=STORE_TIMEOUT, tls=tls)
+    return connect(list(settings.etcd_servers), timeout=settings.store_timeout, tls=tls)
 
 
 def _listen(address: str, port: int) -> socket.socket:

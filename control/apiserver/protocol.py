@@ -117,11 +117,20 @@ class Protocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        if self.transport.is_closing():
+            # A client that does not answer TLS's goodbye must not hold up the server's end.
+            self.connections.discard(self)
         if self._upgraded is not None and self._on_data is None:
             # An upgrade that nobody took over: the parser has stopped for good.
             self.transport.close()
         if not self.pipeline and not self.transport.is_closing():
             self._expect_headers()
+
+    def shutdown(self) -> None:
+        """The server ends: idle connections at once, others after their answer."""
+        super().shutdown()
+        if self.transport.is_closing():
+            self.connections.discard(self)
 
     def _should_upgrade(self) -> bool:
         return False

@@ -14,6 +14,8 @@ class Settings:
     etcd_ca: str = ""
     etcd_cert: str = ""
     etcd_key: str = ""
+    # For one call to the store, all attempts together.
+    store_timeout: float = 5.0
     bind_address: str = "0.0.0.0"
     # 0: any free port.
     secure_port: int = 6443

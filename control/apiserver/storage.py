@@ -11,6 +11,7 @@ when the key holds exactly our bytes it was done, otherwise the client hears 504
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -34,6 +35,7 @@ from kvstore.pb import etcd_pb2 as pb
 
 ENCRYPTED = b"k8s:enc:"
 BARRIER = b"/registry/"
+_LOOK_UP_SECONDS = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,8 +205,9 @@ class Storage:
     async def _look_up(self, key: bytes, value: bytes | None, expected: int, unknown: MaybeApplied) -> int:
         """The revision of a write of unknown fate if it can be seen to have been done."""
         try:
-            answer = await self.client.range(key)
-        except ClientError:
+            async with asyncio.timeout(_LOOK_UP_SECONDS):
+                answer = await self.client.range(key)
+        except (ClientError, TimeoutError):
             raise status_of(unknown) from unknown
         self._seen(answer.header.revision)
         if value is not None and answer.kvs and answer.kvs[0].value == value and answer.kvs[0].mod_revision > expected:

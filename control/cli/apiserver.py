@@ -16,6 +16,7 @@ FLAGS: list[tuple[str, dict[str, Any], str]] = [
     ("etcd-cafile", {"default": ""}, "Whom to trust as the store (PEM)."),
     ("etcd-certfile", {"default": ""}, "Our certificate for the store."),
     ("etcd-keyfile", {"default": ""}, "Key of --etcd-certfile."),
+    ("store-timeout", {"default": "5s"}, "Time for one call to the store, before the client hears 503 or 504."),
     ("bind-address", {"default": "0.0.0.0"}, "Address to listen on."),
     ("secure-port", {"default": 6443, "type": click.IntRange(0, 65535)}, "Port of HTTPS; 0: any free one."),
     ("advertise-address", {"default": ""}, "Address that others reach this server at.  [default: the machine's]"),

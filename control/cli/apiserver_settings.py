@@ -43,6 +43,7 @@ def settings_of(flags: dict[str, Any]) -> Settings:
         etcd_ca=flags["etcd_cafile"],
         etcd_cert=flags["etcd_certfile"],
         etcd_key=flags["etcd_keyfile"],
+        store_timeout=_seconds(flags, "store-timeout"),
         bind_address=flags["bind_address"],
         secure_port=flags["secure_port"],
         advertise_address=flags["advertise_address"],
