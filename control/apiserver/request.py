@@ -135,6 +135,7 @@ class Review:
     old: what is stored now, read-only; None for CREATE.
     options: the body of CreateOptions/UpdateOptions/DeleteOptions as far as clients gave one.
     after_failure: called when the write did not happen in the end (a reserved quota is given back).
+    place: the namespace, when the caches did not know it yet and it was looked up in the store.
     """
 
     user: User
@@ -148,6 +149,7 @@ class Review:
     warnings: list[str] = field(default_factory=list)
     audit: dict[str, str] = field(default_factory=dict)
     after_failure: list[Callable[[], Any]] = field(default_factory=list)
+    place: Object | None = None
 
     @property
     def resource(self) -> str:

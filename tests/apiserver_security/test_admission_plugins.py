@@ -63,6 +63,16 @@ def test_namespaces_must_be_there_and_stay() -> None:
         asyncio.run(plugin.validate(review("configmaps", named("c", "going"))))
 
 
+def test_labels_of_a_namespace_that_memory_does_not_know_yet_count() -> None:
+    """It was made a moment ago on another server."""
+    cluster = FakeCluster(("namespaces", named("ns", labels={f"{PREFIX}enforce": "baseline"})))
+    cluster.hidden.add(("namespaces", "", "ns"))
+    asked = review("pods", pod(hostNetwork=True))
+    chain = AdmissionChain([NamespaceLifecycle(cluster, cluster.store), PodSecurity(cluster)])
+    with refused(403, "violates PodSecurity"):
+        asyncio.run(chain.validate(asked))
+
+
 @pytest.mark.parametrize("name", ["default", "kube-system", "kube-public"])
 def test_some_namespaces_are_never_deleted(name: str) -> None:
     with refused(403, "this namespace may not be deleted"):

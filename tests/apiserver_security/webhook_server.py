@@ -36,6 +36,7 @@ class WebhookServer:
         self.seen: list[Object] = []
         self.port = 0
         self._ready = threading.Event()
+        self._end = asyncio.Event()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -45,7 +46,7 @@ class WebhookServer:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._loop.call_soon_threadsafe(self._end.set)
         self._thread.join()
 
     def webhook(self, name: str = "hook.example.com", **fields: Any) -> Object:
@@ -63,12 +64,10 @@ class WebhookServer:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        self._loop.run_until_complete(self._start())
-        self._loop.run_forever()
-        self._loop.run_until_complete(self._runner.cleanup())
+        self._loop.run_until_complete(self._serve())
         self._loop.close()
 
-    async def _start(self) -> None:
+    async def _serve(self) -> None:
         app = web.Application()
         app.router.add_post("/{path:.*}", self._answer)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1)
@@ -77,13 +76,15 @@ class WebhookServer:
         await site.start()
         self.port = self._runner.addresses[0][1]
         self._ready.set()
+        await self._end.wait()
+        await self._runner.cleanup()
 
     async def _answer(self, request: web.Request) -> web.Response:
         review = json.loads(await request.read())
         self.seen.append({**review["request"], "path": request.path_qs})
         said = self.says(review["request"])
         if said is None:
-            await asyncio.Event().wait()
+            await self._end.wait()
         if isinstance(said, web.Response):
             return said
         response = {"uid": review["request"]["uid"], "allowed": True, **(said or {})}

@@ -28,18 +28,34 @@ class NamespaceLifecycle:
             if review.operation == "DELETE" and name in IMMORTAL:
                 raise forbidden("namespaces", name, "this namespace may not be deleted")
             return
-        namespace = review.info.namespace
-        if review.operation != "CREATE" or not namespace or not review.kind.namespaced or review.resource in _EXEMPT:
+        if not review.info.namespace or not review.kind.namespaced or review.resource in _EXEMPT:
             return
-        found = self._caches.get("namespaces", "", namespace)
+        found = await self._find(review)
+        if review.operation == "CREATE" and is_terminating(found) and review.info.subresource in ("", "token"):
+            raise _terminating(review, review.info.namespace)
+
+    async def _find(self, review: Review) -> Object:
+        """The namespace; noted in the review when only the store knows it, so that its labels count at once."""
+        name = review.info.namespace
+        found = self._caches.get("namespaces", "", name) or review.place
         if found is None:
-            found = await self._objects.get("namespaces", "", namespace)
-        if is_terminating(found) and review.info.subresource in ("", "token"):
-            raise _terminating(review, namespace)
+            try:
+                found = review.place = await self._objects.get("namespaces", "", name)
+            except StatusError as problem:
+                if problem.code != 404 or review.operation == "CREATE":
+                    raise
+                return {}  # what is left in a namespace that is gone may still be changed and removed
+        return found
 
     async def mutate(self, review: Review) -> None:
         """The same, before anybody works for nothing."""
         await self.validate(review)
+
+
+def namespace_of(review: Review, caches: Caches) -> Object:
+    """The namespace that the write is in; {} for cluster-scoped objects. Pure."""
+    name = review.info.namespace
+    return (caches.get("namespaces", "", name) or review.place or {}) if name else {}
 
 
 def is_terminating(namespace: Object) -> bool:

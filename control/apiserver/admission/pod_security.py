@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from control.api import fielderrors, meta
 from control.api.schema import Object
 from control.api.status import forbidden, invalid
+from control.apiserver.admission.namespace_lifecycle import namespace_of
 from control.apiserver.admission.pod_security_checks import LEVELS, PRIVILEGED, Subject, violations
 from control.apiserver.request import Caches, Review
 
@@ -98,7 +99,7 @@ class PodSecurity:
                 yield f"{meta.name(pod)}: {', '.join(text.split(' (')[0] for text in bad)}"
 
     def _policy(self, review: Review) -> dict[str, str]:
-        return policy_of(self._caches.get("namespaces", "", review.info.namespace) or {})
+        return policy_of(namespace_of(review, self._caches))
 
 
 def policy_of(namespace: Object) -> dict[str, str]:

@@ -9,6 +9,7 @@ from control.api import meta
 from control.api.kind import Kind
 from control.api.schema import Object
 from control.api.selectors import label_selector_of
+from control.apiserver.admission.namespace_lifecycle import namespace_of
 from control.apiserver.request import Caches, Review
 
 VALIDATING = "validatingwebhookconfigurations.admissionregistration.k8s.io"
@@ -93,8 +94,7 @@ def _selected(webhook: Object, review: Review, caches: Caches) -> bool:
         return _any_selected(webhook.get("namespaceSelector"), objects)
     if not review.info.namespace:
         return True
-    namespace = caches.get("namespaces", "", review.info.namespace) or {}
-    return _any_selected(webhook.get("namespaceSelector"), [namespace])
+    return _any_selected(webhook.get("namespaceSelector"), [namespace_of(review, caches)])
 
 
 def _any_selected(selector: Object | None, objects: list[Object]) -> bool:
