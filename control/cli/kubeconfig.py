@@ -20,16 +20,14 @@ _DEFAULT_URL = "https://127.0.0.1:6443"
 @click.command("kubeconfig")
 @click.option(
     "--pki-dir",
-    default="pki",
-    show_default=True,
     type=click.Path(file_okay=False, path_type=Path),
-    help="The folder with the cluster's ca.crt and ca.key.",
+    help="The folder with the cluster's ca.crt and ca.key.  [default: ./pki if it is there, else that of fluyt up]",
 )
 @click.option("--user", default=_ADMIN, show_default=True, help="The user's name, as RBAC knows it.")
 @click.option("--group", "groups", multiple=True, help="A group of the user's. May be repeated.")
 @click.option("--server", default="", help="URL of the API server.  [default: that of admin.conf beside the folder]")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="The file to write.  [default: stdout]")
-def kubeconfig(pki_dir: Path, user: str, groups: tuple[str, ...], server: str, out: Path | None) -> None:
+def kubeconfig(pki_dir: Path | None, user: str, groups: tuple[str, ...], server: str, out: Path | None) -> None:
     """Make a kubeconfig file for a user.
 
     \b
@@ -39,8 +37,9 @@ def kubeconfig(pki_dir: Path, user: str, groups: tuple[str, ...], server: str, o
 
     The certificate in it is valid for a year. It cannot be revoked; for logins that can, use service-account tokens.
     """
+    pki = pki_dir or _usual_folder()
     try:
-        content = _content(pki_dir, Subject(user, _groups(user, groups)), server)
+        content = _content(pki, Subject(user, _groups(user, groups)), server)
         if out is None:
             click.echo(as_yaml(content), nl=False)
         else:
@@ -49,7 +48,7 @@ def kubeconfig(pki_dir: Path, user: str, groups: tuple[str, ...], server: str, o
     except ValueError as problem:
         raise CommandError(str(problem), BAD_ARGS) from None
     except OSError as problem:
-        raise CommandError(f"{problem.filename or pki_dir}: {problem.strerror}") from None
+        raise CommandError(f"{problem.filename or pki}: {problem.strerror}") from None
 
 
 def _content(pki: Path, subject: Subject, server: str) -> dict[str, object]:
@@ -60,6 +59,13 @@ def _content(pki: Path, subject: Subject, server: str) -> dict[str, object]:
         raise ValueError(f"--server {url!r}: an https:// URL is needed; kubectl sends no credentials over plain http")
     login = user_login(pki, subject, datetime.now(UTC))
     return content_of(url, certificate_path(pki, CA).read_bytes(), subject.user, login)
+
+
+def _usual_folder() -> Path:
+    from control.up.cluster import default_folder
+
+    here = Path("pki")
+    return here if certificate_path(here, CA).exists() else default_folder() / "pki"
 
 
 def _groups(user: str, groups: tuple[str, ...]) -> tuple[str, ...]:
