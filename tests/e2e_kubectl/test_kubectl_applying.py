@@ -261,7 +261,7 @@ def test_expose_and_autoscale(kubectl: Kubectl, deployment: str) -> None:
     found = kubectl.object("hpa", "changed")
     assert found["spec"]["maxReplicas"] == 5
     assert found["spec"]["scaleTargetRef"]["name"] == "changed"
-    old = kubectl.object("hpa.v1.autoscaling", "changed")
+    old = kubectl.object("horizontalpodautoscalers.v1.autoscaling", "changed")
     assert old["spec"]["targetCPUUtilizationPercentage"] == 50
     assert "changed" in kubectl.run("get", "hpa")
 
