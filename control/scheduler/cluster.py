@@ -145,9 +145,9 @@ class Cluster:
         self._free = list(range(self.capacity - 1, old - 1, -1))
 
     def _set_amounts(self, row: int, has: Mapping[str, int]) -> None:
+        columns = [self.column(resource) for resource in has]  # first: a new one replaces the arrays
         self.allocatable[row] = 0
-        for resource, amount in has.items():
-            self.allocatable[row, self.column(resource)] = amount
+        self.allocatable[row, columns] = list(has.values())
         self.inverse[:, row] = 1.0 / np.maximum(self.allocatable[row, : MEMORY + 1], 1)
 
     def column(self, resource: str) -> int:

@@ -1,0 +1,93 @@
+"""Making room for what is more important, at the least loss."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from scheduling_objects import cluster, node, pod
+
+from control.scheduler.cluster import Cluster
+from control.scheduler.cycle import decide
+from control.scheduler.pod import Pod
+from control.scheduler.preemption import Budgets, Plan, plan
+
+
+def preempt(nodes: Cluster, one: Pod, *budgets: Any) -> Plan:
+    decision = decide(nodes, one)
+    assert decision.diagnosis is not None
+    before = nodes.used.copy(), dict(nodes.placed)
+    found = plan(nodes, one, decision.diagnosis, Budgets(budgets))
+    assert (nodes.used == before[0]).all(), "thinking changes nothing"
+    assert nodes.placed == before[1]
+    return found
+
+
+def names(found: Plan) -> tuple[str, set[str]]:
+    return found.node, {victim.name for victim in found.victims}
+
+
+def test_the_least_important_go_and_no_more_than_needed() -> None:
+    nodes = cluster(
+        node("a"),
+        pods=tuple(pod(f"p{priority}", "1", node="a", priority=priority) for priority in (1, 2, 3, 4)),
+    )
+    assert names(preempt(nodes, pod("vip", "2", priority=10))) == ("a", {"p1", "p2"})
+
+
+def test_the_node_where_least_is_lost() -> None:
+    nodes = cluster(node("a"), node("b"), node("c"))
+    nodes.add_pod(pod("high", "4", node="a", priority=50))
+    nodes.add_pod(pod("low1", "2", node="b", priority=5))
+    nodes.add_pod(pod("low2", "2", node="b", priority=5))
+    nodes.add_pod(pod("low3", "4", node="c", priority=5))
+    assert names(preempt(nodes, pod("vip", "3", priority=100))) == ("c", {"low3"})
+
+
+def budget(app: str, allowed: int) -> dict[str, Any]:
+    return {
+        "metadata": {"name": app, "namespace": "default"},
+        "spec": {"selector": {"matchLabels": {"app": app}}},
+        "status": {"disruptionsAllowed": allowed},
+    }
+
+
+def test_budgets_are_honoured_where_possible() -> None:
+    nodes = cluster(node("a"), node("b"))
+    nodes.add_pod(pod("guarded", "4", node="a", priority=1, labels={"app": "db"}))
+    nodes.add_pod(pod("free", "4", node="b", priority=2))
+    vip = pod("vip", "4", priority=10)
+    assert names(preempt(nodes, vip, budget("db", 0))) == ("b", {"free"})
+    assert names(preempt(nodes, vip, budget("db", 1))) == ("a", {"guarded"})
+    nodes.remove_node("b")
+    assert names(preempt(nodes, vip, budget("db", 0))) == ("a", {"guarded"}), "not at any price"
+
+
+def test_who_cannot_be_helped_is_told_why() -> None:
+    nodes = cluster(
+        node("a", labels={"x": "1"}),
+        node("b", taints=["k=v:NoSchedule"]),
+        node("c"),
+        pods=(pod("equal", "4", node="a", priority=10), pod("low", "4", node="b", priority=1)),
+    )
+    found = preempt(nodes, pod("vip", "4", priority=10, nodeSelector={"x": "1"}))
+    assert found == Plan(
+        "",
+        refusal="0/3 nodes are available: 1 No preemption victims found for incoming pod, "
+        "2 Preemption is not helpful for scheduling.",
+    )
+
+
+def test_anti_affinity_can_be_preempted_too() -> None:
+    term = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "web"}}}
+    apart = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}
+    nodes = cluster(node("a"), pods=(pod("web", node="a", labels={"app": "web"}, priority=1),))
+    assert names(preempt(nodes, pod("vip", affinity=apart, priority=2))) == ("a", {"web"})
+
+
+def test_a_promised_place_is_not_given_away() -> None:
+    nodes = cluster(node("a"))
+    vip, later, more = pod("vip", "3", priority=10), pod("later", "2", priority=5), pod("more", "2", priority=20)
+    assert decide(nodes, later, reserved=[(vip, "a")]).node == ""
+    assert decide(nodes, more, reserved=[(vip, "a")]).node == "a", "to the more important it is"
+    assert decide(nodes, vip, reserved=[(vip, "a")]).node == "a"
+    assert not nodes.placed
