@@ -107,7 +107,7 @@ def prepare_update(kind: Kind, new: Object, old: Object, *, subresource: str = "
     """Take from new what the request may change, and the rest from old; new is changed in place.
 
     subresource: "", "status", "ephemeralcontainers", "finalize". Without one, status stays as it was where the kind
-    has a status subresource; with "status", only status changes, and metadata but for labels stays.
+    has a status subresource; with "status", only status changes, and little of metadata.
     """
     if subresource == "status":
         new = _status_update(kind, new, old)
@@ -127,12 +127,13 @@ def prepare_update(kind: Kind, new: Object, old: Object, *, subresource: str = "
 
 
 def _status_update(kind: Kind, new: Object, old: Object) -> Object:
-    """The old object with the new status; custom kinds keep new metadata's annotations and labels from old, too."""
+    """The old object with the new status. Of metadata, built-in kinds take labels, annotations and finalizers as well
+    (agents label their nodes so); owners never change this way."""
     metadata = deepcopy(old["metadata"])
     for field in _STATUS_METADATA:
         _keep(metadata, new["metadata"], field)
     if not kind.custom:
-        for field in ("labels", "annotations", "finalizers", "ownerReferences"):
+        for field in ("labels", "annotations", "finalizers"):
             _keep(metadata, new["metadata"], field)
     kept = {field: deepcopy(value) for field, value in old.items() if field not in ("metadata", "status")}
     status = {"status": new["status"]} if "status" in new else {}
