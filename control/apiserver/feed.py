@@ -1,10 +1,10 @@
 """The store's watch that keeps every cache, and the answer to "is memory as new as the store?".
 
-One watch of the range that holds all objects, their causes and the leaders' keys serves every resource: since every
-revision of the control plane's is an event in it, the feed knows exactly up to which revision it has seen everything,
-without progress requests (which etcd before 3.5.8 answered too early). A read that must not be old asks the store for
-its revision (one cheap linearizable read, shared by all who wait) and waits until the feed is there. When it is not
-there soon, because somebody else wrote to the store, a small key of ours is written: the feed must come past it.
+One watch of the range that holds all objects serves every resource: since nearly every revision of the control plane's
+is an event in it, the feed knows exactly up to which revision it has seen everything, without progress requests (which
+etcd before 3.5.8 answered too early). A read that must not be old asks the store for its revision (one cheap
+linearizable read, shared by all who wait) and waits until the feed is there. When it is not there soon, because the
+last write was to something else, a small key of ours is written: the feed must come past it.
 
 Faults assumed: the watch breaks and resumes by itself (kvstore.client); history may have been compacted meanwhile:
 then everything is loaded again.
@@ -29,7 +29,7 @@ from kvstore.pb import etcd_pb2 as pb
 
 log = logging.getLogger(__name__)
 
-FIRST, LAST = b"/fluyt/", b"/registry0"
+FIRST, LAST = b"/registry/", b"/registry0"
 LOAD_PAGE = 2000
 SLICE_SECONDS = 0.005
 PATIENCE, MOST = 0.02, 3.0
@@ -46,7 +46,7 @@ class Feed:
         self.connected = False
         # Grows whenever events may have been missed.
         self._epoch = 0
-        self._barrier = f"/fluyt/barrier/{identity}".encode()
+        self._barrier = f"/registry/barrier/{identity}".encode()
         self._pending: dict[bytes, list[pb.Event]] = {}
         self._loading: dict[bytes, asyncio.Task[None]] = {}
         self._waiters: list[tuple[int, int, asyncio.Future[None]]] = []

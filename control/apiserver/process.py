@@ -30,7 +30,7 @@ from control.apiserver.open_doors import open_security
 from control.apiserver.protocol import Protocol
 from control.apiserver.request import Encryption, Security
 from control.apiserver.resources import Resources
-from control.apiserver.router import Router
+from control.apiserver.router import Router, preload
 from control.apiserver.server import Server
 from control.apiserver.settings import Settings
 from control.apiserver.slot_leases import SlotLeases
@@ -79,8 +79,11 @@ class ApiServer:
         self._membership = Membership(server)
         self._membership.start()
         self._tasks.append(asyncio.create_task(server.metrics.watch_loop(), name="loop lag"))
-        # What was made at the start stays; the collector need not look at it again.
+        self._tasks.append(asyncio.create_task(asyncio.to_thread(preload), name="preload"))
+        # What was made at the start stays; the collector need not look at it again. Requests make many objects that
+        # live for milliseconds: the default thresholds would have it look at the caches many times a second.
         gc.freeze()
+        gc.set_threshold(20_000, 50, 100)
 
     async def _assemble(self, port: int) -> Server:
         store = self._store = connect_store(self.settings)
