@@ -55,6 +55,7 @@ class Expectations(Generic[K]):
     _by_key: dict[K, dict[Place, Expectation]] = field(default_factory=dict)
     _by_place: dict[Place, set[K]] = field(default_factory=dict)
     _until: dict[K, float] = field(default_factory=dict)
+    _held: dict[K, float] = field(default_factory=dict)
     _gone: OrderedDict[str, None] = field(default_factory=OrderedDict)
 
     def expect(
@@ -67,6 +68,10 @@ class Expectations(Generic[K]):
         self._by_key.setdefault(key, {})[where] = wanted
         self._by_place.setdefault(where, set()).add(key)
         self._until[key] = now + TIMEOUT
+
+    def hold(self, key: K, until: float) -> None:
+        """Do not look at the key before then: it may have written something that cannot be named."""
+        self._held[key] = until
 
     def saw(self, resource: str, old: Object | None, new: Object | None) -> list[K]:
         """Take note of a change in the view; the keys whose last expectation it met."""
@@ -102,11 +107,12 @@ class Expectations(Generic[K]):
 
     def wait(self, key: K, now: float) -> float:
         """Seconds for which the key must not be looked at; 0: none. What has waited too long is given up."""
+        held = max(0.0, self._held.get(key, now) - now)
+        if not held:
+            self._held.pop(key, None)
         until = self._until.get(key)
-        if until is None:
-            return 0.0
-        if now < until:
-            return until - now
-        for where in list(self._by_key[key]):
-            self._close(key, where)
-        return 0.0
+        if until is not None and now >= until:
+            for where in list(self._by_key[key]):
+                self._close(key, where)
+            return held
+        return held if until is None else max(held, until - now)

@@ -166,6 +166,7 @@ class Shell:
             self._failures.pop(key, None)
         if not outcome.ok:
             if outcome.retry_after:
+                self._expected.hold(key, self._clock() + outcome.retry_after)
                 self._queue.add_after(key, outcome.retry_after)
             else:
                 self._queue.add_rate_limited(key)

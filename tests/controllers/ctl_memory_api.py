@@ -155,6 +155,10 @@ class MemoryApi:
                     self.events.append(("Warning", action.tell.failed, text))
         return failure
 
+    def perform(self, action: Action) -> Object:
+        """One action on its own, as a client's request; StatusError: refused."""
+        return self._do(action, {})
+
     def _do(self, action: Action, written: dict[tuple[str, tuple[str, str]], str]) -> Object:
         match action:
             case Create(resource, obj):
