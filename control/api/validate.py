@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from control.api.kind import Kind
-from control.api.rules import access, data, jobs, pods, scaling, scheduling, services, volumes, workloads
-from control.api.rules import crds as crd_rules
+from control.api.rules import access, crds, data, jobs, pods, scaling, scheduling, services, volumes, workloads
 from control.api.rules.checks import Causes
 from control.api.rules.generic import check_type
 from control.api.rules.metadata import check_metadata, check_metadata_update
@@ -62,7 +61,7 @@ KIND_RULES: Final[dict[str, Check]] = {
     f"subjectaccessreviews.{_AUTHORIZATION}": access.check_access_review,
     f"selfsubjectaccessreviews.{_AUTHORIZATION}": access.check_access_review,
     f"localsubjectaccessreviews.{_AUTHORIZATION}": access.check_local_review,
-    "customresourcedefinitions.apiextensions.k8s.io": crd_rules.check_definition,
+    "customresourcedefinitions.apiextensions.k8s.io": crds.check_definition,
 }
 """By resource: what holds whenever the object is written."""
 
@@ -91,7 +90,7 @@ UPDATE_RULES: Final[dict[str, UpdateCheck]] = {
     "priorityclasses.scheduling.k8s.io": scheduling.check_priority_class_update,
     f"rolebindings.{_RBAC}": access.check_binding_update,
     f"clusterrolebindings.{_RBAC}": access.check_binding_update,
-    "customresourcedefinitions.apiextensions.k8s.io": crd_rules.check_definition_update,
+    "customresourcedefinitions.apiextensions.k8s.io": crds.check_definition_update,
 }
 """By resource: called with the new and the old object."""
 
