@@ -55,7 +55,7 @@ def scheduler(**flags: Any) -> None:
             click.echo(f"fluyt scheduler: --{flag}: there is no file {flags[name]}", err=True)
             sys.exit(2)
     try:
-        settings = _settings(flags)
+        settings = settings_of(flags)
     except ConfigError as problem:
         click.echo(f"fluyt scheduler: {problem}", err=True)
         sys.exit(2)
@@ -64,7 +64,8 @@ def scheduler(**flags: Any) -> None:
     sys.exit(uvloop.run(_run(settings)))
 
 
-def _settings(flags: dict[str, Any]) -> Any:
+def settings_of(flags: dict[str, Any]) -> Any:
+    """The process's settings. flags: values by flag name with underscores. Raises ConfigError."""
     from control.client import kubeconfig
     from control.scheduler.process import ProcessSettings
     from kvstore.client import Tls

@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 import click
 
@@ -113,10 +113,35 @@ async def _controllers(flags: dict[str, Any], failed: asyncio.Future[None]) -> A
     from control.cli.controllers_settings import settings_of
     from control.controllers.process import Controllers
 
-    process = Controllers(settings_of(flags))
+    async with _brain(Controllers(settings_of(flags)), "the controllers", failed):
+        yield
+
+
+@contextlib.asynccontextmanager
+async def _scheduler(flags: dict[str, Any], failed: asyncio.Future[None]) -> AsyncIterator[None]:
+    from control.cli.scheduler import settings_of
+    from control.scheduler.process import SchedulerProcess
+
+    async with _brain(SchedulerProcess(settings_of(flags)), "the scheduler", failed):
+        yield
+
+
+class _Process(Protocol):
+    """What controllers and scheduler have in common."""
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    @property
+    def ended(self) -> asyncio.Task[None]: ...
+
+
+@contextlib.asynccontextmanager
+async def _brain(process: _Process, what: str, failed: asyncio.Future[None]) -> AsyncIterator[None]:
     try:
         await process.start()
-        process.ended.add_done_callback(lambda done: _failed(failed, "the controllers", done))
+        process.ended.add_done_callback(lambda done: _failed(failed, what, done))
         yield
     finally:
         await process.stop()
@@ -133,4 +158,5 @@ _PARTS: dict[str, Callable[[dict[str, Any], asyncio.Future[None]], contextlib.Ab
     "store": _store,
     "apiserver": _apiserver,
     "controllers": _controllers,
+    "scheduler": _scheduler,
 }
