@@ -75,6 +75,7 @@ class LiveApi:
             "encryption-provider-config": str(self.folder / "encryption.yaml"),
             "audit-log-path": str(self.audit),
             "audit-policy-file": str(self.folder / "policy.yaml"),
+            "max-mutating-requests-inflight": "8",
         }
         return [require("fluyt"), "apiserver", *(f"--{name}={value}" for name, value in flags.items())]
 
@@ -90,11 +91,15 @@ class LiveApi:
         """A client with a certificate for that user, or with a token, or with nothing."""
         key = (user, *groups, token)
         if key not in self._clients:
-            context = ssl.create_default_context(cafile=self.folder / "pki" / "ca.crt")
-            if user:
-                self._login(context, user, groups)
-            self._clients[key] = Client(self.port, context, token)
+            self._clients[key] = Client(self.port, self.context(user, *groups), token)
         return self._clients[key]
+
+    def context(self, user: str = "", *groups: str) -> ssl.SSLContext:
+        """For connections of that user; of nobody without one."""
+        context = ssl.create_default_context(cafile=self.folder / "pki" / "ca.crt")
+        if user:
+            self._login(context, user, groups)
+        return context
 
     def _login(self, context: ssl.SSLContext, user: str, groups: tuple[str, ...]) -> None:
         login = user_login(self.folder / "pki", Subject(user, groups), datetime.now(UTC))

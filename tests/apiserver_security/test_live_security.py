@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import jwt
 import pytest
 from harness.wait import wait_until
-from live_api import LiveApi, Object
+from live_api import Client, LiveApi, Object
+from webhook_server import WebhookServer, label
 
-from kvstore.client import Client
+from kvstore.client import Client as StoreClient
 
 POD: Object = {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "busybox"}]}}
 
@@ -174,7 +176,7 @@ def test_secrets_are_encrypted_in_the_store_and_no_secret_is_in_the_audit_log(ap
     secret = {"metadata": {"name": "s"}, "stringData": {"password": "hunter2-in-clear"}}
     api.admin.post("/api/v1/namespaces/vault/secrets", secret)
     assert api.admin.get("/api/v1/namespaces/vault/secrets/s")[1]["data"] == {"password": "aHVudGVyMi1pbi1jbGVhcg=="}
-    with Client(api.store.members[0].endpoint) as store:
+    with StoreClient(api.store.members[0].endpoint) as store:
         stored = store.get(b"/registry/secrets/vault/s")
     assert stored.value.startswith(b"k8s:enc:aesgcm:v1:k1:")
     api.admin.get("/api/v1/namespaces/vault")
@@ -191,3 +193,67 @@ def test_secrets_are_encrypted_in_the_store_and_no_secret_is_in_the_audit_log(ap
     ]
     assert event["user"]["username"] == "admin"
     assert event["responseStatus"]["code"] == 201
+
+
+def configure(api: LiveApi, kind: str, webhook: Object, namespace: str) -> str:
+    """A configuration for that namespace alone; its path."""
+    selector = {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
+    path = f"/apis/admissionregistration.k8s.io/v1/{kind.lower()}s"
+    body = {
+        "metadata": {"name": f"{namespace}-{kind.lower()}"},
+        "webhooks": [{**webhook, "namespaceSelector": selector}],
+    }
+    api.admin.post(path, body)
+    return f"{path}/{body['metadata']['name']}"  # type: ignore[index]
+
+
+def test_webhooks_change_and_refuse(api: LiveApi, tmp_path: Path) -> None:
+    api.namespace("hooked")
+    base = "/api/v1/namespaces/hooked/configmaps"
+
+    def says(request: Object) -> Object:
+        if request["name"] == "bad":
+            return {"allowed": False, "status": {"message": "not here"}}
+        return label("by", "webhook") if request["operation"] == "CREATE" else {}
+
+    with WebhookServer(tmp_path, says) as server:
+        configure(api, "MutatingWebhookConfiguration", server.webhook("m.example.com"), "hooked")
+        gone = configure(api, "ValidatingWebhookConfiguration", server.webhook("v.example.com"), "hooked")
+        made = api.admin.post(base, {"metadata": {"name": "good"}})
+        assert made["metadata"]["labels"] == {"by": "webhook"}
+        code, answer = api.admin.call("POST", base, {"metadata": {"name": "bad"}})
+        assert (code, answer["message"]) == (403, 'admission webhook "m.example.com" denied the request: not here')
+        api.admin.post("/api/v1/namespaces/default/configmaps", {"metadata": {"name": "bad"}})
+        assert api.admin.delete(f"{base}/good")[0] == 200
+        assert [seen["operation"] for seen in server.seen] == ["CREATE", "CREATE", "CREATE", "DELETE", "DELETE"]
+    code, answer = api.admin.call("POST", base, {"metadata": {"name": "later"}})
+    assert (code, answer["reason"]) == (500, "InternalError")
+    assert 'failed calling webhook "m.example.com"' in answer["message"]
+    assert api.admin.delete(gone)[0] == 200
+
+
+def test_one_user_cannot_take_all_seats(api: LiveApi, tmp_path: Path) -> None:
+    """Eight writes at once is all this server does; a user whose writes hang in a webhook gets four of them."""
+    for name in ("slow", "quick"):
+        api.namespace(name)
+        role = {"kind": "ClusterRole", "name": "edit", "apiGroup": "rbac.authorization.k8s.io"}
+        subjects = [{"kind": "Group", "name": "editors", "apiGroup": "rbac.authorization.k8s.io"}]
+        path = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{name}/rolebindings"
+        api.admin.post(path, {"metadata": {"name": "editors"}, "roleRef": role, "subjects": subjects})
+    greedy = [Client(api.port, api.context("greedy", "editors")) for _ in range(20)]
+    modest = api.client("modest", "editors")
+    with WebhookServer(tmp_path, lambda request: None) as server, ThreadPoolExecutor(20) as pool:
+        configure(api, "ValidatingWebhookConfiguration", server.webhook("slow.example.com", timeoutSeconds=30), "slow")
+        wait_until(lambda: modest.get("/api/v1/namespaces/quick/configmaps")[0] == 200, "the role holds", 5)
+        floods = [
+            pool.submit(client.call, "POST", "/api/v1/namespaces/slow/configmaps", {"metadata": {"name": f"c{number}"}})
+            for number, client in enumerate(greedy)
+        ]
+        wait_until(lambda: len(server.seen) == 4, "four of them are under way", 10)
+        for number in range(20):
+            modest.post("/api/v1/namespaces/quick/configmaps", {"metadata": {"name": f"c{number}"}})
+        assert len(server.seen) == 4
+        server.release()
+        assert {future.result()[0] for future in floods} <= {201, 500}
+    for client in greedy:
+        client.close()

@@ -24,15 +24,18 @@ def filled(seats: int, count: int) -> tuple[FairQueue[int], int]:
 
 
 def test_one_flow_never_holds_all_seats() -> None:
-    queue, got = filled(8, 50)
+    queue, got = filled(10, 50)
     assert got == 6
     assert queue.waiting == 44
+    assert [queue.ask(MODEST, number) for number in range(3)] == [True, True, False]
+    assert queue.ask(NODE, 9) is True
 
 
 def test_seats_go_round_the_flows() -> None:
-    queue, got = filled(4, 50)
+    queue, got = filled(5, 50)
     assert got == 3
-    assert queue.ask(NODE, 100) is True  # the system's share
+    assert queue.ask(MODEST, 100) is True
+    assert queue.ask(NODE, 99) is True  # the system's share
     assert queue.ask(MODEST, 101) is False
     granted = [number for _ in range(4) for number in queue.release(GREEDY)]
     assert granted.index(101) <= 1

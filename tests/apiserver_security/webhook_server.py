@@ -37,6 +37,7 @@ class WebhookServer:
         self.port = 0
         self._ready = threading.Event()
         self._end = asyncio.Event()
+        self._go = asyncio.Event()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -48,6 +49,10 @@ class WebhookServer:
     def __exit__(self, *exc: object) -> None:
         self._loop.call_soon_threadsafe(self._end.set)
         self._thread.join()
+
+    def release(self) -> None:
+        """Requests that were not answered are admitted."""
+        self._loop.call_soon_threadsafe(self._go.set)
 
     def webhook(self, name: str = "hook.example.com", **fields: Any) -> Object:
         """An entry of a configuration that points here."""
@@ -77,6 +82,7 @@ class WebhookServer:
         self.port = self._runner.addresses[0][1]
         self._ready.set()
         await self._end.wait()
+        self._go.set()
         await self._runner.cleanup()
 
     async def _answer(self, request: web.Request) -> web.Response:
@@ -84,7 +90,7 @@ class WebhookServer:
         self.seen.append({**review["request"], "path": request.path_qs})
         said = self.says(review["request"])
         if said is None:
-            await self._end.wait()
+            await self._go.wait()
         if isinstance(said, web.Response):
             return said
         response = {"uid": review["request"]["uid"], "allowed": True, **(said or {})}

@@ -1,9 +1,11 @@
 """Who runs next, when more requests come than may run at once: pure.
 
 A *flow* is a user. Each flow has a queue of its own, and free seats go round the flows that wait, one each: one with a
-thousand requests waits as long for its next seat as one with a single request. Invariants: running <= seats; one flow
-holds at most 3/4 of the seats, ordinary flows together at most 4/5, so that neither one client nor all of them keep the
-system's own parts (nodes, scheduler, controllers) out; a waiter is granted or cancelled once.
+thousand requests waits as long for its next seat as one with a single request.
+
+Invariants: running <= seats; ordinary flows hold at most 4/5 of the seats together, and one flow at most 3/4 of those,
+so that neither one client keeps the others out nor all of them the system's own parts (nodes, scheduler, controllers);
+a waiter is granted or cancelled once.
 Source of the idea: API Priority and Fairness of Kubernetes, and fair queuing (Nagle 1987).
 """
 
@@ -33,6 +35,8 @@ class FairQueue(Generic[Waiter]):
     def __init__(self, seats: int, queue_length: int = 100, total: int = 2000) -> None:
         """queue_length: how many may wait in one flow; total: in all flows."""
         self.seats = seats
+        self._for_all = max(1, seats * 4 // 5)
+        self._for_one = max(1, self._for_all * 3 // 4)
         self._queue_length = queue_length
         self._total = total
         self._running: Counter[Flow] = Counter()
@@ -106,6 +110,6 @@ class FairQueue(Generic[Waiter]):
         invariant(self.running <= self.seats, "more requests run than there are seats")
 
     def _may_run(self, flow: Flow) -> bool:
-        if self.running >= self.seats or self._running[flow] >= max(1, self.seats * 3 // 4):
+        if self.running >= self.seats or self._running[flow] >= self._for_one:
             return False
-        return flow.system or self._ordinary < max(1, self.seats * 4 // 5)
+        return flow.system or self._ordinary < self._for_all
