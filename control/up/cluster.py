@@ -98,11 +98,11 @@ class Cluster:
             say(f"{master.name}: waiting for the API server at {url}")
             self._until(lambda url=url: probe.serving(url), rows, f"the API server at {url}")  # type: ignore[misc]
         self._begin(rows, 2)
-        if any(row.role == "controllers" for row in self.rows):
+        if plan.node_count:
+            # Pods need it; without nodes nobody waits for pods.
             account = "/api/v1/namespaces/default/serviceaccounts/default"
             say("waiting for the controllers")
             self._until(lambda: probe.has(plan.api_urls[0], account), rows, "the controllers")
-        if plan.node_count:
             say(f"waiting for {plan.node_count} nodes")
             names = {node.name for node in plan.nodes}
             self._until(lambda: _all_ready(probe, plan, names), rows, "the nodes to be Ready")

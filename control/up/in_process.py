@@ -39,10 +39,29 @@ async def running(cluster: Cluster) -> AsyncIterator[asyncio.Future[None]]:
     credentials.ensure_store(cluster.folder, now)
     credentials.ensure_rest(cluster.folder, plan, now)
     failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    first = [row for row in cluster.rows if row.role in ("store", "apiserver")]
     async with contextlib.AsyncExitStack() as parts:
-        for row in cluster.rows:
+        for row in first:
             await parts.enter_async_context(_PARTS[row.role](_flags(row), failed))
-        yield failed
+        # The API serves meanwhile: who only wants that need not wait for the others to be loaded.
+        rest = asyncio.create_task(_follow(cluster.rows[len(first) :], failed))
+        try:
+            yield failed
+        finally:
+            rest.cancel()
+            await asyncio.gather(rest, return_exceptions=True)
+
+
+async def _follow(rows: list[Row], failed: asyncio.Future[None]) -> None:
+    """Run the other parts until cancelled."""
+    try:
+        async with contextlib.AsyncExitStack() as parts:
+            for row in rows:
+                await parts.enter_async_context(_PARTS[row.role](_flags(row), failed))
+            await asyncio.Event().wait()
+    except Exception as problem:
+        if not failed.done():
+            failed.set_exception(UpError(f"the cluster cannot be completed: {problem}"))
 
 
 def _flags(row: Row) -> dict[str, Any]:
