@@ -14,6 +14,7 @@ import pytest
 from harness.require import missing
 
 from node_agent.runtime.cri import CriRuntime
+from node_agent.runtime.docker import DockerRuntime
 from node_agent.runtime.interface import Runtime
 from node_agent.runtime.process.runtime import ProcessRuntime
 from node_agent.runtime.simulated import SimulatedRuntime, World

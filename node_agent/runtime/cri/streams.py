@@ -96,9 +96,11 @@ class CriStream:
         self._pump: asyncio.Task[None] | None = None
 
     @classmethod
-    async def open(cls, url: str, *, tty: bool, stdin: bool, code: Callable[[], Awaitable[int]]) -> CriStream:
+    async def open(
+        cls, url: str, *, tty: bool, stdin: bool, attached: bool = False, code: Callable[[], Awaitable[int]]
+    ) -> CriStream:
         """Raises NotRunning, RuntimeUnavailable."""
-        stream = cls(await connect(url, _REMOTE_COMMAND), code)
+        stream = cls(await connect(url, _REMOTE_COMMAND), code, interactive=tty and not attached)
         names = ["error", *(["stdin"] if stdin else []), "stdout", *(["resize"] if tty else ["stderr"])]
         try:
             for name in names:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 import socket
-import threading
 from collections.abc import Sequence
 
 from node_agent.runtime.collected import run_collected
 from node_agent.runtime.errors import NotRunning
-from node_agent.runtime.process import linux
+from node_agent.runtime.netns import socket_within
 from node_agent.runtime.process.node import ProcessNode
 from node_agent.runtime.process.shim_link import open_attach, open_exec
 from node_agent.runtime.sockets import SocketStream
@@ -36,35 +33,5 @@ class StreamCalls(ProcessNode):
         sandbox = self.sandbox(sandbox_id)
         if sandbox.stopped:
             raise NotRunning(f"sandbox {sandbox_id[:12]} does not run")
-        sock = await _socket_within(sandbox.netns) if sandbox.netns else socket.socket()
+        sock = await socket_within(sandbox.netns) if sandbox.netns else socket.socket()
         return await SocketStream.connect(sock, ("127.0.0.1", port))
-
-
-async def _socket_within(netns: str) -> socket.socket:
-    """A socket belongs to the namespace of the thread that made it: a thread of its own goes there, and ends."""
-    loop = asyncio.get_running_loop()
-    made: asyncio.Future[socket.socket] = loop.create_future()
-
-    def make() -> None:
-        try:
-            descriptor = os.open(netns, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                linux.setns(descriptor, linux.CLONE_NEWNET)
-            finally:
-                os.close(descriptor)
-            loop.call_soon_threadsafe(_hand_over, made, socket.socket(), None)
-        except OSError as problem:
-            loop.call_soon_threadsafe(_hand_over, made, None, problem)
-
-    threading.Thread(target=make, name="netns socket", daemon=True).start()
-    return await made
-
-
-def _hand_over(made: asyncio.Future[socket.socket], sock: socket.socket | None, problem: OSError | None) -> None:
-    if sock is None:
-        if not made.done():
-            made.set_exception(NotRunning(f"the sandbox's network is gone: {problem}"))
-    elif made.done():
-        sock.close()
-    else:
-        made.set_result(sock)

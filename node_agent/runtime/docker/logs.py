@@ -1,0 +1,137 @@
+"""From Docker's own logs to files in the CRI's format: one task per running container, and none after its end.
+
+Docker keeps the lines (json-file), so nothing is lost while the agent or the engine is away: the follower begins
+anew after the last line that it wrote, which it finds by its time stamp. A rotated log goes on in the new file; see
+reopen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+from pathlib import Path
+
+from node_agent.runtime.docker.engine import Engine
+from node_agent.runtime.docker.multiplex import Demultiplexer
+from node_agent.runtime.errors import NotFound, RuntimeFault
+from node_agent.runtime.streams import Channel
+
+_STAMP = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.(\d+))?Z")
+_TAIL = 64 << 10
+_MAX_LINE = 16 * 1024
+_PAUSE = 0.5
+_NAMES = {Channel.STDOUT: b"stdout", Channel.STDERR: b"stderr"}
+
+
+class LogFollower:
+    """`path` empty: the container has no log."""
+
+    def __init__(self, engine: Engine, container: str, path: str, *, tty: bool) -> None:
+        self._engine = engine
+        self._container = container
+        self._path = Path(path)
+        self._tty = tty
+        self._descriptor = -1
+        self._last = b""
+        self._rest: dict[Channel, bytes] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        if self._task is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._last = _last_stamp(self._path)
+            self.reopen()
+            self._task = asyncio.create_task(self._follow(), name=f"log of {self._container[:12]}")
+
+    def reopen(self) -> None:
+        """Raises OSError."""
+        descriptor = os.open(self._path, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o640)
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+        self._descriptor = descriptor
+
+    async def finished(self, seconds: float) -> None:
+        """Until everything that an ended container said is in the file, or for so long."""
+        if self._task is not None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.shield(self._task), seconds)
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    async def _follow(self) -> None:
+        while True:
+            try:
+                await self._until_it_ends()
+                return
+            except NotFound:
+                return
+            except RuntimeFault:
+                await asyncio.sleep(_PAUSE)
+
+    async def _until_it_ends(self) -> None:
+        query = {"stdout": "1", "stderr": "1", "timestamps": "1", "follow": "1"}
+        if self._last:
+            query["since"] = _unix(self._last)
+        pieces = Demultiplexer(raw=self._tty)
+        self._rest = {}
+        async for data in self._engine.follow(f"/containers/{self._container}/logs", query):
+            for channel, piece in pieces.feed(data):
+                self._take(channel, piece)
+        for channel, rest in self._rest.items():
+            if rest:
+                self._write(channel, rest, ended=True)
+
+    def _take(self, channel: Channel, piece: bytes) -> None:
+        """Docker begins each of its own pieces (16 KiB of a longer line) with a time stamp, and ends only lines."""
+        *lines, rest = (self._rest.get(channel, b"") + piece).split(b"\n")
+        for line in lines:
+            self._write(channel, line, ended=True)
+        self._rest[channel] = rest
+
+    def _write(self, channel: Channel, line: bytes, *, ended: bool) -> None:
+        match = _STAMP.match(line)
+        if match is None:
+            return
+        stamp = match.group()[: match.end() - 1].ljust(29, b"0") + b"Z" if match[1] else match.group()
+        if stamp <= self._last:
+            return
+        self._last = stamp
+        text = line[match.end() + 1 :]
+        texts = [_unstamped(text[at : at + _MAX_LINE]) for at in range(0, max(1, len(text)), _MAX_LINE)]
+        name = _NAMES[channel]
+        flags = [b"P"] * (len(texts) - 1) + [b"F"]
+        records = (b"%s %s %s %s\n" % (stamp, name, flag, part) for flag, part in zip(flags, texts, strict=True))
+        with contextlib.suppress(OSError):  # a full disk costs lines, never the container
+            os.write(self._descriptor, b"".join(records))
+
+
+def _unstamped(text: bytes) -> bytes:
+    return text.removesuffix(b"\r")
+
+
+def _unix(stamp: bytes) -> str:
+    """Docker's `since`: seconds and nanoseconds since 1970."""
+    from datetime import datetime
+
+    whole, _, fraction = stamp.rstrip(b"Z").decode().partition(".")
+    return f"{int(datetime.fromisoformat(whole + '+00:00').timestamp())}.{fraction or '0'}"
+
+
+def _last_stamp(path: Path) -> bytes:
+    """Of the last line of the file, empty without one."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
+            lines = file.read().splitlines()
+    except OSError:
+        return b""
+    return lines[-1].split(b" ", 1)[0] if lines and _STAMP.match(lines[-1]) else b""
