@@ -57,6 +57,7 @@ SLICE, CLAIM, SETS, DAEMONS = (
 CREATED: list[tuple[str, str, Any, str]] = [
     (DEPLOYMENT, "spec.replicas", -1, "spec.replicas: Invalid value: -1: must be greater than or equal to 0"),
     (DEPLOYMENT, "spec.selector", GONE, "spec.selector: Required value"),
+    (DEPLOYMENT, "spec.template.spec", GONE, "spec.template.spec.containers: Required value"),
     (DEPLOYMENT, "spec.selector", {}, "spec.selector: Invalid value: {}: empty selector is invalid for deployment"),
     (DEPLOYMENT, "spec.template", GONE, "spec.template: Required value"),
     (

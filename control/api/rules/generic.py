@@ -22,6 +22,7 @@ TYPE_RULES: Final[dict[str, Rule]] = {
     "meta.v1.ObjectMeta": metadata.check_labels,
     "meta.v1.LabelSelector": scheduling.check_label_selector,
     "core.v1.PodSpec": pods.check_pod_spec,
+    "core.v1.PodTemplateSpec": pods.check_template,
     "core.v1.Container": containers.check_container,
     "core.v1.EphemeralContainer": containers.check_container,
     "core.v1.EnvVar": containers.check_env,

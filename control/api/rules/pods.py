@@ -50,6 +50,12 @@ def check_pod_spec(spec: Object, at: str) -> Causes:
         yield not_supported(f"{at}.os.name", os, ("linux", "windows"))
 
 
+def check_template(template: Object, at: str) -> Causes:
+    """A template without any spec is one without containers."""
+    if not template.get("spec"):
+        yield required(f"{at}.spec.containers")
+
+
 def _containers(spec: Object, at: str) -> Causes:
     volumes = {volume.get("name", ""): True for volume in spec.get("volumes", ())}
     seen: set[str] = set()
