@@ -38,6 +38,7 @@ class Protocol(HttpToolsProtocol):
         self._in_headers = False
         self._patience: asyncio.TimerHandle | None = None
         self._upgraded: bytes | None = None
+        self.sink: ChunkSink | None = None
         self._on_data: Callable[[bytes], None] | None = None
         self._on_lost: Callable[[], None] | None = None
 
@@ -90,6 +91,13 @@ class Protocol(HttpToolsProtocol):
         cycle = self.cycle
         self.scope["fluyt.whole"] = lambda: not cycle.more_body  # type: ignore[typeddict-unknown-key]
         self.scope["fluyt.respond"] = partial(self._respond, cycle)  # type: ignore[typeddict-unknown-key]
+
+        self.scope["fluyt.sink"] = partial(ChunkSink, self, cycle)  # type: ignore[typeddict-unknown-key]
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self.sink is not None and self.sink.on_room is not None:
+            self.sink.on_room()
 
     async def _respond(self, cycle: RequestResponseCycle, code: int, headers: list[Header], body: bytes) -> None:
         """A whole answer in one write: half the system calls and TLS records of the way through `send`.
@@ -163,6 +171,27 @@ class Protocol(HttpToolsProtocol):
         rest, self._upgraded = self._upgraded or b"", b""
         self.flow.resume_reading()
         return rest
+
+
+class ChunkSink:
+    """Chunks of a response that is under way, written without waiting (see watcher.Sink)."""
+
+    def __init__(self, connection: Protocol, cycle: RequestResponseCycle) -> None:
+        self._connection, self._cycle = connection, cycle
+        self.on_room: Callable[[], None] | None = None
+        connection.sink = self
+
+    def write(self, data: bytes) -> bool:
+        """See watcher.Sink."""
+        if self._connection.flow.write_paused:
+            return False
+        if not self._cycle.disconnected and not self._cycle.response_complete:
+            self._connection.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+        return True
+
+    def abort(self) -> None:
+        """See watcher.Sink."""
+        self._connection.transport.abort()
 
 
 def peer_of(connection: ssl.SSLObject | None) -> PeerCertificate | None:

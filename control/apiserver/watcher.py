@@ -4,7 +4,8 @@ A group is all watchers with the same selection and the same way of rendering; a
 group. Groups are found by an index: one field with a fixed value (a node agent's spec.nodeName), else a namespace.
 
 Invariants: a watcher hears every change of its selection after its start, in order, or it is cut: it never misses one
-in between. A watcher's unsent bytes are bounded; who reads too slowly is cut and has to list again.
+in between. A watcher's unsent bytes are bounded; who reads too slowly is cut off, and resumes from where it
+was if the recent changes still reach back to there.
 """
 
 from __future__ import annotations
@@ -39,8 +40,25 @@ class Plain:
         return change.line(kind)
 
 
+class Sink(Protocol):
+    """Where a watcher's lines go: one connection's side that does not wait."""
+
+    def write(self, data: bytes) -> bool:
+        """False when the connection takes nothing now; on_room is called when it does again."""
+        ...
+
+    def abort(self) -> None:
+        """End the connection at once: its client does not read."""
+        ...
+
+    on_room: Callable[[], None] | None
+
+
 class Watcher:
-    """One watch. since: the first revision it is told of is the next one after this."""
+    """One watch. since: the first revision it is told of is the next one after this.
+
+    Lines of one turn of the loop leave together. No task is woken for them: a thousand watchers are a thousand writes.
+    """
 
     def __init__(self, selection: Selection, renderer: Renderer, since: int, limit: int = BUFFER_BYTES) -> None:
         self.selection, self.renderer, self.since = selection, renderer, since
@@ -50,6 +68,8 @@ class Watcher:
         self._limit = limit
         self._lines: deque[bytes] = deque()
         self._size = 0
+        self._sink: Sink | None = None
+        self._scheduled = False
         self._wake: asyncio.Future[None] | None = None
 
     def push(self, revision: int, line: bytes) -> None:
@@ -59,17 +79,41 @@ class Watcher:
         self._lines.append(line)
         self._size += len(line)
         if self._size > self._limit:
-            self.overflown = True
+            self._overflow()
+        elif self._sink is not None and not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self.flush)
+
+    def _overflow(self) -> None:
+        self.overflown = True
+        self._lines.clear()
+        self._size = 0
+        if self._sink is not None:
+            self._sink.abort()
+        self.end("the watch was too slow: its buffer is full")
+
+    def attach(self, sink: Sink) -> None:
+        """From now on lines go there, what waits already first."""
+        self._sink = sink
+        sink.on_room = self.flush
+        self.flush()
+
+    def detach(self) -> None:
+        """Lines only wait from now on."""
+        if self._sink is not None:
+            self._sink.on_room = None
+            self._sink = None
+
+    def flush(self) -> None:
+        """Write what waits, if the connection takes it."""
+        self._scheduled = False
+        if self._lines and self._sink is not None and self._sink.write(self._peek()):
             self._lines.clear()
-            self.end("the watch was too slow: its buffer is full")
-        self._notify()
+            self._size = 0
 
     def end(self, reason: str) -> None:
         """No more events; what is buffered is still taken."""
         self.cut = self.cut or reason
-        self._notify()
-
-    def _notify(self) -> None:
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
 
@@ -78,28 +122,29 @@ class Watcher:
         """Whether there is something to take."""
         return bool(self._lines)
 
-    async def wait(self, timeout: float) -> bool:
-        """Until there is something to take, or it was cut; False after `timeout` seconds."""
-        if self._lines or self.cut:
+    async def ended(self, timeout: float) -> bool:
+        """Whether it ended within `timeout` seconds."""
+        if self.cut:
             return True
         loop = asyncio.get_running_loop()
         wake = self._wake = loop.create_future()
-        timer = loop.call_later(timeout, self._notify)
+        timer = loop.call_later(timeout, lambda: None if wake.done() else wake.set_result(None))
         try:
             await wake
         finally:
             timer.cancel()
             self._wake = None
-        return bool(self._lines or self.cut)
+        return bool(self.cut)
 
     def take(self) -> bytes:
         """Everything that waits, as one piece; b"" when nothing does."""
-        if not self._lines:
-            return b""
-        data = self._lines[0] if len(self._lines) == 1 else b"".join(self._lines)
+        data = self._peek() if self._lines else b""
         self._lines.clear()
         self._size = 0
         return data
+
+    def _peek(self) -> bytes:
+        return self._lines[0] if len(self._lines) == 1 else b"".join(self._lines)
 
 
 class Group:

@@ -15,7 +15,7 @@ from typing import Final
 import orjson
 
 from control.api.kind import Kind
-from control.api.status import StatusError, bad_request, expired
+from control.api.status import StatusError, bad_request
 from control.apiserver.answer import Answer
 from control.apiserver.cached import Cached, Change, Selection, event_line
 from control.apiserver.call import Call
@@ -50,6 +50,8 @@ class Request:
 async def watch(call: Call) -> Answer:
     """Begin it: refusals of the parameters are plain answers, what happens later is told in the stream."""
     request = _request_of(call)
+    if call.info.method == "HEAD":
+        return Answer()
     cache = await call.server.resources.loaded(call.of)
     stream = _stream(call, request, cache)
     return Answer(stream=stream, headers=[(b"x-accel-buffering", b"no")])
@@ -145,26 +147,25 @@ async def _added(request: Request, items: list[Cached]) -> AsyncIterator[bytes]:
 async def _changes(
     call: Call, request: Request, cache: WatchCache, watcher: Watcher, deadline: float
 ) -> AsyncIterator[bytes]:
-    """Changes as they come, and bookmarks, until the end. A client that was too slow is told 410."""
+    """Changes go to the connection by themselves; here are bookmarks, and what is left at the end."""
     feed = call.server.feed
-    marked_at, marked = time.monotonic(), watcher.since
-    while True:
-        left = deadline - time.monotonic()
-        if left <= 0 or (watcher.cut and not watcher.waiting):
-            break
-        until_mark = marked_at + BOOKMARK_SECONDS - time.monotonic()
-        await watcher.wait(max(min(left, until_mark), 0.0))
-        data = watcher.take()
-        if data:
-            yield data
-        elif time.monotonic() - marked_at >= BOOKMARK_SECONDS:
-            marked_at = time.monotonic()
-            if request.bookmarks and cache.loaded and feed.revision > marked and not watcher.cut:
+    marked = watcher.since
+    watcher.attach(call.scope["fluyt.sink"]())
+    try:
+        while True:
+            left = deadline - time.monotonic()
+            if left <= 0 or await watcher.ended(min(left, BOOKMARK_SECONDS)):
+                break
+            watcher.flush()
+            if request.bookmarks and cache.loaded and feed.revision > marked and not watcher.waiting:
                 marked = feed.revision
                 yield _bookmark(request.kind, marked)
+    finally:
+        watcher.detach()
     if watcher.overflown:
         call.server.metrics.cut_watches += 1
-        raise expired("the watch was too slow and lost its place; list again")
+    elif watcher.waiting:
+        yield watcher.take()
 
 
 def _bookmark(kind: Kind, revision: int, annotations: dict[str, str] | None = None) -> bytes:
