@@ -45,6 +45,8 @@ def down(data_dir: Path | None, wipe: bool) -> None:
         if supervisor is not None:
             _end(supervisor, cluster)
         stopped = cluster.stop()
+        for line in cluster.left_behind:
+            click.echo(f"containers may be left on {line}", err=True)
         if wipe:
             shutil.rmtree(folder)
     except UpError as problem:

@@ -43,6 +43,8 @@ class Cluster:
         self.children = Children(folder)
         self.plan: Plan | None = plans.read(folder)
         self._interrupted: Callable[[], bool] = lambda: False
+        # What stop() could not clean up, a line each.
+        self.left_behind: list[str] = []
 
     @property
     def admin_conf(self) -> Path:
@@ -136,10 +138,16 @@ class Cluster:
         return self.plan
 
     def stop(self) -> list[str]:
-        """Stop every process: agents first, then brains, API servers, store. The names of those that ran."""
+        """Stop every process: agents first, then brains, API servers, store; and the containers, which nobody looks
+        after any more. The names of the processes that ran.
+        """
         stopped: list[str] = []
         for role in ("agent", "scheduler", "controllers", "apiserver", "store"):
             stopped += self.children.stop([row.name for row in self.rows if row.role == role])
+        if self.plan is not None and self.plan.nodes:
+            from control.up.sweep import sweep
+
+            self.left_behind = sweep(self.folder, self.plan)
         return stopped
 
     @contextlib.contextmanager
