@@ -86,3 +86,4 @@ class RealNode:
         await self._handlers.close()
         await self._lookup.close()
         await self._recorder.close()
+        await self._volumes.close()

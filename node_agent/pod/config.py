@@ -59,6 +59,7 @@ def sandbox_config(pod: Object, node: NodeFacts, attempt: int) -> SandboxConfig:
         host_network=spec.host_network(pod) or not node.pod_network,
         host_pid=bool(of_pod.get("hostPID")),
         host_ipc=bool(of_pod.get("hostIPC")),
+        privileged=any((each.get("securityContext") or {}).get("privileged") for each in spec.every_container(pod)),
         share_process_namespace=bool(of_pod.get("shareProcessNamespace")),
         sysctls={s["name"]: str(s["value"]) for s in sysctls},
     )

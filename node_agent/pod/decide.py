@@ -218,9 +218,10 @@ class _Rounds:
             self.times.append(when)
             return
         why = "its image was changed" if changed else f"exited with code {ended.exit_code}"
-        self.start(container, why, "CrashLoopBackOff", attempt=ended.attempt + 1)
+        self.start(container, why, "", attempt=ended.attempt + 1)
 
     def start(self, container: Object, because: str, waiting: str, attempt: int | None = None) -> None:
+        """waiting: what it waits for meanwhile; "": its last end shows on until it runs again."""
         name = container["name"]
         failure: Failure | None = self.observed.failures.get(name)
         if failure is not None and failure.retry > self.now:
@@ -232,11 +233,7 @@ class _Rounds:
             attempt = last.attempt + 1 if last else 0
         if failure is not None:
             self.waiting[name] = (failure.reason, failure.message)
-        elif waiting == "CrashLoopBackOff":
-            self.waiting[name] = crash_loop(
-                self.pod, container, self.backoff.delay(backoff_key(self.pod, container), self.now)
-            )
-        else:
+        elif waiting:
             self.waiting[name] = (waiting, "")
         self.actions.append(Start(name, attempt, because))
 

@@ -87,7 +87,8 @@ class Handlers:
         host = action.get("host") or target.ip
         port = spec.port_number(target.container, action["port"])
         try:
-            _, writer = await asyncio.wait_for(asyncio.open_connection(host, port), timeout)
+            async with asyncio.timeout(timeout):
+                _, writer = await asyncio.open_connection(host, port)
         except TimeoutError:
             return Outcome(False, f"dial tcp {_address(host, port)}: i/o timeout")
         except OSError as problem:
@@ -105,7 +106,8 @@ class Handlers:
         text = f"{scheme}://{_address(host, port)}{path if path.startswith('/') else '/' + path}"
         headers = _headers(action, host, port)
         try:
-            status, body, elsewhere = await asyncio.wait_for(self._get(text, headers, host), timeout)
+            async with asyncio.timeout(timeout):
+                status, body, elsewhere = await self._get(text, headers, host)
         except TimeoutError:
             return Outcome(False, f'Get "{text}": context deadline exceeded (Client.Timeout exceeded)')
         except (aiohttp.ClientError, OSError, ssl.SSLError, ValueError) as problem:

@@ -76,7 +76,8 @@ class Housekeeping:
                 await self.round(number)
                 number += 1
             try:
-                await asyncio.wait_for(self._stir.wait(), max(due - loop.time(), 0.0))
+                async with asyncio.timeout_at(due):
+                    await self._stir.wait()
             except TimeoutError:
                 continue
 

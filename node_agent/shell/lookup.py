@@ -154,7 +154,8 @@ class Lookup:
             self._starting = starting
         if not self._services.has_synced:
             try:
-                await asyncio.wait_for(asyncio.shield(self._starting), _SERVICES_TIMEOUT)
+                async with asyncio.timeout(_SERVICES_TIMEOUT):
+                    await asyncio.shield(self._starting)
             except TimeoutError:
                 raise Unreachable({"services": "they have not been read once yet"}) from None
         return list(self._services.objects.values())

@@ -163,7 +163,8 @@ class Registration:
     async def _report_for_ever(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), self._settings.status_frequency)
+                async with asyncio.timeout(self._settings.status_frequency):
+                    await self._changed.wait()
             self._changed.clear()
             try:
                 await self.report_if_due()

@@ -157,7 +157,8 @@ class Reports:
 
     async def _gather(self, report: _Report) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(report.urgent.wait(), _GATHER)
+            async with asyncio.timeout(_GATHER):
+                await report.urgent.wait()
         report.urgent.clear()
 
     async def _patch(self, report: _Report, patch: dict[str, Any]) -> bool:

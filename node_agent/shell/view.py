@@ -150,7 +150,9 @@ class RuntimeView:
             while True:
                 period = self._period_with_events if self._has_events and not self.fault else self._period
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._hint.wait(), period)
+                    # Not wait_for: in Python 3.11 it loses a cancellation that comes with the event.
+                    async with asyncio.timeout(period):
+                        await self._hint.wait()
                 self._hint.clear()
                 await self._look_safely()
         finally:

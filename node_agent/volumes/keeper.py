@@ -1,7 +1,7 @@
 """The volumes of this node's pods on its disk.
 
     <root>/pods/<uid>/volumes/<kind>/<name>      emptyDir, configMap, downwardAPI, projected
-    <root>/memory/<uid>/<kind>/<name>            what holds secrets: one tmpfs for the node where root allows
+    <memory>/<uid>/<kind>/<name>                 what holds secrets: in memory, where the machine has a tmpfs for us
     <root>/pods/<uid>/containers/<name>/<n>      termination message of one run
 
 Invariants: set_up and tear_down are idempotent; files are either the old or the new version, never between; nothing
@@ -28,6 +28,7 @@ from node_agent.pod.spec import Object
 from node_agent.runtime.types import Mount
 from node_agent.volumes import files, host, scratch
 from node_agent.volumes.atomic import write_files
+from node_agent.volumes.memory import memory_folder
 from node_agent.volumes.problem import VolumeProblem
 
 log = logging.getLogger(__name__)
@@ -46,17 +47,21 @@ class VolumeKeeper:
 
     def __init__(self, root: Path, lookup: Lookup, node: Callable[[], Object], facts: NodeFacts) -> None:
         self._root, self._lookup, self._node, self._facts = root, lookup, node, facts
+        self._memory = root / "memory"
         self._paths: dict[str, dict[str, Path]] = {}  # pod → volume → where it is
         self._locks: dict[str, asyncio.Lock] = {}
 
     async def open(self) -> None:
         """Make the folders of the node. Raises OSError."""
-        for folder in (self._root, self._root / "pods", self._root / "memory"):
+        in_memory: Path | None = await asyncio.to_thread(memory_folder, self._root)
+        self._memory = in_memory or self._root / "memory"
+        if self._memory.is_relative_to(self._root):
+            log.warning(
+                "secrets of volumes are kept below %s on the disk: this machine has no tmpfs for them", self._root
+            )
+        for folder in (self._root, self._root / "pods", self._memory):
             folder.mkdir(parents=True, exist_ok=True)
-            folder.chmod(0o711 if folder != self._root / "memory" else 0o700)
-        if not await scratch.mount_memory(self._root / "memory", mode=0o711):
-            log.warning("secrets of volumes are kept below %s on the disk: no memory can be mounted", self._root)
-        (self._root / "memory").chmod(0o711)
+            folder.chmod(0o711)
 
     # ---- setting up ----
 
@@ -132,7 +137,7 @@ class VolumeKeeper:
         if "/" in name or name in ("", ".", ".."):
             raise VolumeProblem(name, "the volume's name is no file name")
         if secret:
-            return self._root / "memory" / spec.uid(pod) / kind / name
+            return self._memory / spec.uid(pod) / kind / name
         return self._root / "pods" / spec.uid(pod) / "volumes" / kind / name
 
     # ---- mounts of a container ----
@@ -185,14 +190,14 @@ class VolumeKeeper:
         uid = spec.uid(pod)
         async with self._locks.setdefault(uid, asyncio.Lock()):
             self._paths.pop(uid, None)
-            for folder in (self._root / "pods" / uid / "volumes", self._root / "memory" / uid):
+            for folder in (self._root / "pods" / uid / "volumes", self._memory / uid):
                 await self._remove(folder)
         self._locks.pop(uid, None)
 
     async def forget(self, uid: str) -> None:
         """The pod is gone: remove its folder."""
         await self._remove(self._root / "pods" / uid / "volumes")
-        await self._remove(self._root / "memory" / uid)
+        await self._remove(self._memory / uid)
         await self._remove(self._root / "pods" / uid)
 
     async def _remove(self, folder: Path) -> None:
@@ -210,11 +215,17 @@ class VolumeKeeper:
 
     async def clean(self, wanted: set[str]) -> None:
         """Remove what is left of pods that are no more. wanted: uids of pods that still have a worker."""
-        for top in (self._root / "pods", self._root / "memory"):
+        for top in (self._root / "pods", self._memory):
             with contextlib.suppress(OSError):
                 for name in await asyncio.to_thread(os.listdir, top):
                     if name not in wanted:
                         await self.forget(name)
+
+    async def close(self) -> None:
+        """Leave nothing in the machine's memory when no pod has anything there."""
+        with contextlib.suppress(OSError):
+            if self._memory.parent != self._root:
+                self._memory.rmdir()
 
     def usage(self, uid: str) -> int:
         """Bytes that the pod's emptyDir volumes take. Blocks."""

@@ -45,7 +45,8 @@ async def _run(*command: str) -> bool:
         log.warning("%s cannot be run: %s", command[0], problem)
         return False
     try:
-        output, _ = await asyncio.wait_for(process.communicate(), _TIMEOUT)
+        async with asyncio.timeout(_TIMEOUT):
+            output, _ = await process.communicate()
     except TimeoutError:
         process.kill()
         await process.wait()

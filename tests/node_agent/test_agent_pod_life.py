@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from agent_one_node import container, new_agent, one_node, pod, status, until
 
@@ -57,14 +58,16 @@ def test_an_agent_that_starts_again_touches_nothing() -> None:
     asyncio.run(life())
 
 
+def _waiting(entry: dict[str, Any], reason: str) -> dict[str, Any] | None:
+    found = (entry.get("state") or {}).get("waiting") or {}
+    return found if found.get("reason") == reason else None
+
+
 def test_a_crashing_container_backs_off_in_kubernetes_words() -> None:
     async def life() -> None:
         async with one_node() as (api, _, agent):
             api.put("pods", pod("crash", simulate="run=1ms, exit=3"))
-            waiting = await until(
-                lambda: (container(api, "crash").get("state") or {}).get("waiting"), "the container waits"
-            )
-            assert waiting["reason"] == "CrashLoopBackOff"
+            waiting = await until(lambda: _waiting(container(api, "crash"), "CrashLoopBackOff"), "the container waits")
             uid = next(iter(agent.dispatch.workers))
             assert waiting["message"] == f"back-off 10s restarting failed container=web pod=crash_default({uid})"
             entry = container(api, "crash")
