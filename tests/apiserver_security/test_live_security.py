@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -112,6 +113,23 @@ def test_a_service_accounts_token_lives_as_long_as_the_account(api: LiveApi) -> 
     assert (code, "system:serviceaccount:robots:default" in answer["message"]) == (403, True)
     assert api.admin.delete(f"{base}/default")[0] == 200
     wait_until(lambda: robot.get("/version")[0] == 401, "the token is revoked", 5)
+
+
+def test_a_secret_holds_a_token_that_ends_with_it(api: LiveApi) -> None:
+    api.namespace("machines")
+    base = "/api/v1/namespaces/machines/secrets"
+    annotations = {"kubernetes.io/service-account.name": "default"}
+    secret = {"metadata": {"name": "ci", "annotations": annotations}, "type": "kubernetes.io/service-account-token"}
+    data = api.admin.post(base, secret)["data"]
+    assert base64.b64decode(data["namespace"]) == b"machines"
+    assert base64.b64decode(data["ca.crt"]) == (api.folder / "pki" / "ca.crt").read_bytes()
+    robot = api.client(token=base64.b64decode(data["token"]).decode())
+    assert robot.get("/version")[0] == 200
+    assert api.admin.delete(f"{base}/ci")[0] == 200
+    wait_until(lambda: robot.get("/version")[0] == 401, "the token is revoked", 5)
+    annotations["kubernetes.io/service-account.name"] = "gone"
+    code, answer = api.admin.call("POST", base, secret)
+    assert (code, 'serviceaccount "gone" not found' in answer["message"]) == (403, True)
 
 
 def test_others_check_our_tokens_by_our_published_keys(api: LiveApi) -> None:

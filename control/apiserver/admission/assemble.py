@@ -16,6 +16,7 @@ from control.apiserver.admission.priority import Priority
 from control.apiserver.admission.resource_quota import ResourceQuota
 from control.apiserver.admission.service_account import ServiceAccount
 from control.apiserver.admission.taint_nodes import TaintNodesByCondition
+from control.apiserver.admission.token_secrets import TokenSecrets
 from control.apiserver.admission.webhook_client import WebhookClient
 from control.apiserver.admission.webhooks import Caller, MutatingWebhooks, ValidatingWebhooks
 from control.apiserver.request import Authorizer, Caches, Objects
@@ -25,7 +26,12 @@ from control.apiserver.settings import Settings
 
 
 def admission(
-    settings: Settings, caches: Caches, objects: Objects, index: RbacIndex, authorizer: Authorizer
+    settings: Settings,
+    caches: Caches,
+    objects: Objects,
+    index: RbacIndex,
+    authorizer: Authorizer,
+    token_secrets: TokenSecrets,
 ) -> AdmissionChain:
     """ValueError: a flag names a plugin that there is not."""
     makers: dict[str, Callable[[], Any]] = {
@@ -33,6 +39,7 @@ def admission(
         "TaintNodesByCondition": TaintNodesByCondition,
         "LimitRanger": lambda: LimitRanger(caches),
         "ServiceAccount": lambda: ServiceAccount(caches, objects),
+        "TokenSecrets": lambda: token_secrets,
         "NodeRestriction": lambda: NodeRestriction(caches),
         "Priority": lambda: Priority(caches),
         "DefaultTolerationSeconds": DefaultTolerationSeconds,

@@ -19,6 +19,7 @@ ORDER = (
     "TaintNodesByCondition",
     "LimitRanger",
     "ServiceAccount",
+    "TokenSecrets",
     "NodeRestriction",
     "Priority",
     "DefaultTolerationSeconds",
@@ -30,8 +31,8 @@ ORDER = (
     "ResourceQuota",
 )
 OFF_BY_DEFAULT = frozenset({"OwnerReferencesPermissionEnforcement"})
-# Kubernetes has more; flags that name one of them are for servers that have it, and are no mistake.
-ALWAYS_ON = frozenset({"RBACEscalation"})
+# No flag turns these off: in Kubernetes they are no plugins, but built into the handlers and controllers.
+ALWAYS_ON = frozenset({"RBACEscalation", "TokenSecrets"})
 
 
 class AdmissionChain:
@@ -62,6 +63,7 @@ def chosen(enable: Collection[str], disable: Collection[str]) -> frozenset[str]:
     return ((frozenset(ORDER) - OFF_BY_DEFAULT) | frozenset(enable)) - (frozenset(disable) - ALWAYS_ON)
 
 
+# Kubernetes' others: flags that name one of them are for servers that have it, and are no mistake.
 _OTHERS = frozenset(
     {
         "AlwaysAdmit",

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import atexit
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from cryptography import x509
 
 from control.apiserver.admission.assemble import admission
+from control.apiserver.admission.token_secrets import TokenSecrets
 from control.apiserver.request import Audit, Authorizer, Caches, Objects, Security
 from control.apiserver.security.audit.auditor import open_auditor
 from control.apiserver.security.authenticator import AuthenticatorChain, RequestAuthenticator, TokenAuthenticator
@@ -34,7 +36,7 @@ from control.apiserver.security.rbac.index import (
 from control.apiserver.security.rbac.reconcile import ensure_bootstrap, write_aggregates
 from control.apiserver.security.reviews import ReviewAnswers
 from control.apiserver.security.service_accounts.discovery import pages
-from control.apiserver.security.service_accounts.issuer import TokenIssuer
+from control.apiserver.security.service_accounts.issuer import TokenIssuer, legacy_token
 from control.apiserver.security.service_accounts.verifier import ServiceAccountTokens
 from control.apiserver.security.token_file import TokenFile
 from control.apiserver.settings import Settings
@@ -60,7 +62,7 @@ async def build(settings: Settings, caches: Caches, objects: Objects) -> Securit
     return Security(
         authenticator,
         authorizer,
-        admission(settings, caches, objects, index, authorizer),
+        admission(settings, caches, objects, index, authorizer, _token_secrets(settings, objects)),
         RequestLimits(settings.max_requests_inflight, settings.max_mutating_requests_inflight),
         ReviewAnswers(authenticator, authorizer, index, tokens, _issuer(settings, objects)),
         _audit(settings),
@@ -130,6 +132,14 @@ def _issuer(settings: Settings, objects: Objects) -> TokenIssuer | None:
         return None
     key = read_signing_key(Path(settings.service_account_signing_key))
     return TokenIssuer(key, settings.service_account_issuer, _audiences(settings), objects, _now)
+
+
+def _token_secrets(settings: Settings, objects: Objects) -> TokenSecrets:
+    authority = Path(settings.client_ca).read_bytes() if settings.client_ca else b""
+    if not settings.service_account_signing_key:
+        return TokenSecrets(objects, None, authority)
+    key = read_signing_key(Path(settings.service_account_signing_key))
+    return TokenSecrets(objects, partial(legacy_token, key), authority)
 
 
 def _audiences(settings: Settings) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import jwt
 
@@ -44,36 +44,36 @@ class TokenIssuer:
         spec = request.get("spec") or {}
         seconds = spec.get("expirationSeconds") or _DEFAULT
         _check(request, seconds)
-        if self._longest:
-            seconds = min(seconds, self._longest)
-        account = await self._objects.get("serviceaccounts", namespace, name)
-        wanted_uid = meta.uid(request)
-        if wanted_uid and wanted_uid != meta.uid(account):
-            raise conflict("serviceaccounts", name, f"the UID in the token request ({wanted_uid}) is another")
+        seconds = min(seconds, self._longest or seconds)
+        account = await self._account(namespace, name, meta.uid(request))
         bound, node = await self._bound(namespace, name, spec.get("boundObjectRef"))
         now = self._now()
-        audiences = tuple(spec.get("audiences") or self._audiences)
-        expires = now + timedelta(seconds=seconds)
         claims = Claims(
-            namespace,
-            name,
-            meta.uid(account),
-            self._issuer,
-            audiences,
-            bound,
-            node,
-            now.timestamp(),
-            expires.timestamp(),
-            meta.new_uid(secrets.token_bytes(meta.UID_BYTES)),
+            *(namespace, name, meta.uid(account), self._issuer),
+            audiences=tuple(spec.get("audiences") or self._audiences),
+            bound=bound,
+            node=node,
+            not_before=now.timestamp(),
+            expires=(now + timedelta(seconds=seconds)).timestamp(),
+            id=meta.new_uid(secrets.token_bytes(meta.UID_BYTES)),
         )
-        answer = {**spec, "audiences": list(audiences), "expirationSeconds": seconds}
-        status = {"token": self._sign(claims, now), "expirationTimestamp": meta.timestamp(expires)}
+        return self._answer(claims, {**spec, "expirationSeconds": seconds}, now)
+
+    async def _account(self, namespace: str, name: str, wanted_uid: str) -> Object:
+        account = await self._objects.get("serviceaccounts", namespace, name)
+        if wanted_uid and wanted_uid != meta.uid(account):
+            raise conflict("serviceaccounts", name, f"the UID in the token request ({wanted_uid}) is another")
+        return account
+
+    def _answer(self, claims: Claims, spec: Object, now: datetime) -> Object:
+        expires = meta.timestamp(datetime.fromtimestamp(claims.expires, UTC))
+        created = meta.timestamp(now)
         return {
             "apiVersion": "authentication.k8s.io/v1",
             "kind": "TokenRequest",
-            "metadata": {"name": name, "namespace": namespace, "creationTimestamp": meta.timestamp(now)},
-            "spec": answer,
-            "status": status,
+            "metadata": {"name": claims.name, "namespace": claims.namespace, "creationTimestamp": created},
+            "spec": {**spec, "audiences": list(claims.audiences)},
+            "status": {"token": self._sign(claims, now), "expirationTimestamp": expires},
         }
 
     def _sign(self, claims: Claims, now: datetime) -> str:
