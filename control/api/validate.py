@@ -65,6 +65,9 @@ KIND_RULES: Final[dict[str, Check]] = {
 }
 """By resource: what holds whenever the object is written."""
 
+VIEWS: Final[dict[str, Callable[[Object], Object]]] = {"statefulsets.apps": workloads.with_claims}
+"""By resource: what the rules of an object's parts see, where the object means more than it says."""
+
 BODY_RULES: Final[dict[str, Check]] = {"Scale": scaling.check_scale, "TokenRequest": access.check_token_request}
 """By kind: bodies of subresources."""
 
@@ -149,10 +152,15 @@ def _content(kind: Kind, obj: Object) -> Causes:
     if kind.custom:
         yield from kind.structural.causes(obj)
         return
-    yield from check_type(kind.type, obj, "")
+    seen = VIEWS.get(kind.resource, _itself)(obj)
+    yield from check_type(kind.type, seen, "")
     rule = KIND_RULES.get(kind.resource)
     if rule is not None:
         yield from rule(obj)
+
+
+def _itself(obj: Object) -> Object:
+    return obj
 
 
 def _body(kind: Kind, obj: Object) -> Causes:

@@ -175,16 +175,16 @@ def filled(of: Type, depth: int) -> Any:
     return {name: filled(field.type, depth - 1) for name, field in lookup(of.ref).fields.items()}
 
 
-@pytest.mark.parametrize("name", names())
-def test_every_field_is_reachable(name: str) -> None:
-    """A whole object of the type, five levels deep, passes the reader and loses nothing; validation ends."""
-    if name.startswith("apiextensions.v1.JSON"):
-        return
-    value = filled(Type(ref=name), 5)
-    unknown: list[str] = []
-    assert checker(name)(value, unknown) == value
-    assert not unknown
-    list(check_type(name, default_type(name, value), "at"))
+def test_every_field_is_reachable() -> None:
+    """A whole object of each type, five levels deep, passes the reader and loses nothing; validation ends."""
+    for name in names():
+        if name.startswith("apiextensions.v1.JSON"):
+            continue
+        value = filled(Type(ref=name), 5)
+        unknown: list[str] = []
+        assert checker(name)(value, unknown) == value
+        assert not unknown
+        list(check_type(name, default_type(name, value), "at"))
 
 
 def test_catalogue_finds_kinds_by_all_their_names() -> None:

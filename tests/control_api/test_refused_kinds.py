@@ -145,6 +145,12 @@ CREATED: list[tuple[str, str, Any, str]] = [
         ["Some"],
         'spec.volumeClaimTemplates[0].spec.accessModes[0]: Unsupported value: "Some"',
     ),
+    (
+        SETS,
+        "spec.volumeClaimTemplates[0].metadata.name",
+        "other",
+        'spec.template.spec.containers[0].volumeMounts[0].name: Not found: "data"',
+    ),
     (SETS, "metadata.name", "a.b", 'metadata.name: Invalid value: "a.b"'),
     (
         DAEMONS,

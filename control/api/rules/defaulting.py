@@ -48,10 +48,6 @@ def _pod_spec(spec: Object) -> None:
     account = spec.get("serviceAccountName") or spec.get("serviceAccount")
     if account:
         spec["serviceAccountName"] = spec["serviceAccount"] = account
-    if spec.get("hostNetwork"):
-        for container in containers(spec):
-            for port in container.get("ports", ()):
-                port.setdefault("hostPort", port.get("containerPort", 0))
 
 
 def containers(spec: Object) -> Iterator[Object]:
@@ -61,11 +57,15 @@ def containers(spec: Object) -> Iterator[Object]:
 
 
 def _pod(pod: Object) -> None:
-    """What only pods get, and templates do not: a request for each limit, service links."""
+    """What only pods get, and templates do not: a request for each limit, service links, ports of the node."""
     spec = pod.get("spec")
     if spec is None:
         return
     spec.setdefault("enableServiceLinks", True)
+    if spec.get("hostNetwork"):
+        for container in containers(spec):
+            for port in container.get("ports", ()):
+                port.setdefault("hostPort", port.get("containerPort", 0))
     for container in containers(spec):
         resources = container["resources"]
         limits = resources.get("limits")

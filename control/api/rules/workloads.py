@@ -124,6 +124,19 @@ def check_stateful_set(obj: Object) -> Causes:
         yield from named(names.dns_subdomain, spec["serviceName"], "spec.serviceName")
 
 
+def with_claims(obj: Object) -> Object:
+    """The object as its pods will be: the volume claim templates are volumes that containers can mount."""
+    spec = obj.get("spec", {})
+    template = spec.get("template", {})
+    names = [claim.get("metadata", {}).get("name") for claim in spec.get("volumeClaimTemplates", ())]
+    volumes = [volume for volume in template.get("spec", {}).get("volumes", ()) if volume.get("name") not in names]
+    if not names or "spec" not in template:
+        return obj
+    volumes += [{"name": name, "persistentVolumeClaim": {"claimName": name}} for name in names if name]
+    pod = {**template["spec"], "volumes": volumes}
+    return {**obj, "spec": {**spec, "template": {**template, "spec": pod}}}
+
+
 def check_stateful_set_update(new: Object, old: Object) -> Causes:
     if _without(new.get("spec", {}), _STATEFUL_FREE) != _without(old.get("spec", {}), _STATEFUL_FREE):
         free = ", ".join(f"'{field}'" for field in _STATEFUL_FREE[:-1])
