@@ -29,6 +29,7 @@ class Bench:
     runner: asyncio.Runner
     runtime: Runtime = field(init=False)
     sandboxes: list[str] = field(default_factory=list)
+    common: str = ""
 
     @property
     def real(self) -> bool:
@@ -87,8 +88,12 @@ class Bench:
         return await until(look)
 
     async def says(self, *command: str, **settings: Any) -> tuple[int, str]:
-        """Run a container to its end: exit code and the text of its log."""
-        container = await self.container(await self.sandbox(), *command, **settings)
+        """Run a container to its end, in a sandbox that the tests share: exit code and the text of its log."""
+        if not self.common:
+            self.common = await self.sandbox(privileged=True)
+            self.sandboxes.remove(self.common)
+        settings.setdefault("log_path", f"main/{next(_numbers)}.log")
+        container = await self.container(self.common, *command, **settings)
         status = await self.ended(container)
         return status.exit_code, await self.log_text(status.log_path)
 
@@ -109,6 +114,17 @@ class Bench:
     async def clean(self) -> None:
         sandboxes, self.sandboxes = self.sandboxes, []
         await asyncio.gather(*(self.runtime.remove_sandbox(each) for each in sandboxes))
+        left = await self.runtime.list_containers(self.common) if self.common else []
+        await asyncio.gather(*(self.runtime.remove_container(each.id) for each in left))
+
+    async def finish(self) -> None:
+        await self.clean()
+        await self.runtime.remove_sandbox(self.common)
+        await self.runtime.close()
+
+    async def listed(self) -> list[str]:
+        """The sandboxes that there are, but for the common one."""
+        return [each.id for each in await self.runtime.list_sandboxes() if each.id != self.common]
 
 
 def read_log(path: Path) -> list[tuple[str, str, str]]:

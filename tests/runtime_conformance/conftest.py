@@ -54,8 +54,7 @@ def shared_bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
             bench = Bench(request.param, make, folder, archive, runner)
             bench.run(bench.start())
             yield bench
-            bench.run(bench.clean())
-            bench.run(bench.runtime.close())
+            bench.run(bench.finish())
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -29,7 +29,7 @@ def test_a_sandbox_is_listed_until_it_is_removed(bench: Bench) -> None:
         other = await bench.sandbox(labels={"app": "db"})
         found = await bench.runtime.list_sandboxes({"app": "web"})
         assert [each.id for each in found] == [sandbox]
-        assert [each.id for each in await bench.runtime.list_sandboxes()] == [sandbox, other]
+        assert await bench.listed() == [sandbox, other]
         status = await bench.runtime.sandbox_status(sandbox)
         assert (status.name, status.attempt, status.state) == (found[0].name, 3, SandboxState.READY)
         assert status.labels == {"app": "web"}
@@ -41,7 +41,7 @@ def test_a_sandbox_is_listed_until_it_is_removed(bench: Bench) -> None:
         assert (await bench.runtime.sandbox_status(sandbox)).state is SandboxState.NOT_READY
         await bench.runtime.remove_sandbox(sandbox)
         await bench.runtime.remove_sandbox(sandbox)
-        assert [each.id for each in await bench.runtime.list_sandboxes()] == [other]
+        assert await bench.listed() == [other]
         with pytest.raises(NotFound):
             await bench.runtime.sandbox_status(sandbox)
 
@@ -159,7 +159,7 @@ def test_containers_outlive_the_agent(bench: Bench) -> None:
         assert (after.id, after.state, after.started_at) == (before.id, ContainerState.RUNNING, before.started_at)
         assert after.log_path == before.log_path
         assert (await bench.ended(brief)).exit_code == 4
-        assert [each.id for each in await bench.runtime.list_sandboxes()] == [sandbox]
+        assert await bench.listed() == [sandbox]
         assert {each.id for each in await bench.runtime.container_statuses()} == {stays, brief}
         more = await bench.container(sandbox, "true", name="more", log_path="more/0.log")
         assert (await bench.ended(more)).exit_code == 0

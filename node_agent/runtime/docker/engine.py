@@ -26,7 +26,7 @@ from node_agent.runtime.upgrade import Refused, Streams, open_upgraded
 _T = TypeVar("_T")
 _THREADS = 16
 _SECONDS = 120
-_API = "1.40"  # Docker 19.03: the oldest one with everything that is asked for here
+_API = "1.41"  # Docker 20.10: the oldest one with everything that is asked for here
 _AWAY = (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, ConnectionError)
 
 

@@ -22,6 +22,7 @@ from node_agent.runtime.errors import (
 )
 from node_agent.runtime.image_names import normalised
 from node_agent.runtime.image_store.bounds import DEFAULT_BOUNDS
+from node_agent.runtime.image_store.convert import docker_form
 from node_agent.runtime.image_store.names import archived_names
 from node_agent.runtime.types import Credentials, FsUsage, Image
 
@@ -59,6 +60,8 @@ class ImageCalls:
         names = await asyncio.to_thread(archived_names, archive, DEFAULT_BOUNDS)
         try:
             await self.engine.call(lambda api: _load(api, archive))
+        except OSError as problem:
+            raise PullFailed(f"{archive}: {problem.strerror or problem}") from problem
         except CallFailed as problem:
             raise BadArchive(f"{archive}: docker refuses it: {problem}") from problem
         return names
@@ -131,7 +134,7 @@ def _pull(api: Any, repository: str, tag: str, auth: dict[str, str] | None) -> N
 
 
 def _load(api: Any, archive: Path) -> None:
-    with open(archive, "rb") as file:
+    with docker_form(archive, DEFAULT_BOUNDS) as file:
         for step in api.load_image(file):
             if step.get("error"):
                 raise CallFailed(str(step["error"]))

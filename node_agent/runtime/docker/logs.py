@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import os
 import re
+from datetime import datetime
 from pathlib import Path
 
 from node_agent.runtime.docker.engine import Engine
@@ -35,7 +36,6 @@ class LogFollower:
         self._tty = tty
         self._descriptor = -1
         self._last = b""
-        self._rest: dict[Channel, bytes] = {}
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -81,47 +81,47 @@ class LogFollower:
         query = {"stdout": "1", "stderr": "1", "timestamps": "1", "follow": "1"}
         if self._last:
             query["since"] = _unix(self._last)
-        pieces = Demultiplexer(raw=self._tty)
-        self._rest = {}
+        written = self._last
+        pieces = Demultiplexer(raw=self._tty, whole=True)
+        rest = b""
         async for data in self._engine.follow(f"/containers/{self._container}/logs", query):
             for channel, piece in pieces.feed(data):
-                self._take(channel, piece)
-        for channel, rest in self._rest.items():
-            if rest:
-                self._write(channel, rest, ended=True)
+                if self._tty:  # no heads: messages are lines
+                    *whole, rest = (rest + piece).split(b"\n")
+                    for line in whole:
+                        self._write(channel, line + b"\n", written)
+                else:
+                    self._write(channel, piece, written)
+        if rest:
+            self._write(Channel.STDOUT, rest + b"\n", written)
 
-    def _take(self, channel: Channel, piece: bytes) -> None:
-        """Docker begins each of its own pieces (16 KiB of a longer line) with a time stamp, and ends only lines."""
-        *lines, rest = (self._rest.get(channel, b"") + piece).split(b"\n")
-        for line in lines:
-            self._write(channel, line, ended=True)
-        self._rest[channel] = rest
-
-    def _write(self, channel: Channel, line: bytes, *, ended: bool) -> None:
-        match = _STAMP.match(line)
+    def _write(self, channel: Channel, message: bytes, written: bytes) -> None:
+        """One message: a line, or 16 KiB of a longer one, behind its time. What was written before is passed over."""
+        match = _STAMP.match(message)
         if match is None:
             return
-        stamp = match.group()[: match.end() - 1].ljust(29, b"0") + b"Z" if match[1] else match.group()
-        if stamp <= self._last:
+        stamp = _nine_digits(match)
+        if stamp <= written:
             return
         self._last = stamp
-        text = line[match.end() + 1 :]
-        texts = [_unstamped(text[at : at + _MAX_LINE]) for at in range(0, max(1, len(text)), _MAX_LINE)]
+        text = message[match.end() + 1 :]
+        line = text.removesuffix(b"\n")
+        pieces = [line[at : at + _MAX_LINE] for at in range(0, max(1, len(line)), _MAX_LINE)]
+        flags = [b"P"] * (len(pieces) - 1) + [b"F" if text.endswith(b"\n") else b"P"]
         name = _NAMES[channel]
-        flags = [b"P"] * (len(texts) - 1) + [b"F"]
-        records = (b"%s %s %s %s\n" % (stamp, name, flag, part) for flag, part in zip(flags, texts, strict=True))
+        rows = (b"%s %s %s %s\n" % (stamp, name, flag, piece) for flag, piece in zip(flags, pieces, strict=True))
         with contextlib.suppress(OSError):  # a full disk costs lines, never the container
-            os.write(self._descriptor, b"".join(records))
+            os.write(self._descriptor, b"".join(rows))
 
 
-def _unstamped(text: bytes) -> bytes:
-    return text.removesuffix(b"\r")
+def _nine_digits(match: re.Match[bytes]) -> bytes:
+    """Docker leaves zeros at the end away; with all nine digits, stamps can be compared as they are."""
+    whole, _, fraction = match.group()[:-1].partition(b".")
+    return whole + b"." + fraction.ljust(9, b"0") + b"Z"
 
 
 def _unix(stamp: bytes) -> str:
     """Docker's `since`: seconds and nanoseconds since 1970."""
-    from datetime import datetime
-
     whole, _, fraction = stamp.rstrip(b"Z").decode().partition(".")
     return f"{int(datetime.fromisoformat(whole + '+00:00').timestamp())}.{fraction or '0'}"
 

@@ -11,10 +11,11 @@ _HEAD = 8
 
 
 class Demultiplexer:
-    """Bytes in, pieces out; a piece may come in several parts."""
+    """Bytes in, pieces out. A piece may come in several parts, unless `whole` ones are asked for (a log's messages)."""
 
-    def __init__(self, *, raw: bool = False) -> None:
+    def __init__(self, *, raw: bool = False, whole: bool = False) -> None:
         self._raw = raw
+        self._whole = whole
         self._buffer = bytearray()
         self._left = 0
         self._channel = Channel.STDOUT
@@ -32,6 +33,8 @@ class Demultiplexer:
                 self._left = int.from_bytes(self._buffer[4:_HEAD], "big")
                 del self._buffer[:_HEAD]
                 continue
+            if self._whole and len(self._buffer) < self._left:
+                break
             piece = bytes(self._buffer[: self._left])
             del self._buffer[: len(piece)]
             self._left -= len(piece)

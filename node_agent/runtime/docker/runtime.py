@@ -4,8 +4,8 @@ it, too.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import os
 import socket
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
@@ -15,6 +15,7 @@ from node_agent.runtime.collected import run_collected
 from node_agent.runtime.docker import messages
 from node_agent.runtime.docker.container_calls import ContainerCalls
 from node_agent.runtime.docker.engine import CallFailed
+from node_agent.runtime.docker.process_tree import kill_tree
 from node_agent.runtime.docker.streams import DockerStream, settled
 from node_agent.runtime.errors import NotRunning, RuntimeFault
 from node_agent.runtime.netns import socket_within
@@ -116,8 +117,7 @@ class DockerRuntime(ContainerCalls):
             """Docker cannot end what was exec'd; on this machine its process can be killed."""
             found = await self.engine.call(lambda api: api.exec_inspect(identity))
             if found["Running"] and found.get("Pid"):
-                with contextlib.suppress(OSError):
-                    os.kill(int(found["Pid"]), 9)
+                await asyncio.to_thread(kill_tree, int(found["Pid"]))
 
         return DockerStream(streams, tty=tty, code=lambda: settled(look), resize=resize, hang_up=hang_up)
 

@@ -58,9 +58,14 @@ class Archive:
                 raise BadArchive(f"more than {self._bounds.entries} files")
             yield member
 
+    @property
+    def is_docker(self) -> bool:
+        """Whether it has the form that `docker save` writes."""
+        return "manifest.json" in self._members
+
     def images(self) -> list[ArchivedImage]:
         """Raises BadArchive."""
-        if "manifest.json" in self._members:
+        if self.is_docker:
             return [self._from_manifest(entry) for entry in self._objects(self._json("manifest.json"))]
         if "index.json" in self._members:
             index = self._object(self._json("index.json"))

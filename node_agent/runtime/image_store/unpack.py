@@ -27,6 +27,7 @@ _XATTR = "SCHILY.xattr."
 _KEPT_XATTRS = ("security.capability", "user.")
 _CHUNK = 1 << 20
 _MAX_LINKS = 40
+_TRIES = 10
 
 
 class _Hashing:
@@ -271,7 +272,14 @@ def remove_tree(path: str) -> None:
     if os.geteuid() != 0:
         for folder, _, _ in os.walk(path):
             os.chmod(folder, 0o700)
-    shutil.rmtree(path, ignore_errors=False)
+    for _ in range(_TRIES):
+        try:
+            shutil.rmtree(path)
+            return
+        except FileNotFoundError:
+            if not os.path.lexists(path):
+                return
+            # A shim that ends takes its socket away by itself; look again at what is left.
 
 
 def clone_tree(source: Path, target: Path) -> None:

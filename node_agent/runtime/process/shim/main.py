@@ -7,6 +7,7 @@ spec.json; nothing is in argv or environment that another user could read.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -40,7 +41,8 @@ def main() -> None:
         os._exit(1)
     _say(ready, "ok")
     supervisor.run()
-    os.unlink(SOCKET)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(SOCKET)
 
 
 def _started() -> Supervisor:
