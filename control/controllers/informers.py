@@ -79,7 +79,7 @@ class Informers:
     async def _follow(self, resource: str) -> None:
         if resource in self._informers:
             return
-        informer = Informer(self._client, resource, indexes=indexes_of(resource))
+        informer = Informer(self._client, resource, indexes=indexes_of(resource), transform=_slim)
         # In its place before it is started: the first list is told object by object.
         self._informers[resource] = informer
         informer.subscribe(lambda old, new: self._tell(resource, old, new))
@@ -135,6 +135,14 @@ class Informers:
         await informer.stop()
         for obj in list(informer.objects.values()):
             self._tell(resource, obj, None)
+
+
+def _slim(obj: Object) -> Object:
+    """Without the bookkeeping of field managers, often the bigger half; updates that leave it out keep it as it is."""
+    metadata = obj.get("metadata")
+    if metadata is not None:
+        metadata.pop("managedFields", None)
+    return obj
 
 
 def _is_followed(kind: Kind) -> bool:

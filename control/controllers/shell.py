@@ -29,6 +29,11 @@ log = logging.getLogger(__name__)
 
 # A reconciler that asks more often in one pass has a mistake.
 _MOST_ROUNDS: Final = 10
+# A key whose decision takes long (a set of thousands of pods) is looked at again after so many times that long, at most
+# _LONGEST_PAUSE seconds: what happened meanwhile costs one pass, not one each.
+_PAUSE_FACTOR: Final = 4.0
+_LONGEST_PAUSE: Final = 1.0
+_WORTH_A_PAUSE: Final = 0.005
 
 
 class Shell:
@@ -137,13 +142,19 @@ class Shell:
         answers: Mapping[Read, Answer] = {}
         for _ in range(_MOST_ROUNDS):
             observed = self._informers.observed.after(answers, failure)
+            began = self._clock()
             decision = self.controller.reconcile(key, observed, self._now())
+            self._pause_after(key, self._clock() - began)
             if not decision.reads:
                 return decision
             asked = [read for read in decision.reads if read not in answers]
             found = await asyncio.gather(*(self._executor.read(read) for read in asked))
             answers = {**answers, **dict(zip(asked, found, strict=True))}
         raise RuntimeError(f"{self.controller.name} {key}: still asking after {_MOST_ROUNDS} rounds")
+
+    def _pause_after(self, key: Key, seconds: float) -> None:
+        if seconds > _WORTH_A_PAUSE:
+            self._expected.hold(key, self._clock() + min(seconds * _PAUSE_FACTOR, _LONGEST_PAUSE))
 
     def _done(self, key: Key, action: Action, answer: Object) -> None:
         """A write was made: expect to see it."""
