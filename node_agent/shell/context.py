@@ -91,7 +91,7 @@ class Api(Protocol):
 
 @dataclass(slots=True)
 class Context:
-    """One node's. now: seconds since 1970. wake(uid): have a pod looked at again."""
+    """One node's. now: seconds since 1970. retry: seconds until a fault that has no back-off is tried again."""
 
     runtime: Runtime
     view: RuntimeView
@@ -104,6 +104,7 @@ class Context:
     node: NodeFacts
     now: Callable[[], float]
     runtime_name: str = "unknown"
+    retry: float = 5.0
     restarts: Backoff = field(default_factory=Backoff)
     pulls: Backoff = field(default_factory=Backoff)
     retries: Backoff = field(default_factory=Backoff)

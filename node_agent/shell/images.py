@@ -12,8 +12,7 @@ from node_agent.runtime.errors import InvalidImageName, RuntimeFault, RuntimeUna
 from node_agent.runtime.types import Credentials
 from node_agent.shell.context import Context
 
-# How long ErrImagePull shows before ImagePullBackOff does, and between attempts that have no back-off of their own.
-_SHOWN, _RETRY = 2.0, 10.0
+_SHOWN = 2.0  # seconds that ErrImagePull shows before ImagePullBackOff does
 _HOPELESS = 300.0
 
 
@@ -52,7 +51,9 @@ class Images:
         except InvalidImageName as problem:
             raise self._invalid(pod, container, name, problem) from None
         except RuntimeFault as problem:
-            raise ImageProblem(Failure("ImageInspectError", str(problem), self.context.now() + _RETRY)) from None
+            raise ImageProblem(
+                Failure("ImageInspectError", str(problem), self.context.now() + self.context.retry * 2)
+            ) from None
         if present is not None and policy != "Always":
             message = f'Container image "{name}" already present on machine'
             self.context.events.normal(pod, "Pulled", message, container["name"])
@@ -60,7 +61,7 @@ class Images:
         if policy == "Never":
             message = f'Container image "{name}" is not present with pull policy of Never'
             self.context.events.warning(pod, "ErrImageNeverPull", message, container["name"])
-            raise ImageProblem(Failure("ErrImageNeverPull", message, self.context.now() + _RETRY))
+            raise ImageProblem(Failure("ErrImageNeverPull", message, self.context.now() + self.context.retry * 2))
         return await self._pull(pod, container, name, key)
 
     async def _pull(self, pod: Object, container: Object, name: str, key: str) -> tuple[str, str]:

@@ -18,8 +18,6 @@ from node_agent.shell.context import Context
 from node_agent.shell.images import ImageProblem, Images
 from node_agent.volumes.problem import VolumeProblem
 
-_RETRY = 10.0  # seconds between attempts that have no back-off of their own
-
 
 class CannotRun(Exception):
     """A step of the start failed; carries what the status is to say."""
@@ -66,7 +64,7 @@ class Starter:
         except (ConfigProblem, VolumeProblem) as problem:
             raise CannotRun(self._config_failure(pod, container, problem)) from None
         except ImageNotFound as problem:
-            raise CannotRun(Failure("ErrImagePull", str(problem), context.now() + _RETRY)) from None
+            raise CannotRun(Failure("ErrImagePull", str(problem), context.now() + context.retry * 2)) from None
         except RuntimeFault as problem:
             reason = problem.reason if isinstance(problem, CannotCreate) else "CreateContainerError"
             context.events.warning(pod, "Failed", f"Error: {problem}", action.name)
@@ -86,9 +84,9 @@ class Starter:
         if isinstance(problem, VolumeProblem):
             context.events.warning(pod, "FailedMount", str(problem))
             waiting = "PodInitializing" if spec.init_containers(pod) else "ContainerCreating"
-            return Failure(waiting, "", context.now() + _RETRY)
+            return Failure(waiting, "", context.now() + context.retry * 2)
         context.events.warning(pod, "Failed", f"Error: {problem}", container["name"])
-        return Failure("CreateContainerConfigError", str(problem), context.now() + _RETRY)
+        return Failure("CreateContainerConfigError", str(problem), context.now() + context.retry * 2)
 
     async def _create(
         self, pod: Object, container: Object, action: Start, sandbox: str, image: str, image_user: str

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from control.api.body import read_yaml
-from control.api.decode import check_type
+from control.api.decode import WrongType, check_type
 from control.api.defaults import default_type
 from control.api.status import StatusError
 from node_agent.pod import spec
@@ -32,8 +32,8 @@ def static_pod(content: bytes, node: str) -> Object:
     try:
         parsed, duplicates = read_yaml(content)
         pod, unknown = check_type("core.v1.Pod", parsed)
-    except StatusError as problem:
-        raise ValueError(problem.message) from None
+    except (StatusError, WrongType) as problem:
+        raise ValueError(str(problem)) from None
     if not isinstance(pod, dict) or pod.get("kind") != "Pod" or pod.get("apiVersion") != "v1":
         raise ValueError("it is no v1 Pod")
     if unknown or duplicates:

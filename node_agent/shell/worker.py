@@ -29,8 +29,6 @@ from node_agent.shell.starter import CannotRun, Starter
 
 log = logging.getLogger(__name__)
 
-_RETRY = 5.0  # seconds until a fault of the runtime or the API server is tried again
-
 
 class Worker:
     """Of one pod. gone(worker) is called when nothing of the pod is left."""
@@ -119,10 +117,10 @@ class Worker:
                 again = await self._round()
         except (RuntimeFault, Unreachable, StatusError, OSError) as problem:
             log.warning("pod %s: %s", spec.full_name(self.pod), problem)
-            again = self.context.now() + _RETRY
+            again = self.context.now() + self.context.retry
         except Exception:
             log.exception("pod %s: the agent failed on it; others go on", spec.full_name(self.pod))
-            again = self.context.now() + _RETRY * 2
+            again = self.context.now() + self.context.retry * 2
         finally:
             self._task = None
         if self.over:

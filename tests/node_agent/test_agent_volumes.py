@@ -138,7 +138,7 @@ def test_a_reader_sees_one_version_or_the_other(tmp_path: Path) -> None:
 
     thread = threading.Thread(target=reader)
     thread.start()
-    for number in range(1, 200):
+    for number in range(1, 60):
         data = str(number).encode()
         write_files(folder, {"a": File(data), "b": File(data)})
     done.set()
