@@ -21,7 +21,7 @@ from control.apiserver.security.rbac.index import (
     ROLES,
     RbacIndex,
 )
-from control.apiserver.security.rbac.reconcile import ensure_bootstrap, repaired, write_aggregates
+from control.apiserver.security.rbac.reconcile import ensure_bootstrap, repaired, until_known, write_aggregates
 from control.apiserver.security.rbac.rules import Rule, uncovered
 
 Object = dict[str, Any]
@@ -243,6 +243,25 @@ def test_bootstrap_twice_writes_nothing_and_repairs_what_was_taken(bootstrapped:
     assert healed["rules"] == [wanted["rules"][0], mine, wanted["rules"][1]]
     kept = named("system:basic-user", annotations={bootstrap.AUTOUPDATE: "false"}, rules=[])
     assert repaired(kept, wanted) is None
+
+
+def test_a_server_waits_until_it_knows_the_bootstrap_roles(bootstrapped: FakeCluster) -> None:
+    cluster = FakeCluster()
+
+    async def run() -> None:
+        waiting = asyncio.create_task(until_known(cluster))
+        await asyncio.sleep(0)
+        roles, *bindings = [list(found) for found in (bootstrap.cluster_roles(), bootstrap.cluster_role_bindings())]
+        for role in roles:
+            cluster.put(CLUSTER_ROLES, role)
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        for binding in bindings[0]:
+            cluster.put(CLUSTER_ROLE_BINDINGS, binding)
+        await waiting
+        await until_known(bootstrapped)
+
+    asyncio.run(run())
 
 
 # ---- escalation ----

@@ -28,7 +28,7 @@ from control.apiserver.security.service_accounts.verifier import ServiceAccountT
 from control.apiserver.security.token_file import TokenFile
 from control.pki.token_keys import new_signing_key
 
-QUICK = settings(max_examples=150, deadline=None)
+QUICK = settings(max_examples=60, deadline=None)
 KEY = new_signing_key()
 ES256 = ECAlgorithm(ECAlgorithm.SHA256)
 NOW = datetime(2026, 1, 2, tzinfo=UTC)

@@ -33,7 +33,7 @@ from control.apiserver.security.rbac.index import (
     ROLES,
     RbacIndex,
 )
-from control.apiserver.security.rbac.reconcile import ensure_bootstrap, write_aggregates
+from control.apiserver.security.rbac.reconcile import ensure_bootstrap, until_known, write_aggregates
 from control.apiserver.security.reviews import ReviewAnswers
 from control.apiserver.security.service_accounts.discovery import pages
 from control.apiserver.security.service_accounts.issuer import TokenIssuer, legacy_token
@@ -48,7 +48,8 @@ _USER_HEADERS, _GROUP_HEADERS, _EXTRA_PREFIXES = ("x-remote-user",), ("x-remote-
 async def build(settings: Settings, caches: Caches, objects: Objects) -> Security:
     """All parts, with the bootstrap roles in the store. Call it when the caches are filled.
 
-    OSErrors and ValueErrors name the file or flag that does not do; StatusErrors come from the store.
+    OSErrors and ValueErrors name the file or flag that does not do; StatusErrors come from the store. TimeoutError: the
+    store's watch is silent.
     """
     index, graph = _indexes(caches)
     authorizer = AuthorizerChain(_authorizers(settings, caches, index, graph))
@@ -57,6 +58,7 @@ async def build(settings: Settings, caches: Caches, objects: Objects) -> Securit
     authenticator = _authenticator(settings, caches, tokens, authorizer)
     if "RBAC" in settings.authorization_modes:
         await ensure_bootstrap(caches, objects)
+        await until_known(caches)
         await write_aggregates(index, objects)
         caches.subscribe(CLUSTER_ROLES, AggregateWriter(index, objects).role_changed)
     return Security(

@@ -19,6 +19,9 @@ from control.apiserver.security.rbac.bootstrap import AUTOUPDATE, cluster_role_b
 from control.apiserver.security.rbac.index import CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, RbacIndex
 from control.apiserver.security.rbac.rules import Rule, uncovered
 
+# Seconds; it is milliseconds while the store answers.
+_PATIENCE = 30
+
 
 async def ensure_bootstrap(caches: Caches, objects: Objects) -> int:
     """Bring the store to what bootstrap.py says; returns how many objects were written. Raises StatusErrors."""
@@ -26,6 +29,27 @@ async def ensure_bootstrap(caches: Caches, objects: Objects) -> int:
     wanted += [(CLUSTER_ROLE_BINDINGS, binding) for binding in cluster_role_bindings()]
     written = await asyncio.gather(*(_ensure(caches, objects, resource, obj) for resource, obj in wanted))
     return sum(written)
+
+
+async def until_known(caches: Caches) -> None:
+    """Wait until the caches have all of them: before that, a request could be refused for want of a role.
+
+    TimeoutError: the store's watch brings nothing.
+    """
+    pending = {(CLUSTER_ROLES, meta.name(role)) for role in cluster_roles()}
+    pending |= {(CLUSTER_ROLE_BINDINGS, meta.name(binding)) for binding in cluster_role_bindings()}
+    known = asyncio.Event()
+
+    def note(resource: str, new: Object | None) -> None:
+        if new is not None and pending:
+            pending.discard((resource, meta.name(new)))
+            if not pending:
+                known.set()
+
+    for resource in (CLUSTER_ROLES, CLUSTER_ROLE_BINDINGS):
+        caches.subscribe(resource, lambda old, new, resource=resource: note(resource, new))  # type: ignore[misc]
+    async with asyncio.timeout(_PATIENCE):
+        await known.wait()
 
 
 async def _ensure(caches: Caches, objects: Objects, resource: str, wanted: Object) -> int:
