@@ -1,0 +1,239 @@
+"""The watch cache by value: what watchers hear, what is kept, who is cut."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from control.api.catalogue import BUILTIN
+from control.api.fieldselectors import FieldSelector, parse_field_selector
+from control.api.selectors import EVERYTHING, parse_label_selector
+from control.api.status import StatusError
+from control.apiserver import watch_cache
+from control.apiserver.cached import Selection
+from control.apiserver.feed import prefix_of
+from control.apiserver.splice import parse, to_value, with_revision
+from control.apiserver.storage import Stored
+from control.apiserver.watch_cache import WatchCache
+from control.apiserver.watcher import Plain, Watcher, place_of
+
+PREFIX = b"/registry/pods/"
+PODS = BUILTIN["pods"]
+ALL = Selection("", EVERYTHING, FieldSelector())
+
+
+def stored(name: str, revision: int, node: str = "", **labels: str) -> Stored:
+    metadata = {"name": name, "namespace": "ns", "labels": labels}
+    obj = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"nodeName": node}}
+    return Stored(PREFIX + f"ns/{name}".encode(), to_value(obj), revision)
+
+
+def cache_with(*items: Stored, revision: int = 10) -> WatchCache:
+    cache = WatchCache(PREFIX, True, ("spec.nodeName", "status.phase"))
+    cache.reload(items, revision)
+    return cache
+
+
+def put(cache: WatchCache, item: Stored) -> None:
+    cache.apply(item.key, item, item.revision)
+
+
+def events(watcher: Watcher) -> list[tuple[str, str, str]]:
+    lines = [json.loads(line) for line in watcher.take().splitlines()]
+    return [(e["type"], e["object"]["metadata"]["name"], e["object"]["metadata"]["resourceVersion"]) for e in lines]
+
+
+def watching(cache: WatchCache, since: int, selection: Selection = ALL, limit: int = 1 << 20) -> Watcher:
+    watcher = Watcher(selection, Plain(), since, limit)
+    cache.watch(watcher)
+    return watcher
+
+
+def test_bytes_carry_their_revision() -> None:
+    value = to_value({"spec": {}, "metadata": {"resourceVersion": "5", "name": 'a"metadata":{'}, "kind": "K", "apiVersion": "v1"})  # fmt: skip  # noqa: E501
+    assert value.startswith(b'{"apiVersion":"v1","kind":"K","metadata":{"name"')
+    assert parse(value, 7)["metadata"] == {"name": 'a"metadata":{', "resourceVersion": "7"}
+    assert json.loads(with_revision(value, 7)) == parse(value, 7)
+
+
+def test_changes_are_replayed_and_then_told() -> None:
+    cache = cache_with(stored("a", 5))
+    put(cache, stored("b", 11))
+    put(cache, stored("a", 12, x="y"))
+    watcher = watching(cache, 11)
+    cache.apply(PREFIX + b"ns/b", None, 13)
+    assert events(watcher) == [("MODIFIED", "a", "12"), ("DELETED", "b", "13")]
+    assert [c.name for c in cache.snapshot()] == ["a"]
+
+
+def test_what_was_before_the_load_is_not_told_again() -> None:
+    cache = cache_with(stored("a", 5))
+    put(cache, stored("a", 4))
+    put(cache, stored("b", 10))
+    assert [(c.name, c.revision) for c in cache.snapshot()] == [("a", 5)]
+    watcher = watching(cache, 20)
+    put(cache, stored("b", 15))
+    put(cache, stored("b", 21))
+    assert events(watcher) == [("MODIFIED", "b", "21")]
+
+
+def test_the_recent_changes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch_cache, "RECENT_CHANGES", 4)
+    cache = cache_with()
+    for revision in range(11, 21):
+        put(cache, stored("a", revision))
+    assert [change.revision for change in cache.changes] == [17, 18, 19, 20]
+    assert events(watching(cache, 17)) == [("MODIFIED", "a", str(r)) for r in (18, 19, 20)]
+    assert len(events(watching(cache, 16))) == 4
+    with pytest.raises(StatusError) as refused:
+        watching(cache, 15)
+    assert refused.value.code == 410
+
+
+def test_changes_of_one_revision_are_forgotten_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch_cache, "RECENT_CHANGES", 2)
+    cache = cache_with()
+    for name, revision in (("a", 11), ("b", 11), ("c", 12)):
+        put(cache, stored(name, revision))
+    assert [change.revision for change in cache.changes] == [12]
+    with pytest.raises(StatusError):
+        watching(cache, 10)
+
+
+def test_selectors_by_field_and_label() -> None:
+    cache = cache_with(stored("a", 5, "n1", app="web"))
+    node = watching(cache, 10, Selection("", EVERYTHING, parse_field_selector("spec.nodeName=n1", PODS)))
+    none = watching(cache, 10, Selection("", EVERYTHING, parse_field_selector("spec.nodeName=", PODS)))
+    web = watching(cache, 10, Selection("ns", parse_label_selector("app=web"), FieldSelector()))
+    other = watching(cache, 10, Selection("other", EVERYTHING, FieldSelector()))
+    put(cache, stored("b", 11))
+    put(cache, stored("b", 12, "n1"))
+    put(cache, stored("a", 13, "n1", app="db"))
+    put(cache, stored("b", 14, "n2"))
+    assert events(node) == [("ADDED", "b", "12"), ("MODIFIED", "a", "13"), ("DELETED", "b", "14")]
+    assert events(none) == [("ADDED", "b", "11"), ("DELETED", "b", "12")]
+    assert events(web) == [("DELETED", "a", "13")]
+    assert events(other) == []
+
+
+def test_places_of_the_index() -> None:
+    fields = parse_field_selector("status.phase!=Failed,spec.nodeName=n1", PODS)
+    assert place_of(Selection("ns", EVERYTHING, fields)) == ("spec.nodeName", "n1")
+    assert place_of(Selection("ns", EVERYTHING, FieldSelector())) == ("", "ns")
+    assert place_of(ALL) == ("", "")
+
+
+def test_groups_come_and_go() -> None:
+    cache = cache_with()
+    watchers = [Watcher(Selection("ns", EVERYTHING, FieldSelector()), Plain(), 10) for _ in range(3)]
+    removers: list[Callable[[], None]] = [cache.watch(watcher) for watcher in watchers]
+    assert len(cache.watchers) == 3
+    put(cache, stored("a", 11))
+    assert [events(watcher) for watcher in watchers] == [[("ADDED", "a", "11")]] * 3
+    for remove in removers:
+        remove()
+        remove()
+    assert len(cache.watchers) == 0
+    put(cache, stored("a", 12))
+    assert events(watchers[0]) == []
+
+
+class Connection:
+    """A sink that takes bytes only when it may."""
+
+    def __init__(self) -> None:
+        self.open = True
+        self.aborted = False
+        self.data = b""
+        self.on_room: Callable[[], None] | None = None
+
+    def write(self, data: bytes) -> bool:
+        if self.open:
+            self.data += data
+        return self.open
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+def test_slow_watchers_are_cut_and_nobody_else_is() -> None:
+    async def scene() -> None:
+        cache = cache_with()
+        slow, fast = watching(cache, 10, limit=2000), watching(cache, 10, limit=2000)
+        stuck, quick = Connection(), Connection()
+        slow.attach(stuck)
+        fast.attach(quick)
+        put(cache, stored("a", 11))
+        await asyncio.sleep(0)
+        assert stuck.data.count(b"\n") == 1
+        stuck.open = False
+        for revision in range(12, 40):
+            put(cache, stored("a", revision))
+            await asyncio.sleep(0)
+        assert stuck.aborted
+        assert slow.overflown
+        assert await slow.ended(1)
+        assert (quick.data.count(b"\n"), quick.aborted, fast.cut) == (29, False, "")
+
+    asyncio.run(scene())
+
+
+def test_a_pause_loses_nothing() -> None:
+    async def scene() -> None:
+        cache = cache_with()
+        watcher, connection = watching(cache, 10), Connection()
+        watcher.attach(connection)
+        connection.open = False
+        for revision in (11, 12):
+            put(cache, stored("a", revision))
+            await asyncio.sleep(0)
+        connection.open = True
+        assert connection.on_room is not None
+        connection.on_room()
+        put(cache, stored("a", 13))
+        await asyncio.sleep(0)
+        found = [json.loads(line)["object"]["metadata"]["resourceVersion"] for line in connection.data.splitlines()]
+        assert found == ["11", "12", "13"]
+        watcher.detach()
+        put(cache, stored("a", 14))
+        await asyncio.sleep(0)
+        assert events(watcher) == [("MODIFIED", "a", "14")]
+
+    asyncio.run(scene())
+
+
+def test_a_rebuild_ends_watchers_and_tells_subscribers_the_difference() -> None:
+    cache = cache_with(stored("gone", 5), stored("same", 6), stored("new", 7))
+    told: list[Any] = []
+    cache.subscribe(lambda old, new: told.append((old and old["metadata"], new and new["metadata"])))
+    assert len(told) == 3
+    told.clear()
+    watcher = watching(cache, 10)
+    cache.reload([stored("same", 6), stored("new", 20), stored("fresh", 21)], 25)
+    assert watcher.cut
+    assert sorted(((old or {}).get("name"), (new or {}).get("name")) for old, new in told if old and new) == [
+        ("new", "new")
+    ]
+    assert [old["name"] for old, new in told if new is None] == ["gone"]
+    assert [new["name"] for old, new in told if old is None] == ["fresh"]
+    with pytest.raises(StatusError):
+        watching(cache, 12)
+
+
+def test_pages() -> None:
+    cache = cache_with(*(stored(name, 5) for name in "abcd"))
+    assert [c.name for c in cache.snapshot("ns", PREFIX + b"ns/b")] == ["c", "d"]
+    assert [c.name for c in cache.snapshot("", PREFIX + b"ns/b")] == ["c", "d"]
+    assert cache.snapshot("n") == []
+    assert cache.get("ns", "a") is not None
+
+
+def test_prefixes_of_keys() -> None:
+    assert prefix_of(b"/registry/pods/ns/a") == PREFIX
+    assert prefix_of(b"/registry/nodes/n1") == b"/registry/nodes/"
+    assert prefix_of(b"/registry/example.com/things/ns/a") == b"/registry/example.com/things/"
+    assert prefix_of(b"/registry/odd") == b""
