@@ -198,6 +198,10 @@ def test_default_tolerations() -> None:
     assert len(admitted(DefaultTolerationSeconds(), pod(tolerations=[mine]))["tolerations"]) == 2
     everything = {"operator": "Exists"}
     assert admitted(DefaultTolerationSeconds(), pod(tolerations=[everything]))["tolerations"] == [everything]
+    applied = review("pods", pod(tolerations=[{"key": "a", "operator": "Exists"}]), operation="UPDATE")
+    DefaultTolerationSeconds().mutate(applied)
+    assert applied.object is not None
+    assert len(applied.object["spec"]["tolerations"]) == 3
 
 
 def test_a_new_node_is_not_ready() -> None:

@@ -10,12 +10,12 @@ SECONDS = 300
 
 
 class DefaultTolerationSeconds:
-    """For pods that say nothing of these taints themselves."""
+    """For pods that say nothing of these taints themselves; on updates, too: `kubectl apply` writes the author's list."""
 
     name = "DefaultTolerationSeconds"
 
     def mutate(self, review: Review) -> None:
-        if review.resource != "pods" or review.info.subresource or review.operation != "CREATE":
+        if review.resource != "pods" or review.info.subresource or review.operation not in ("CREATE", "UPDATE"):
             return
         if review.object is not None:
             add_tolerations(review.object.setdefault("spec", {}))
