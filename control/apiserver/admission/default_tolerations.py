@@ -10,7 +10,7 @@ SECONDS = 300
 
 
 class DefaultTolerationSeconds:
-    """For pods that say nothing of these taints themselves; on updates, too: `kubectl apply` writes the author's list."""
+    """For pods that say nothing of these taints; on updates, too: `kubectl apply` writes the author's list."""
 
     name = "DefaultTolerationSeconds"
 
