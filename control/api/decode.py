@@ -11,56 +11,21 @@ Source: "Field validation" in Kubernetes' API concepts; the messages follow what
 
 from __future__ import annotations
 
-import base64
-import binascii
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Final
+from typing import Final
 
+from control.api.decode_scalars import INTEGERS, SCALAR_CHECKS, Check, WrongType, got
 from control.api.kind import Kind
-from control.api.meta import micro_timestamp, parse_time, timestamp
-from control.api.quantity import canonical
 from control.api.schema import Field, Json, Object, ObjectType, Type, lookup
-from control.api.status import StatusError, bad_request, quoted
+from control.api.status import bad_request, quoted
 
-Check = Callable[[Json, list[str]], Json]
 STRICT, WARN, IGNORE = "Strict", "Warn", "Ignore"
 VALIDATIONS: Final = (STRICT, WARN, IGNORE)
 
 _MISSING: Final = object()
-_DURATION = re.compile(r"[+-]?(0|(\d+(\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h))+", re.ASCII)
-_INTEGERS: Final = {
-    "int32": (-(2**31), 2**31 - 1),
-    "int64": (-(2**63), 2**63 - 1),
-    "uint32": (0, 2**32 - 1),
-    "byte": (0, 255),
-}
-
-
-class WrongType(Exception):
-    """A value that its field cannot hold. field is put together from the inside out as the exception rises."""
-
-    def __init__(self, why: str, wanted: str = "") -> None:
-        super().__init__(why)
-        self.why = why
-        self.wanted = wanted
-        self.field = ""
-        self.holder = ""
-
-    def within(self, step: str, holder: str) -> WrongType:
-        """Note the step that led here; holder: the object type's name, for the innermost field."""
-        self.holder = self.holder or holder
-        self.field = step + ("" if not self.field or self.field.startswith("[") else ".") + self.field
-        return self
-
-    def __str__(self) -> str:
-        if not self.wanted:
-            return f"{self.field}: {self.why}" if self.field else self.why
-        into = f"Go struct field {self.holder}.{self.field}" if self.holder else "Go value"
-        return f"json: cannot unmarshal {self.why} into {into} of type {self.wanted}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +44,7 @@ def decode(kind: Kind, value: Json, *, duplicates: Sequence[str] = (), validatio
     """
     check_validation(validation)
     if not isinstance(value, dict):
-        raise bad_request(f"the object provided is unrecognized (must be of type {kind.name}): it is {_got(value)}")
+        raise bad_request(f"the object provided is unrecognized (must be of type {kind.name}): it is {got(value)}")
     unknown: list[str] = []
     try:
         found = _custom(kind, value, unknown) if kind.custom else checker(kind.type)(value, unknown)
@@ -141,7 +106,7 @@ class _ObjectCheck:
 
     def __call__(self, value: Json, unknown: list[str]) -> Json:
         if type(value) is not dict:
-            raise WrongType(_got(value), f"{self.of.name.rsplit('.', 2)[-2]}.{self.name}")
+            raise WrongType(got(value), f"{self.of.name.rsplit('.', 2)[-2]}.{self.name}")
         table = self.table
         if table is None:
             table = self.table = {name: (_check(of.type), _dropped(of)) for name, of in self.of.fields.items()}
@@ -190,7 +155,7 @@ def _zero_of(kind: Type) -> Json:
         return ""
     if kind.scalar == "bool":
         return False
-    return 0 if kind.scalar in _INTEGERS or kind.scalar == "float64" else _MISSING
+    return 0 if kind.scalar in INTEGERS or kind.scalar == "float64" else _MISSING
 
 
 def _check(kind: Type) -> Check:
@@ -209,13 +174,13 @@ def _zero(kind: Type) -> Json:
         return _MISSING
     if kind.ref:
         return {}
-    return {"bool": False, "string": "", "bytes": ""}.get(kind.scalar, 0 if kind.scalar in _INTEGERS else _MISSING)
+    return {"bool": False, "string": "", "bytes": ""}.get(kind.scalar, 0 if kind.scalar in INTEGERS else _MISSING)
 
 
 def _list_check(check: Check, zero: Json, kind: Type) -> Check:
     def checked(value: Json, unknown: list[str]) -> Json:
         if type(value) is not list:
-            raise WrongType(_got(value), type_text(kind))
+            raise WrongType(got(value), type_text(kind))
         result = []
         for index, entry in enumerate(value):
             noted = len(unknown)
@@ -233,7 +198,7 @@ def _list_check(check: Check, zero: Json, kind: Type) -> Check:
 def _map_check(check: Check, zero: Json, kind: Type) -> Check:
     def checked(value: Json, unknown: list[str]) -> Json:
         if type(value) is not dict:
-            raise WrongType(_got(value), type_text(kind))
+            raise WrongType(got(value), type_text(kind))
         result = {}
         for key, entry in value.items():
             noted = len(unknown)
@@ -265,118 +230,6 @@ def type_text(kind: Type) -> str:
     return kind.ref.rsplit(".", 1)[-1] or kind.scalar
 
 
-def _got(value: Json) -> str:
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "bool"
-        case str():
-            return "string"
-        case int() | float():
-            return f"number {value}"
-        case list():
-            return "array"
-    return "object"
-
-
-def _string(value: Json, _: list[str]) -> Json:
-    if type(value) is str:
-        return value
-    raise WrongType(_got(value).split()[0], "string")
-
-
-def _bool(value: Json, _: list[str]) -> Json:
-    if type(value) is bool:
-        return value
-    raise WrongType(_got(value).split()[0], "bool")
-
-
-def _integer(name: str) -> Check:
-    low, high = _INTEGERS[name]
-
-    def check(value: Json, _: list[str]) -> Json:
-        if type(value) is int and low <= value <= high:
-            return value
-        raise WrongType(_got(value), name)
-
-    return check
-
-
-def _float(value: Json, _: list[str]) -> Json:
-    if type(value) is int or type(value) is float:
-        return value
-    raise WrongType(_got(value), "float64")
-
-
-def _bytes(value: Json, _: list[str]) -> Json:
-    text: str = _string(value, _)
-    compact = text.translate(_LINE_BREAKS) if "\n" in text or "\r" in text else text
-    try:
-        base64.b64decode(compact, validate=True)
-    except (binascii.Error, ValueError):
-        raise WrongType(f"illegal base64 data (of {len(text)} letters)") from None
-    return compact
-
-
-_LINE_BREAKS: Final = {10: None, 13: None}
-
-
-def _quantity(value: Json, _: list[str]) -> Json:
-    if type(value) is bool or not isinstance(value, str | int | float):
-        raise WrongType(_got(value), "resource.Quantity")
-    try:
-        return canonical(value)
-    except StatusError as error:
-        raise WrongType(error.message) from None
-
-
-def _int_or_string(value: Json, _: list[str]) -> Json:
-    if type(value) is str or (type(value) is int and -(2**31) <= value < 2**31):
-        return value
-    raise WrongType(_got(value), "intstr.IntOrString")
-
-
-def _time(value: Json, _: list[str]) -> Json:
-    return timestamp(_moment(value))
-
-
-def _micro_time(value: Json, _: list[str]) -> Json:
-    return micro_timestamp(_moment(value))
-
-
-def _moment(value: Json) -> Any:
-    if type(value) is not str:
-        raise WrongType(_got(value), "Time")
-    try:
-        return parse_time(value)
-    except (ValueError, OverflowError):
-        raise WrongType(f"parsing time {quoted(value)}: it must look like 2026-01-02T03:04:05Z (RFC 3339)") from None
-
-
-def _duration(value: Json, _: list[str]) -> Json:
-    if type(value) is str and _DURATION.fullmatch(value):
-        return value
-    raise WrongType(f"{_got(value)} is no duration, as 1h30m or 10s")
-
-
-def _any(value: Json, _: list[str]) -> Json:
-    return value
-
-
-def _object(value: Json, _: list[str]) -> Json:
-    if type(value) is dict:
-        return value
-    raise WrongType(_got(value), "object")
-
-
-SCALAR_CHECKS: Final[dict[str, Check]] = {
-    "string": _string, "bool": _bool, "float64": _float, "bytes": _bytes, "quantity": _quantity,
-    "intOrString": _int_or_string, "time": _time, "microTime": _micro_time, "duration": _duration, "raw": _any,
-    "json": _any, "fields": _object, **{name: _integer(name) for name in _INTEGERS},
-}  # fmt: skip
-
-
 def _schema(value: Json, unknown: list[str]) -> Json:
     return checker("apiextensions.v1.JSONSchemaProps")(value, unknown)
 
@@ -390,12 +243,18 @@ def _schema_or_bool(value: Json, unknown: list[str]) -> Json:
 
 
 def _schema_or_strings(value: Json, unknown: list[str]) -> Json:
-    return _list_check(_string, "", Type())(value, unknown) if type(value) is list else _schema(value, unknown)
+    return (
+        _list_check(SCALAR_CHECKS["string"], "", Type())(value, unknown)
+        if type(value) is list
+        else _schema(value, unknown)
+    )
 
 
 _SPECIAL: Final[dict[str, Check]] = {
-    "apiextensions.v1.JSON": _any,
+    "apiextensions.v1.JSON": SCALAR_CHECKS["json"],
     "apiextensions.v1.JSONSchemaPropsOrArray": _schema_or_list,
     "apiextensions.v1.JSONSchemaPropsOrBool": _schema_or_bool,
     "apiextensions.v1.JSONSchemaPropsOrStringArray": _schema_or_strings,
 }
+
+__all__ = ["IGNORE", "STRICT", "WARN", "Decoded", "WrongType", "check_type", "check_validation", "checker", "decode"]
