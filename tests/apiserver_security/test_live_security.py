@@ -76,11 +76,38 @@ def test_roles_take_hold_at_once_and_nobody_raises_themselves(api: LiveApi) -> N
     assert len(role["rules"]) > 20
 
 
+def test_who_may_only_patch_creates_nothing_by_apply(api: LiveApi) -> None:
+    api.namespace("patchers")
+    rbac, base = "/apis/rbac.authorization.k8s.io/v1", "/api/v1/namespaces/patchers/configmaps"
+    rules = [{"verbs": ["get", "patch"], "apiGroups": [""], "resources": ["configmaps"]}]
+    api.admin.post(f"{rbac}/namespaces/patchers/roles", {"metadata": {"name": "r"}, "rules": rules})
+    subject = {"kind": "User", "name": "pat", "apiGroup": "rbac.authorization.k8s.io"}
+    reference = {"kind": "Role", "name": "r", "apiGroup": "rbac.authorization.k8s.io"}
+    binding = {"metadata": {"name": "b"}, "subjects": [subject], "roleRef": reference}
+    api.admin.post(f"{rbac}/namespaces/patchers/rolebindings", binding)
+    api.admin.post(base, {"metadata": {"name": "there"}})
+    pat, apply = api.client("pat"), "application/apply-patch+yaml"
+
+    def applied(name: str) -> int:
+        config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"a": "b"}}
+        return pat.call("PATCH", f"{base}/{name}?fieldManager=pat", config, content_type=apply)[0]
+
+    wait_until(lambda: applied("there") == 200, "the role holds", 5)
+    assert applied("new") == 403
+    assert api.admin.get(f"{base}/new")[0] == 404
+
+
 def test_a_node_sees_its_own_and_nobody_elses(api: LiveApi) -> None:
     api.namespace("nodes")
     node, other, base = api.node("n1"), api.node("n2"), "/api/v1/namespaces/nodes"
     node.post("/api/v1/nodes", {"metadata": {"name": "n1"}})
     assert node.call("POST", "/api/v1/nodes", {"metadata": {"name": "n3"}})[0] == 403
+    for change in ({"metadata": {"labels": {"node-role.kubernetes.io/x": ""}}}, {"spec": {"taints": []}}):
+        for path in ("/api/v1/nodes/n1", "/api/v1/nodes/n1/status"):
+            node.call("PATCH", path, change, content_type="application/merge-patch+json")
+    found = api.admin.get("/api/v1/nodes/n1")[1]
+    assert "node-role.kubernetes.io/x" not in found["metadata"].get("labels", {})
+    assert found["spec"]["taints"][0]["key"] == "node.kubernetes.io/not-ready"
     for name in ("mine", "others"):
         api.admin.post(f"{base}/secrets", {"metadata": {"name": name}, "stringData": {"a": "b"}})
     volumes = [{"name": "v", "secret": {"secretName": "mine"}}]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from control.api.decode import STRICT
@@ -19,9 +20,11 @@ from control.apiserver import managers
 from control.apiserver.answer import Answer
 from control.apiserver.bodies import checked, parse_patch
 from control.apiserver.call import Call
+from control.apiserver.denial import denied
 from control.apiserver.negotiate import form_of
 from control.apiserver.paths import flag
 from control.apiserver.rendering import show
+from control.apiserver.request import Attributes
 from control.apiserver.writing import Make, Update, create_object, update_object
 
 JSON_PATCH: Final = "application/json-patch+json"
@@ -106,9 +109,18 @@ async def _apply(call: Call, value: Json, dry_run: bool) -> Answer:
             raise
     if config["metadata"].get("uid"):
         raise conflict(call.of.resource, call.info.name, "Precondition failed: the object with that uid is gone")
+    _require_create(call)
     made = server_side.apply(None, copy.deepcopy(config), write)
     obj = await create_object(call, made, dry_run=dry_run, applied=True)
     return show(call.of, obj, form, code=201, include=include)
+
+
+def _require_create(call: Call) -> None:
+    """Who may only patch what is there must not create. StatusError 403."""
+    info = replace(call.info, verb="create")
+    decision = call.server.security.authorizer.authorize(call.user, Attributes.of(info))
+    if not decision.allowed:
+        raise denied(call.user, info, decision.reason)
 
 
 def _check_name(call: Call, config: Object) -> None:
