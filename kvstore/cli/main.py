@@ -39,6 +39,7 @@ COMMANDS = {
     "check": ("kvstore.cli.check:check", "Measure whether a cluster performs well enough."),
     "apiserver": ("control.cli.apiserver:apiserver", "Run one API server."),
     "agent": ("control.cli.agent:agent", "Run a node: its containers, volumes, probes, logs."),
+    "image": ("control.cli.image:image", "Load, list and remove the images of a node."),
     "controllers": ("control.cli.controllers:controllers", "Run the controllers of one master."),
     "scheduler": ("control.cli.scheduler:scheduler", "Run the scheduler of one master."),
     "up": ("control.cli.up:up", "Start a whole cluster on this machine."),

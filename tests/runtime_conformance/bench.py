@@ -92,7 +92,8 @@ class Bench:
         if not self.common:
             self.common = await self.sandbox(privileged=True)
             self.sandboxes.remove(self.common)
-        settings.setdefault("log_path", f"main/{next(_numbers)}.log")
+        name = f"run-{next(_numbers)}"
+        settings = {"name": name, "log_path": f"{name}/0.log", **settings}
         container = await self.container(self.common, *command, **settings)
         status = await self.ended(container)
         return status.exit_code, await self.log_text(status.log_path)
@@ -119,7 +120,8 @@ class Bench:
 
     async def finish(self) -> None:
         await self.clean()
-        await self.runtime.remove_sandbox(self.common)
+        if self.common:
+            await self.runtime.remove_sandbox(self.common)
         await self.runtime.close()
 
     async def listed(self) -> list[str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from harness.require import missing
 
-from node_agent.runtime.docker.pause import image as pause_image
+from node_agent.runtime.pause import image as pause_image
 
 SECONDS = 30.0
 PAUSE = "fluyt.test/pause:1"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import stat
 from pathlib import Path
 
@@ -123,6 +124,19 @@ def test_names_of_the_sandbox(real: Bench) -> None:
         assert "nameserver 10.9.8.7" in text
         assert "search svc.cluster.local" in text
         assert "options ndots:5" in text
+
+    real.run(check())
+
+
+def test_a_process_namespace_is_shared_where_asked_for(real: Bench) -> None:
+    async def check() -> None:
+        for shared in (True, False):
+            sandbox = await real.sandbox(share_process_namespace=shared)
+            first = await real.container(sandbox, "sleep", "4321", name="first", log_path="first/0.log")
+            second = await real.container(sandbox, "sleep", "8765", name="second", log_path="second/0.log")
+            seen = (await real.runtime.exec_sync(second, ["ps"])).stdout
+            assert (b"sleep 4321" in seen, b"sleep 8765" in seen) == (shared, True)
+            await asyncio.gather(*(real.runtime.stop_container(each, 0) for each in (first, second)))
 
     real.run(check())
 

@@ -57,6 +57,8 @@ class ContainerCalls(ImageCalls):
         return answer.pod_sandbox_id
 
     async def stop_sandbox(self, sandbox_id: str) -> None:
+        if not sandbox_id:
+            return  # containerd takes beginnings of ids, and an empty one for an error
         try:
             await self.cri.call("StopPodSandbox", pb.PodSandboxRequest(pod_sandbox_id=sandbox_id), pb.Empty)
         except NotFound:

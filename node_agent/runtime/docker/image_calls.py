@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from node_agent.runtime.docker import messages, pause
+from node_agent.runtime import pause
+from node_agent.runtime.docker import messages
 from node_agent.runtime.docker.engine import CallFailed, Engine
 from node_agent.runtime.errors import (
     BadArchive,

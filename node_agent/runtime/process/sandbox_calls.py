@@ -11,8 +11,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from node_agent.runtime.errors import CannotCreate, RuntimeFault
-from node_agent.runtime.process import namespaces, sandbox_files
+from node_agent.runtime.errors import CannotCreate, CannotStart, RuntimeFault
+from node_agent.runtime.process import namespaces, pid_holder, sandbox_files
 from node_agent.runtime.process.node import ProcessNode, boot_id
 from node_agent.runtime.process.records import SandboxRecord
 from node_agent.runtime.process.shim_link import program
@@ -31,6 +31,7 @@ class SandboxCalls(ProcessNode):
         try:
             await self._make(record)
         except BaseException as problem:
+            await pid_holder.let_go(record.folder)
             await self.in_thread(self._unmake, record)
             if isinstance(problem, OSError):
                 raise CannotCreate(
@@ -50,6 +51,8 @@ class SandboxCalls(ProcessNode):
         kinds = self._kinds(config)
         if kinds:
             await self._make_namespaces(record, kinds)
+        if config.share_process_namespace and not config.host_pid:
+            await self._share_processes(record)
         if "net" in record.namespaces and self.network is not None:
             record.ips = await self.network.attach(record.id, record.netns, config)
         await self.in_thread(self._write_files, record)
@@ -83,6 +86,16 @@ class SandboxCalls(ProcessNode):
             raise CannotCreate(f"namespaces of pod {config.name}: {said}", "CreatePodSandboxError")
         record.namespaces = {kind: str(record.folder / "ns" / kind) for kind in kinds}
 
+    async def _share_processes(self, record: SandboxRecord) -> None:
+        if not self.able.pids or self.able.user:
+            raise CannotCreate(
+                "this machine allows no shared process namespace: it needs root", "CreatePodSandboxError"
+            )
+        try:
+            record.namespaces["pid"] = await pid_holder.hold(record.folder, user=self.able.user)
+        except CannotStart as problem:
+            raise CannotCreate(f"shareProcessNamespace: {problem}", "CreatePodSandboxError") from problem
+
     def _write_files(self, record: SandboxRecord) -> None:
         config = record.config
         name = config.hostname or ("" if "uts" in record.namespaces else socket.gethostname()) or config.name
@@ -107,6 +120,7 @@ class SandboxCalls(ProcessNode):
         await asyncio.gather(*(self.end_container(each.id, 0.0) for each in self.within(sandbox_id)))
         if record.netns and self.network is not None:
             await self.network.detach(sandbox_id, record.netns)
+        await pid_holder.let_go(record.folder)
         record.stopped = True
         await self.in_thread(namespaces.release, str(record.folder / "ns"))
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""The program and image of a sandbox's own container: it holds the namespaces of the pod and does nothing. Pure.
+"""The program (and, for docker, the image) that holds the namespaces of a pod and does nothing. Pure.
 
 A program of a hundred bytes in machine code, because there is nothing to download and no compiler on a node:
 
