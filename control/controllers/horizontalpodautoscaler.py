@@ -259,13 +259,10 @@ class _Pass:
 
     def _items(self, resource: str) -> Sequence[Object]:
         answer = next(iter(self.observed.answers.values()))
-        if answer.object is None:
-            raise NoMetric(
-                "FailedGetResourceMetric", f"unable to get metrics for resource {resource}: {answer.message}"
-            )
-        items: Sequence[Object] = answer.object.get("items") or ()
+        items: Sequence[Object] = (answer.object or {}).get("items") or ()
         if not items:
-            text = f"unable to get metrics for resource {resource}: no metrics returned from resource metrics API"
+            why = answer.message or "no metrics returned from resource metrics API"
+            text = f"failed to get {resource} utilization: unable to get metrics for resource {resource}: {why}"
             raise NoMetric("FailedGetResourceMetric", text)
         return items
 
