@@ -12,15 +12,17 @@ import binascii
 import ssl
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
-import aiohttp
 import orjson
 
 from control.api.schema import Object
 from control.apiserver.admission.webhook_rules import Hook
 from control.apiserver.request import Caches
+
+if TYPE_CHECKING:
+    import aiohttp
 
 _ANSWER_BYTES = 8 << 20
 _CONTEXTS = 64
@@ -49,6 +51,9 @@ class WebhookClient:
 
     async def call(self, hook: Hook, question: Object) -> bytes:
         """The answer's body. Raises CallFailed with a text for people; never takes longer than the hook's timeout."""
+        # Half of the server's start would be this import, and few clusters have webhooks.
+        import aiohttp
+
         config = hook.webhook.get("clientConfig") or {}
         try:
             async with asyncio.timeout(hook.seconds):
@@ -76,6 +81,8 @@ class WebhookClient:
             return found
 
     def _http(self) -> aiohttp.ClientSession:
+        import aiohttp
+
         if self._session is None or self._session.closed:
             self._session = aiohttp.ClientSession(trust_env=False)
         return self._session

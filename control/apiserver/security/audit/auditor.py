@@ -10,8 +10,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
 
-import yaml
-
 from control.api.schema import Object
 from control.apiserver.request import Headers, RequestInfo, User
 from control.apiserver.security.audit.events import begin_event, completed, staged, without_managed_fields
@@ -96,6 +94,8 @@ def open_auditor(
 
 
 def _load_policy(path: Path) -> Policy:
+    import yaml  # only where there is a policy
+
     try:
         return read_policy(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (yaml.YAMLError, ValueError) as problem:
