@@ -71,6 +71,9 @@ async def create_object(call: Call, obj: Object, *, dry_run: bool = False, appli
     identify(kind, obj, namespace=call.namespace)
     generated = not obj["metadata"].get("name") and bool(obj["metadata"].get("generateName"))
     apply_defaults(kind, obj)
+    if not applied:
+        # What admission and the server itself add from here on belongs to nobody.
+        obj = managers.track(call, kind, None, obj)
     review = Review(
         call.user, call.info, kind, "CREATE", obj, dry_run=dry_run, warnings=call.warnings, audit=call.annotations
     )
@@ -79,8 +82,6 @@ async def create_object(call: Call, obj: Object, *, dry_run: bool = False, appli
         obj = review.object = prepare_create(
             kind, review.object or obj, now=datetime.now(UTC), entropy=os.urandom(ENTROPY_BYTES)
         )
-        if not applied:
-            obj = review.object = managers.track(call, kind, None, obj)
         for attempt in range(NAME_ATTEMPTS if generated else 1):
             if attempt:
                 managers.rename(obj, os.urandom(ENTROPY_BYTES))
@@ -178,7 +179,7 @@ async def _attempt(call: Call, kind: Kind, state: Stored, update: Update) -> Obj
     _check_identity(kind, new, old)
     if update.raw:
         return await _store_changed(call, kind, state, old, managers.track(call, kind, old, new), update)
-    new = prepare_update(kind, new, old, subresource=update.subresource)
+    new = _prepared(call, kind, new, old, update)
     hooks.prepare_update(kind, new, old)
     review = Review(
         *(call.user, call.info, kind, "UPDATE", new, old, update.options, update.dry_run, call.warnings),
@@ -188,9 +189,7 @@ async def _attempt(call: Call, kind: Kind, state: Stored, update: Update) -> Obj
     try:
         if admission is not None:
             await admission.mutate(review)
-            new = apply_defaults(kind, review.object or new)
-        if not update.applied:
-            new = review.object = managers.track(call, kind, old, new)
+            new = review.object = apply_defaults(kind, review.object or new)
         check_update(kind, new, old, update.subresource)
         if admission is not None:
             await admission.validate(review)
@@ -198,6 +197,19 @@ async def _attempt(call: Call, kind: Kind, state: Stored, update: Update) -> Obj
     except BaseException:
         await undo(review)
         raise
+
+
+def _prepared(call: Call, kind: Kind, new: Object, old: Object, update: Update) -> Object:
+    """The change as far as the client may make it, with its managers.
+
+    They own what the client asked for, not what the server makes of it; of a status update they own what is left of it.
+    """
+    if update.applied:
+        return prepare_update(kind, new, old, subresource=update.subresource)
+    if update.subresource == "status":
+        return managers.track(call, kind, old, prepare_update(kind, new, old, subresource="status"))
+    tracked = managers.track(call, kind, old, apply_defaults(kind, new))
+    return prepare_update(kind, tracked, old, subresource=update.subresource)
 
 
 async def _store_changed(call: Call, kind: Kind, state: Stored, old: Object, new: Object, update: Update) -> Object:
