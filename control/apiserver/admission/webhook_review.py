@@ -6,7 +6,6 @@ Source: admission.k8s.io/v1 in the API reference; the wording of refusals is Kub
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -129,7 +128,7 @@ def _patch(response: Object) -> list[Any]:
         raise BadAnswer(f"invalid response.patchType: {kind!r}; it must be JSONPatch")
     try:
         found = orjson.loads(base64.b64decode(str(text), validate=True))
-    except (binascii.Error, orjson.JSONDecodeError):
+    except ValueError:  # no base64, no ASCII, no JSON
         raise BadAnswer("response.patch is not a JSON patch in base64") from None
     if not isinstance(found, list):
         raise BadAnswer("response.patch is not a list of operations")
