@@ -174,11 +174,22 @@ class Registration:
                     await self._register()
 
     async def report_if_due(self) -> None:
-        """Report when the status is another, or the last report is old. Raises StatusError, Unreachable."""
+        """Report when the status is another, or the last report is old. Raises StatusError, Unreachable.
+
+        The node is read first: after a silence of ours, its conditions are Unknown there, until we say otherwise.
+        """
+        self._hear(await self._client.get("nodes", self._settings.name))
         status = self._status(self.node.get("status") or {})
         old = self._now() - self._reported >= self._settings.report_frequency
         if old or differs(self.node.get("status") or {}, status):
             await self._report()
+
+    def _hear(self, node: Object) -> None:
+        """Take over what others wrote into the conditions that are ours to write."""
+        status = self.node.get("status") or {}
+        theirs = {c.get("type"): c for c in (node.get("status") or {}).get("conditions") or ()}
+        conditions = [theirs.get(own.get("type"), own) for own in status.get("conditions") or ()]
+        self.node = {**self.node, "status": {**status, "conditions": conditions}}
 
     def _status(self, before: Object) -> Object:
         return node_status(self._settings, self._machine, self._situation(), before, self._now())
