@@ -6,13 +6,16 @@ import os
 import random
 import signal
 from collections.abc import Generator, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from harness.binaries import Kind, subject
 from harness.cluster import Cluster, ClusterFactory, open_clusters
 from harness.process import kill_all
 from harness.require import require
+
+if TYPE_CHECKING:
+    from control.testing.kube import KubeApi
 
 # A run in the background of a shell ignores SIGINT, and so would every program it starts; tests interrupt some.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -43,6 +46,15 @@ def new_cluster() -> Iterator[ClusterFactory]:
     yield make
     for cluster in made:
         cluster.close()
+
+
+@pytest.fixture(scope="session")
+def served_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubeApi]:
+    """Store, API server, controllers and scheduler in one process, for all tests that need just some API server."""
+    from control.testing.kube import KubeApi
+
+    with KubeApi(tmp_path_factory.mktemp("served"), ["--in-process"]) as api:
+        yield api
 
 
 @pytest.hookimpl(wrapper=True)

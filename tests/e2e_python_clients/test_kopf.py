@@ -62,13 +62,13 @@ def examples(api_client: client.ApiClient, namespace: str) -> Iterator[Any]:
 
 
 def test_an_operator(
-    served: KubeApi, api_client: client.ApiClient, namespace: str, examples: Any, tmp_path: Path
+    served_api: KubeApi, api_client: client.ApiClient, namespace: str, examples: Any, tmp_path: Path
 ) -> None:
     where = ("sea.example", "v1", namespace, "kopfexamples")
     script, log = tmp_path / "operator.py", tmp_path / "kopf.log"
     script.write_text(OPERATOR)
     command = [sys.executable, "-m", "kopf", "run", "--standalone", "-n", namespace, str(script)]
-    operator = Process(command, log, environment={"KUBECONFIG": str(served.kubeconfig)})
+    operator = Process(command, log, environment={"KUBECONFIG": str(served_api.kubeconfig)})
     try:
         body = {"apiVersion": "sea.example/v1", "kind": "KopfExample", "metadata": {"name": "one"}}
         examples.create_namespaced_custom_object(*where, {**body, "spec": {"name": "world", "retries": 1}})

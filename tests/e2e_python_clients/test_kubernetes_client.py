@@ -169,11 +169,11 @@ leaderelection.LeaderElection(settings).run()
 """
 
 
-def test_leader_election(served: KubeApi, api_client: client.ApiClient, namespace: str, tmp_path: Path) -> None:
+def test_leader_election(served_api: KubeApi, api_client: client.ApiClient, namespace: str, tmp_path: Path) -> None:
     script = tmp_path / "candidate.py"
     script.write_text(CANDIDATE)
     done = subprocess.run(
-        [sys.executable, str(script), str(served.kubeconfig), namespace, "one"],
+        [sys.executable, str(script), str(served_api.kubeconfig), namespace, "one"],
         capture_output=True,
         text=True,
         timeout=40,
