@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 from control.client.client import Client
 from control.client.informer import Informer
@@ -52,6 +53,9 @@ class RealNode:
             last_words=self._last_words,
         )
         self.agent = NodeAgent(node, machine, parts)
+        self._static = self._static_pods(settings.static_pods) if settings.static_pods is not None else None
+        if self._static is not None:
+            self.agent.first_pods = self._static.scan
         self._housekeeping = Housekeeping(self.agent, self._volumes, self._lookup.tokens_due)
 
     def _volumes_changed(self, uid: str) -> None:
@@ -66,19 +70,17 @@ class RealNode:
         await self._recorder.start()
         await self.agent.start()
         self._recorder.record(node_reference(self._settings.node.name), NORMAL, "Starting", "Starting kubelet.")
-        if self._settings.static_pods is not None:
-            dispatch = self.agent.dispatch
-            static = StaticPods(
-                self._settings.static_pods,
-                self._settings.node.name,
-                dispatch.desired,
-                dispatch.removed,
-                self.agent.mirrors.wanted,
-                self._settings.static_period,
-            )
-            await static.scan()
-            self.agent.also(static.run(), "static pods")
+        if self._static is not None:
+            self.agent.also(self._follow_static(self._static), "static pods")
         self.agent.also(self._housekeeping.run(), "housekeeping")
+
+    def _static_pods(self, folder: Path) -> StaticPods:
+        dispatch, name, period = self.agent.dispatch, self._settings.node.name, self._settings.static_period
+        return StaticPods(folder, name, dispatch.desired, dispatch.removed, self.agent.mirrors.wanted, period)
+
+    async def _follow_static(self, static: StaticPods) -> None:
+        await self.agent.looked.wait()
+        await static.run()
 
     async def stop(self) -> None:
         """Let go; containers go on."""

@@ -1,8 +1,8 @@
 """One node's agent put together: view, workers, probes, registration, and what runs now and then.
 
-Start: the runtime is opened and looked at (again and again until it answers), then the node is registered and its pods
-are followed; containers that run already are taken over as they are. Stop lets go of everything and ends nothing: the
-next start of the agent finds it all again.
+Start: the node is registered; the runtime is opened and looked at, again and again until it answers, and so long the
+node is not ready; then its pods are followed, and containers that run already are taken over as they are. Stop lets go
+of everything and ends nothing: the next start of the agent finds it all again.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -156,16 +156,25 @@ class NodeAgent:
         self._tasks: list[asyncio.Task[None]] = []
         self._unsubscribe: Callable[[], None] | None = None
         self._heard: set[str] = set()  # uids that the API server has
+        self.looked = asyncio.Event()  # what runs is known
+        # Pods of other sources than the API server: taken up before what is of no source is wound up.
+        self.first_pods: Callable[[], Awaitable[None]] | None = None
         self.heard = False  # whether the API server has told which pods are this node's
 
     # ---- life ----
 
     async def start(self) -> None:
-        """Take over what runs and follow the API server; returns once the runtime was looked at."""
-        await self._reach_runtime()
-        self._spawn(self.view.follow(), "runtime view")
+        """Register the node; take over what runs and follow the API server as soon as the runtime answers."""
         self._spawn(self.registration.run(), "registration")
-        self._spawn(self._follow_pods(), "pods of the node")
+        self._spawn(self._take_over(), "pods of the node")
+
+    async def _take_over(self) -> None:
+        await self._reach_runtime()
+        if self.first_pods is not None:
+            await self.first_pods()
+        self.looked.set()
+        self._spawn(self.view.follow(), "runtime view")
+        await self._follow_pods()
 
     async def stop(self) -> None:
         """Let go; containers go on."""
@@ -204,8 +213,12 @@ class NodeAgent:
                 break
             except RuntimeFault as problem:
                 log.warning("the container runtime of node %s does not answer yet: %s", self.settings.name, problem)
+                self.view.fault = str(problem) or type(problem).__name__
+                self.registration.changed()
                 await asyncio.sleep(_RUNTIME_RETRY)
+        self.view.fault = ""
         self.runtime_version = version.for_node()
+        self.registration.changed()
         self.context.runtime_name = version.runtime
         health = await self.parts.runtime.health()
         for remark in health.degraded:

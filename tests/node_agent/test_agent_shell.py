@@ -302,10 +302,10 @@ def test_static_pods_run_show_and_go(tmp_path: Path) -> None:
     ("text", "problem"),
     [
         ("kind: ConfigMap\napiVersion: v1", "no v1 Pod"),
-        ("[]", ""),
+        ("[]", "cannot unmarshal"),
         (MANIFEST.replace("containers", "conteiners"), "conteiners"),
         (MANIFEST.replace("image: nginx", "tty: true"), "needs a name and an image"),
-        ("{", ""),
+        ("{", "."),
     ],
 )
 def test_static_pods_that_are_refused(text: str, problem: str) -> None:
@@ -388,5 +388,35 @@ def test_two_agents_of_one_runtime_leave_each_others_pods_alone() -> None:
         assert len(_running(runtime)) == 1
         await other.stop()
         await one.stop()
+
+    asyncio.run(life())
+
+
+def test_a_deletion_interrupts_a_start() -> None:
+    async def life() -> None:
+        async with one_node() as (api, runtime, _):
+            api.put("pods", pod("stuck", simulate="start=1h"))
+            await until(lambda: "Created" in api.reasons("stuck"), "it is being started")
+            delete(api, "stuck")
+            await until(gone(api, "stuck"), "it is gone")
+            assert not runtime.state.containers
+
+    asyncio.run(life())
+
+
+def test_a_runtime_that_is_away_at_the_start_is_reported() -> None:
+    down = True
+
+    def refuse(node: str, operation: str) -> RuntimeFault | None:
+        return RuntimeUnavailable("no such socket") if down else None
+
+    async def life() -> None:
+        nonlocal down
+        async with one_node(World(refuse=refuse)) as (api, _, _):
+            await until(lambda: condition(api, "Ready") == "False", "the node is there, and not ready")
+            api.put("pods", pod("web"))
+            down = False
+            await until(lambda: condition(api, "Ready") == "True", "the node is ready")
+            await until(lambda: phase(api, "web") == "Running", "and runs its pod")
 
     asyncio.run(life())
