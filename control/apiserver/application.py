@@ -6,12 +6,13 @@ Status: StatusError as it stands, exhausted recursion (a body nested too deeply)
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from control.api.status import StatusError, bad_request, internal_error, unauthorized
+from control.api.status import StatusError, bad_request, internal_error, timeout, unauthorized
 from control.apiserver.answer import Answer, refusal
 from control.apiserver.call import Call, Gone
 from control.apiserver.denial import denied
@@ -56,7 +57,7 @@ class Application:
             self._begin_audit(call)
             async with self.server.security.limits.admit(call.user, call.info):
                 self._authorize(call)
-                answer = await self.server.router.dispatch(call)
+                answer = await self._dispatch(call)
                 # What stays open is counted until it ends; it holds no seat of the requests in flight.
                 if answer.stream is None or call.info.is_long_running:
                     return await self._finish(call, answer, send)
@@ -71,6 +72,14 @@ class Application:
         except Exception:
             log.exception("%s %s failed", call.info.method, call.info.path)
             return await self._finish(call, refusal(internal_error(_MISTAKE)), send)
+
+    async def _dispatch(self, call: Call) -> Answer:
+        """The answer, in time. StatusError 504."""
+        try:
+            async with asyncio.timeout(self.server.settings.request_timeout):
+                return await self.server.router.dispatch(call)
+        except TimeoutError:
+            raise timeout("the request did not complete within the allotted timeout") from None
 
     async def _authenticate(self, call: Call) -> User:
         peer: PeerCertificate | None = call.scope.get("extensions", {}).get("fluyt.peer")
@@ -121,6 +130,11 @@ class Application:
         try:
             async for piece in answer.stream:
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
+        except Exception:
+            # Half an answer is out: only a torn connection can say that the rest will not come.
+            log.exception("%s was torn", scope["path"])
+            scope["extensions"]["fluyt.connection"].transport.abort()
+            return
         finally:
             await answer.stream.aclose()  # type: ignore[attr-defined]
         await send({"type": "http.response.body", "body": b""})

@@ -65,6 +65,14 @@ def _judge(server: Server, obj: Object) -> None:
     obj["status"] = status_of(obj, server.resources.catalogue, datetime.now(UTC))
 
 
+def check_not_ending(server: Server, kind: Kind) -> None:
+    """StatusError 405 for new objects of a kind whose definition is being deleted."""
+    definition = server.resources.get(DEFINITIONS, "", f"{kind.plural}.{kind.group}")
+    if definition is not None and definition["metadata"].get("deletionTimestamp"):
+        message = "create not allowed while custom resource definition is terminating"
+        raise StatusError(405, "MethodNotAllowed", message)
+
+
 class Custom:
     """Follows the definitions and keeps the catalogue in step. start() once the cache is filled; close() at the end."""
 

@@ -11,7 +11,7 @@ from control.api.kind import Kind
 from control.api.schema import Object
 from control.api.status import conflict
 from control.apiserver.addresses import ServiceAddresses
-from control.apiserver.definitions import Definitions
+from control.apiserver.definitions import Definitions, check_not_ending
 from control.apiserver.server import Server
 from control.apiserver.storage import Claimed, Extra
 
@@ -47,6 +47,8 @@ def prepare_update(kind: Kind, new: Object, old: Object) -> None:
 
 async def before_create(server: Server, kind: Kind, obj: Object, extra: Extra) -> None:
     """Complete a new object, and claim what it needs. Called again after a claim was lost."""
+    if kind.custom:
+        check_not_ending(server, kind)
     hook: Hook | None = HOOKS.get(kind.resource)
     if hook is not None:
         await hook.before_create(server, obj, extra)

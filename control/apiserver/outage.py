@@ -37,7 +37,10 @@ def status_of(problem: ClientError) -> StatusError:
         case PermissionDenied():
             return _error(500, "InternalError", "the store does not allow this server's user to do that")
         case MaybeApplied():
-            return _error(504, "Timeout", "the store did not answer in time: the change may or may not have happened")
+            # Go's client repeats whatever it is told to come back for: not this.
+            return _error(
+                504, "Timeout", "the store did not answer in time: the change may or may not have happened", 0
+            )
         case TimedOut():
             return _error(504, "Timeout", "the store did not answer in time")
         case StoreError() if problem.code in (Code.INVALID_ARGUMENT, Code.RESOURCE_EXHAUSTED):
@@ -46,7 +49,7 @@ def status_of(problem: ClientError) -> StatusError:
 
 
 def _error(code: int, reason: str, message: str, retry: int = RETRY_SECONDS, causes: bool = False) -> StatusError:
-    details: dict[str, object] = {"retryAfterSeconds": retry}
+    details: dict[str, object] = {"retryAfterSeconds": retry} if retry else {}
     if causes:
         details["causes"] = [{"reason": "ResourceVersionTooLarge", "message": message}]
     return StatusError(code, reason, message, details)

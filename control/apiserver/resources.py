@@ -46,9 +46,18 @@ class Resources:
         # Grows with every change of the catalogue: what is made from it is made anew.
         self.edition = 0
         self._caches: dict[str, WatchCache] = {}
+        # The same by kind and by resource, found without making strings: several look-ups a request.
+        self._by_kind: dict[int, WatchCache] = {}
+        self._by_resource: dict[str, WatchCache] = {}
 
     def cache_of(self, kind: Kind) -> WatchCache:
         """The cache of a stored kind, filled or not."""
+        found = self._by_kind.get(id(kind))
+        if found is None:
+            found = self._by_kind[id(kind)] = self._made(kind)
+        return found
+
+    def _made(self, kind: Kind) -> WatchCache:
         found = self._caches.get(kind.registry)
         if found is None:
             stored = self.catalogue.stored(kind)
@@ -68,6 +77,8 @@ class Resources:
         """Serve these custom kinds besides the built-in ones, and no others."""
         self.catalogue = BUILTIN.extended(kinds)
         self.edition += 1
+        self._by_kind.clear()
+        self._by_resource.clear()
         served = {kind.registry for kind in self.catalogue}
         for registry in [registry for registry in self._caches if registry not in served]:
             self.feed.drop(self._caches.pop(registry).prefix)
@@ -88,4 +99,7 @@ class Resources:
         self._named(resource).subscribe(changed)
 
     def _named(self, resource: str) -> WatchCache:
-        return self.cache_of(self.catalogue[resource])
+        found = self._by_resource.get(resource)
+        if found is None:
+            found = self._by_resource[resource] = self.cache_of(self.catalogue[resource])
+        return found

@@ -122,6 +122,8 @@ class WatchCache:
 
     def snapshot(self, namespace: str = "", after: bytes = b"") -> list[Cached]:
         """All objects (of a namespace), in the order of their keys; after: only those behind this key."""
+        if not self.objects:
+            return []
         start = self.prefix + (f"{namespace}/".encode() if namespace and self.namespaced else b"")
         if start == self.prefix and not after:
             return list(self.objects.values())
