@@ -1,0 +1,150 @@
+"""The store of images: names, shared files, arrivals, refusals."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+from runtime_conformance.image_tar import digest, docker_archive, entry, layer, oci_archive
+
+from node_agent.runtime.errors import BadArchive, ImageInUse, InvalidImageName
+from node_agent.runtime.image_store.store import ImageStore, StoredImage, chain_ids
+
+BASE, MORE = layer(entry("a", b"1")), layer(entry("b", b"2"))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ImageStore:
+    made = ImageStore(tmp_path / "store")
+    made.prepare()
+    return made
+
+
+def found(store: ImageStore, name: str) -> StoredImage:
+    image = store.find(name)
+    assert image is not None
+    return image
+
+
+@pytest.mark.parametrize("make", [docker_archive, oci_archive])
+@pytest.mark.parametrize("packed", [False, True])
+def test_an_image_is_found_again(store: ImageStore, tmp_path: Path, make: type, packed: bool) -> None:
+    archive = make(tmp_path / "a.tar", "example.org/web:1", [BASE, MORE], Env=["A=b=c"], Entrypoint=["/a"], User="7")
+    if packed:
+        archive.write_bytes(gzip.compress(archive.read_bytes()))
+    assert store.load(archive) == ("example.org/web:1",)
+    image = found(ImageStore(store.root), "example.org/web:1")
+    assert (image.config.env, image.config.entrypoint, image.config.user) == ((("A", "b=c"),), ("/a",), "7")
+    assert sorted(path.name for path in image.tree.iterdir()) == ["a", "b"]
+    assert (image.size, image.id) == (2, found(store, image.id[7:20]).id)
+    assert found(store, f"example.org/web@{image.id}").id == image.id
+
+
+def test_images_on_top_of_another_share_its_files(store: ImageStore, tmp_path: Path) -> None:
+    store.load(docker_archive(tmp_path / "a.tar", "base:1", [BASE]))
+    store.load(docker_archive(tmp_path / "b.tar", "web:1", [BASE, MORE]))
+    below, above = found(store, "base:1"), found(store, "web:1")
+    assert (below.tree / "a").stat().st_ino == (above.tree / "a").stat().st_ino
+    store.remove("base:1", lambda _: False)
+    assert (above.tree / "a").read_text() == "1"
+    assert not below.tree.exists()
+
+
+def test_a_name_moves_to_the_newer_image(store: ImageStore, tmp_path: Path) -> None:
+    store.load(docker_archive(tmp_path / "a.tar", "web:1", [BASE]))
+    old = found(store, "web:1")
+    store.load(docker_archive(tmp_path / "b.tar", "web:1", [MORE]))
+    assert found(store, "web:1").id != old.id
+    assert found(store, old.id).names == ()
+
+
+def test_remove(store: ImageStore, tmp_path: Path) -> None:
+    store.load(docker_archive(tmp_path / "a.tar", "web:1", [BASE]))
+    store.load(docker_archive(tmp_path / "a.tar", "web:2", [BASE]))
+    image = found(store, "web:1")
+    assert set(image.names) == {"docker.io/library/web:1", "docker.io/library/web:2"}
+    assert store.remove("web:1", lambda _: True) == ("docker.io/library/web:1",), "just a name: no container minds"
+    with pytest.raises(ImageInUse):
+        store.remove("web:2", lambda used: used == image.id)
+    assert store.remove("web:2", lambda _: False) == ("docker.io/library/web:2", image.id)
+    assert store.remove("web:2", lambda _: False) == ()
+    assert list((store.root / "trees").iterdir()) == []
+
+
+def test_arrivals_are_loaded_once(store: ImageStore, tmp_path: Path) -> None:
+    docker_archive(store.incoming / "a.tar", "web:1", [BASE])
+    (store.incoming / "b.tar").write_bytes(b"nonsense")
+    (store.incoming / ".hidden").write_bytes(b"nonsense")
+    said = store.load_incoming()
+    assert said[0] == "loaded docker.io/library/web:1 from a.tar"
+    assert said[1].startswith("refused ")
+    assert store.load_incoming() == []
+    assert len(store.refused()) == 1
+    docker_archive(store.incoming / "b.tar", "web:2", [MORE])
+    assert store.load_incoming() == ["loaded docker.io/library/web:2 from b.tar"]
+    assert store.refused() == []
+
+
+def test_what_a_crash_left_is_removed(store: ImageStore, tmp_path: Path) -> None:
+    (store.root / "trees" / "tmp-abc").mkdir()
+    archive = docker_archive(tmp_path / "a.tar", "web:1", [BASE])
+    (store.root / "trees" / digest(BASE)[7:]).mkdir()
+    store.load(archive)
+    assert not (store.root / "trees" / "tmp-abc").exists()
+    assert (found(store, "web:1").tree / "a").read_text() == "1"
+
+
+def test_chain_ids_are_those_of_the_specification() -> None:
+    """The first is the layer's own digest, the next the digest of both."""
+    first, second = chain_ids(["sha256:" + "a" * 64, "sha256:" + "b" * 64])
+    assert first == "a" * 64
+    assert second == hashlib.sha256(f"sha256:{'a' * 64} sha256:{'b' * 64}".encode()).hexdigest()
+
+
+REFUSED = {
+    "two layers listed, one there": lambda text: text.replace('["layer0.tar", "layer1.tar"]', '["layer0.tar"]'),
+    "a layer that is missing": lambda text: text.replace("layer1.tar", "layer9.tar"),
+    "no list": lambda text: text.replace("[{", "{", 1).replace("}]", "}", 1),
+    "no JSON": lambda text: text.replace("{", "<", 1),
+    "a bad name": lambda text: text.replace("web:1", "WEB:1"),
+    "the machine's name": lambda text: text.replace('"web:1"', '"host"'),
+}
+
+
+@pytest.mark.parametrize("why", REFUSED)
+def test_archives_that_are_refused(store: ImageStore, tmp_path: Path, why: str) -> None:
+    archive = docker_archive(tmp_path / "a.tar", "web:1", [BASE, MORE])
+    content = archive.read_bytes()
+    start = content.rindex(b'[{"Config": ')
+    end = content.index(b"}]", start) + 2
+    text = content[start:end].decode()
+    changed = REFUSED[why](text)
+    assert changed != text
+    archive.write_bytes(content[:start] + changed.ljust(len(text)).encode() + content[end:])
+    with pytest.raises((BadArchive, InvalidImageName)):
+        store.load(archive)
+    assert store.all() == []
+
+
+def test_a_configuration_that_is_damaged(store: ImageStore, tmp_path: Path) -> None:
+    archive = docker_archive(tmp_path / "a.tar", "web:1", [BASE])
+    archive.write_bytes(archive.read_bytes().replace(b'"linux"', b'"minix"'))
+    with pytest.raises(BadArchive, match="damaged"):
+        store.load(archive)
+
+
+def test_a_configuration_of_wrong_types(store: ImageStore, tmp_path: Path) -> None:
+    with pytest.raises(BadArchive, match="Env is no list"):
+        store.load(docker_archive(tmp_path / "a.tar", "web:1", [BASE], Env={"A": "b"}))
+
+
+def test_zstd_is_refused_with_a_cure(store: ImageStore, tmp_path: Path) -> None:
+    squeezed = b"\x28\xb5\x2f\xfd" + os.urandom(20)
+    archive = docker_archive(tmp_path / "a.tar", "web:1", [BASE])
+    content = archive.read_bytes().replace(BASE, squeezed.ljust(len(BASE), b"\0"))
+    archive.write_bytes(content)
+    with pytest.raises(BadArchive, match="gzip"):
+        store.load(archive)
