@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator
 
 import pytest
-from api_site import Api, Site
+from harness.api_site import Api, Site
 
 _numbers = itertools.count(1)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from api_agent import Agent, agent
-from api_site import Api, Site, pod
+from harness.api_site import Api, Site, pod
 
 PODS = "/api/v1/namespaces/default/pods"
 NOW = "2026-01-02T03:04:05Z"

@@ -9,7 +9,7 @@ import ssl
 from typing import Any
 
 import pytest
-from api_site import Api, config_map, pod
+from harness.api_site import Api, config_map, pod
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

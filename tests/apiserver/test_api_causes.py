@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from api_site import NOBODY, Api, Site, config_map
+from harness.api_site import NOBODY, Api, Site, config_map
 
 from kvstore.pb.etcd_pb2 import DeleteRangeRequest, PutRequest
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from api_site import Api, config_map, pod
+from harness.api_site import Api, config_map, pod
 
 
 def test_finalizers_hold_an_object(any_api: Api, any_namespace: str) -> None:

@@ -6,7 +6,7 @@ import gzip
 import json
 from typing import Any
 
-from api_site import Api, config_map, pod
+from harness.api_site import Api, config_map, pod
 
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
 PARTIAL = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,application/json"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from api_site import Api, config_map, pod
+from harness.api_site import Api, config_map, pod
 
 
 def test_a_life(any_api: Api, any_namespace: str) -> None:

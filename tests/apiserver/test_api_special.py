@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from api_site import NOBODY, Api, Site, config_map, pod
+from harness.api_site import NOBODY, Api, Site, config_map, pod
 from harness.wait import wait_until
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from api_site import Api, Site, config_map
+from harness.api_site import Api, Site, config_map
 from harness.wait import wait_until
 
 

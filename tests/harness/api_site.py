@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+from control.pki.cluster import Server, ensure_cluster
 from harness.binaries import Kind
 from harness.cluster import Cluster, make_directory
 from harness.ports import free_port
 from harness.process import Process
 from harness.require import require
 from harness.wait import wait_until
-
-from control.pki.cluster import Server, ensure_cluster
 
 ADMIN, NOBODY = "admin-token", "nobody-token"
 _TOKENS = f'{ADMIN},admin,u-admin,"system:masters"\n{NOBODY},nobody,u-nobody\n'
@@ -64,7 +63,7 @@ class Api:
         *,
         content_type: str = "application/json",
         headers: Mapping[str, str] | None = None,
-        **query: str,
+        **query: Any,
     ) -> Reply:
         """One request; dicts and lists go as JSON, bytes and str as they are."""
         data = json.dumps(body) if isinstance(body, dict | list) else body
@@ -87,19 +86,19 @@ class Api:
         fresh.request(method, target, data, headers)
         return fresh.getresponse()
 
-    def get(self, path: str, **query: str) -> Any:
+    def get(self, path: str, **query: Any) -> Any:
         """The object or list; fails the test for anything but 200."""
         reply = self.ask("GET", path, **query)
         assert reply.code == 200, reply.body
         return reply.obj
 
-    def create(self, path: str, obj: Any, **query: str) -> Any:
+    def create(self, path: str, obj: Any, **query: Any) -> Any:
         """The created object; fails the test for anything but 201."""
         reply = self.ask("POST", path, obj, **query)
         assert reply.code == 201, reply.body
         return reply.obj
 
-    def patch(self, path: str, patch: Any, kind: str = "merge", **query: str) -> Any:
+    def patch(self, path: str, patch: Any, kind: str = "merge", **query: Any) -> Any:
         """The patched object; kind: merge, json, strategic."""
         words = {"json": "json-patch", "merge": "merge-patch", "strategic": "strategic-merge-patch"}
         reply = self.ask("PATCH", path, patch, content_type=f"application/{words[kind]}+json", **query)
@@ -107,7 +106,7 @@ class Api:
         return reply.obj
 
     @contextlib.contextmanager
-    def watch(self, path: str, timeout: float = 20.0, **query: str) -> Iterator[Iterator[Any]]:
+    def watch(self, path: str, timeout: float = 20.0, **query: Any) -> Iterator[Iterator[Any]]:
         """The events of a watch as they come."""
         with contextlib.closing(self.connection(timeout)) as connection:
             asked = urlencode({"watch": "1", **query})
