@@ -65,6 +65,7 @@ def _prepare_v1(found: dict[str, Path]) -> Layout:
         return Layout(lacks=("no cgroup hierarchy is mounted: containers have no limits and no usage figures",))
     for folder in found.values():
         (folder / PARENT).mkdir(exist_ok=True)
+        _try(folder / PARENT)
     lacks = tuple(f"cgroup controller {name} is missing" for name in _V1[:4] if name not in found)
     if "cpuset" in found:
         _inherit_cpuset(found["cpuset"] / PARENT)
@@ -74,6 +75,7 @@ def _prepare_v1(found: dict[str, Path]) -> Layout:
 def _prepare_v2(root: Path) -> Layout:
     parent = root / PARENT
     parent.mkdir(exist_ok=True)
+    _try(parent)
     for folder in (root, parent):
         _enable(folder)
     has = frozenset((parent / "cgroup.subtree_control").read_text().split())
@@ -83,6 +85,13 @@ def _prepare_v2(root: Path) -> Layout:
         if name not in has
     )
     return Layout(v2=parent, controllers=has, lacks=lacks)
+
+
+def _try(parent: Path) -> None:
+    """Another user may have made it: whether we may have groups in it. Raises OSError."""
+    group = parent / f"try-{os.getpid()}"
+    group.mkdir(exist_ok=True)
+    group.rmdir()
 
 
 def _enable(folder: Path) -> None:
