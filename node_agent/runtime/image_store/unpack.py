@@ -270,8 +270,11 @@ def remove_tree(path: str) -> None:
             os.unlink(path)
         return
     if os.geteuid() != 0:
-        for folder, _, _ in os.walk(path):
-            os.chmod(folder, 0o700)
+        os.chmod(path, 0o700)
+        for folder, folders, _ in os.walk(path):  # overlayfs leaves folders of mode 0; open them before going in
+            for name in folders:
+                if not os.path.islink(os.path.join(folder, name)):
+                    os.chmod(os.path.join(folder, name), 0o700)
     for _ in range(_TRIES):
         try:
             shutil.rmtree(path)
