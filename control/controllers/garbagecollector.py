@@ -2,9 +2,9 @@
 
 The graph is the view itself: owner references of every resource, indexed by the owner's uid, custom kinds among them.
 
-Invariants: an object is deleted only after the server itself said that all its owners are gone (a lagging view alone
-never deletes); a reference to a kind nobody serves keeps its object; owners that own each other do not wait for each
-other for ever. Source: "Garbage Collection", "Use Cascading Deletion", "Owners and Dependents".
+Invariants: an object is deleted only after the server itself said that all its owners are gone: it told of their
+deletion, or it was asked (that a view does not show an owner means nothing); a reference to a kind nobody serves keeps
+its object; owners that own each other do not wait for each other for ever. Source: "Garbage Collection", "Use Cascading Deletion", "Owners and Dependents".
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from control.controllers.observed import Observed
 
 FOREGROUND: Final = "foregroundDeletion"
 ORPHAN: Final = "orphan"
-# Seconds until an owner is asked for again when the server could not say.
+# Seconds until an owner is asked for again when the server could not say, or nobody serves its kind.
 _AGAIN: Final = 10.0
+_UNSERVED: Final = 60.0
 
 
 def reconcile(key: Key, observed: Observed, now: datetime) -> Decision:
@@ -52,7 +53,7 @@ class _Owners:
     gone: list[dict[str, Any]] = field(default_factory=list)
     reads: list[Read] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
-    unsure: bool = False
+    again: float | None = None
 
 
 def _collect(resource: str, obj: Object, observed: Observed) -> Decision:
@@ -61,12 +62,11 @@ def _collect(resource: str, obj: Object, observed: Observed) -> Decision:
         _look_up(reference, obj, observed, found)
     if found.reads:
         return Decision(reads=found.reads)
-    again = _AGAIN if found.unsure else None
     if found.solid:
         loose = [*found.gone, *found.waiting]
         actions = [_drop(resource, obj, loose, "some of its owners are gone, others live")] if loose else []
-        return Decision(actions, found.events, requeue_after=again)
-    return Decision(_delete(resource, obj, found, observed), found.events, requeue_after=again)
+        return Decision(actions, found.events, requeue_after=found.again)
+    return Decision(_delete(resource, obj, found, observed), found.events, requeue_after=found.again)
 
 
 def _look_up(reference: dict[str, Any], obj: Object, observed: Observed, found: _Owners) -> None:
@@ -74,6 +74,7 @@ def _look_up(reference: dict[str, Any], obj: Object, observed: Observed, found: 
     kind = observed.kinds.get((reference.get("apiVersion", ""), reference.get("kind", "")))
     if kind is None:
         found.solid.append(reference)
+        found.again = _UNSERVED
         return
     if kind.namespaced and not namespace_of(obj):
         found.solid.append(reference)
@@ -83,6 +84,9 @@ def _look_up(reference: dict[str, Any], obj: Object, observed: Observed, found: 
     seen = observed.get(kind.resource, namespace, reference["name"]) if kind.resource in observed.stores else None
     if seen is not None and uid_of(seen) == reference["uid"]:
         (found.waiting if _waits(seen) else found.solid).append(reference)
+        return
+    if reference["uid"] in observed.gone:
+        found.gone.append(reference)
         return
     _ask(Read(kind.resource, namespace, reference["name"]), reference, observed, found)
 
@@ -98,7 +102,7 @@ def _ask(question: Read, reference: dict[str, Any], observed: Observed, found: _
         found.gone.append(reference)
     else:
         found.solid.append(reference)
-        found.unsure = True
+        found.again = _AGAIN
 
 
 def _waits(owner: Object) -> bool:

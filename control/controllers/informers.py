@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Final
@@ -20,6 +21,7 @@ from control.client.client import Client
 from control.client.errors import Unreachable
 from control.client.informer import Informer
 from control.controllers.heartbeats import LEASES, hear
+from control.controllers.objects import uid_of
 from control.controllers.observed import KnownKind, Observed, indexes_of
 from kvstore.client.backoff import delays
 
@@ -31,6 +33,7 @@ DEFINITIONS: Final = "customresourcedefinitions.apiextensions.k8s.io"
 NOT_FOLLOWED: Final = frozenset({"events", "events.events.k8s.io", "componentstatuses"})
 _NEEDED_VERBS: Final = frozenset({"list", "watch", "delete"})
 _AGAIN: Final = 30.0
+_GONE_KEPT: Final = 20_000
 
 
 def utc_now() -> datetime:
@@ -45,6 +48,7 @@ class Informers:
         self._client = client
         self._now = now
         self._heard: dict[str, datetime] = {}
+        self._gone: OrderedDict[str, None] = OrderedDict()
         self._informers: dict[str, Informer] = {}
         self._kinds: dict[tuple[str, str], KnownKind] = {}
         self._handlers: list[Handler] = []
@@ -55,7 +59,7 @@ class Informers:
     @property
     def observed(self) -> Observed:
         """The view as it is now. It is live: later changes show in it, too."""
-        return Observed(self._informers, self._kinds, heard=self._heard)
+        return Observed(self._informers, self._kinds, heard=self._heard, gone=self._gone)
 
     def subscribe(self, handler: Handler) -> None:
         """Call handler(resource, old, new) with every change from now on. To be called before start()."""
@@ -82,12 +86,20 @@ class Informers:
         informer = Informer(self._client, resource, indexes=indexes_of(resource), transform=_slim)
         # In its place before it is started: the first list is told object by object.
         self._informers[resource] = informer
-        informer.subscribe(lambda old, new: self._tell(resource, old, new))
+        informer.subscribe(lambda old, new: self._take(resource, old, new))
         try:
             await informer.start()
         except StatusError as refused:
             del self._informers[resource]
             log.warning("%s cannot be followed: %s", resource, refused)
+
+    def _take(self, resource: str, old: Object | None, new: Object | None) -> None:
+        """What the server said."""
+        if old is not None and new is None:
+            self._gone[uid_of(old)] = None
+            if len(self._gone) > _GONE_KEPT:
+                self._gone.popitem(last=False)
+        self._tell(resource, old, new)
 
     def _tell(self, resource: str, old: Object | None, new: Object | None) -> None:
         if resource == DEFINITIONS:

@@ -226,22 +226,17 @@ def _unready_pods(plan: Plan, node: Object, observed: Observed, now: datetime) -
 
 
 def wake(resource: str, old: Object | None, new: Object | None, observed: Observed) -> Iterable[Key]:
-    """The node; the node of a lease that was never seen before; all silent nodes when one recovers or goes."""
+    """The node; that of a new lease; that of a pod which says it is ready; all when one's health changes."""
     if resource == LEASES:
         if old is None and new is not None and namespace_of(new) == LEASE_NAMESPACE:
             return [Key("", name_of(new))]
         return []
     if resource == "pods":
-        node = spec_of(new).get("nodeName", "") if new is not None else ""
-        bound = old is None or spec_of(old).get("nodeName", "") != node
-        return [Key("", node)] if node and (bound or _turned_ready(old, new)) else []
+        node = observed.get(NODES, "", spec_of(new).get("nodeName", "")) if new is not None else None
+        return [key_of(node)] if node is not None and _status(node) != "True" and _status(new) == "True" else []
     if new is not None and old is not None and _health(old) == _health(new):
         return [key_of(new)]
     return [key_of(node) for node in observed.all(NODES)]
-
-
-def _turned_ready(old: Object | None, new: Object | None) -> bool:
-    return _status(new) == "True" and _status(old) != "True"
 
 
 def _health(node: Object) -> tuple[str, bool]:

@@ -6,7 +6,7 @@ the informers: nobody changes them. The view may lag behind the store.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from types import MappingProxyType
@@ -82,7 +82,8 @@ class Observed:
     """The view: stores by resource, what was read from the server, and how the key's last pass failed ("": it didn't).
 
     kinds: (apiVersion, kind) → where its objects are, custom kinds among them. heard: node → when a heartbeat of it was
-    last seen here, by this machine's clock: nodes' clocks are not compared with ours.
+    last seen here, by this machine's clock: nodes' clocks are not compared with ours. gone: uids of objects that the
+    server has said were deleted; not all of them, the last ones.
     """
 
     stores: Mapping[str, ObjectStore]
@@ -90,6 +91,7 @@ class Observed:
     answers: Mapping[Read, Answer] = field(default_factory=dict)
     failure: str = ""
     heard: Mapping[str, datetime] = field(default_factory=dict)
+    gone: Container[str] = frozenset()
 
     def after(self, answers: Mapping[Read, Answer], failure: str = "") -> Observed:
         """The same view with answers to questions, and the message of the key's last failed action."""

@@ -64,8 +64,7 @@ class Shell:
 
     async def run(self) -> None:
         """Work until cancelled. Raises FenceLost when a write was refused because the term is over."""
-        for key in self.controller.all_keys(self._informers.observed):
-            self._queue.add(key)
+        self._add_all()
         self._metrics.depth.labels(self.controller.name).set_function(lambda: len(self._queue))
         try:
             async with asyncio.TaskGroup() as workers:
@@ -96,8 +95,14 @@ class Shell:
     async def _look_at_all_again(self) -> None:
         while True:
             await asyncio.sleep(self.controller.resync)
+            self._add_all()
+
+    def _add_all(self) -> None:
+        try:
             for key in self.controller.all_keys(self._informers.observed):
                 self._queue.add(key)
+        except Exception:
+            log.exception("%s: cannot tell what there is to look after; changes are still heard", self.controller.name)
 
     async def _work(self) -> None:
         while True:
@@ -191,7 +196,7 @@ class Shell:
     def _mistake(self, key: Key, mistake: Exception) -> None:
         delay = self._queue.add_rate_limited(key)
         log.error("%s %s: again in %.3g s", self.controller.name, key, delay, exc_info=mistake)
-        store = self._informers.observed.stores.get(self.controller.resource)
+        store = self._informers.observed.stores.get(key.resource or self.controller.resource)
         about = store.objects.get((key.namespace, key.name)) if store is not None else None
         if about is not None:
             text = f"{self.controller.name} controller cannot handle this object: {type(mistake).__name__}: {mistake}"

@@ -107,4 +107,6 @@ def wake(resource: str, old: Object | None, new: Object | None, observed: Observ
         if _evicting(new) and (old is None or _evicting(old) != _evicting(new)):
             return [key_of(pod) for pod in observed.on_node(name_of(new))]
         return []
-    return [key_of(new)] if spec_of(new).get("nodeName") and condition(new, "DisruptionTarget") is None else []
+    node = observed.get("nodes", "", spec_of(new).get("nodeName", ""))
+    threatened = node is not None and _evicting(node) and condition(new, "DisruptionTarget") is None
+    return [key_of(new)] if threatened else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -105,6 +106,15 @@ def test_the_server_is_asked_before_anything_is_deleted(api: MemoryApi) -> None:
     assert [type(action) for action in decision.actions] == [Delete]
     assert decision.actions[0].cause.uid == "uid-of-web"
     assert dependent["metadata"]["uid"] not in _there(api)
+
+
+def test_a_deletion_that_the_server_told_of_needs_no_question(api: MemoryApi) -> None:
+    owner = _thing("ReplicaSet", "web", uid="uid-of-web")
+    api.put("pods", _thing("Pod", "crew", owner))
+    key = Key("default", "crew", "pods")
+    assert garbagecollector.reconcile(key, api.observed(), api.now).reads
+    decision = garbagecollector.reconcile(key, replace(api.observed(), gone={"uid-of-web"}), api.now)
+    assert [type(action) for action in decision.actions] == [Delete]
 
 
 def test_an_object_with_one_living_owner_stays_and_forgets_the_other(api: MemoryApi) -> None:

@@ -291,7 +291,7 @@ def test_index_texts() -> None:
     assert text_of(set()) == ""
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.randoms(use_true_random=False), st.booleans())
 def test_every_pod_is_counted_once_whatever_fails_in_between(chance: random.Random, indexed: bool) -> None:
     """Any write may be refused at any time, and ended pods may be deleted as soon as nothing holds them."""

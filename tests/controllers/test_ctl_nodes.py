@@ -11,8 +11,10 @@ from ctl_manifests import node, pod
 from ctl_memory_api import START, MemoryApi
 
 from control.controllers import nodeipam, nodelifecycle, tainteviction
+from control.controllers.actions import Key
 from control.controllers.heartbeats import LEASES, hear
 
+_NO_EXECUTE = [{"key": "node.kubernetes.io/unreachable", "effect": "NoExecute"}]
 RECONCILE = nodelifecycle.reconciler()
 
 
@@ -141,6 +143,28 @@ def test_pods_of_a_silent_node_are_not_ready(api: MemoryApi) -> None:
     _look(api, "a")
     (condition,) = api.get("pods", "default", "web")["status"]["conditions"]
     assert condition["status"] == "False"
+
+
+def test_who_is_looked_at_when(api: MemoryApi) -> None:
+    _put(api, "a", "b")
+    view = api.observed()
+    a = api.get("nodes", "", "a")
+    everybody, only = [Key("", "a"), Key("", "b")], [Key("", "a")]
+    assert nodelifecycle.wake("nodes", None, a, view) == everybody
+    assert nodelifecycle.wake("nodes", a, {**a, "spec": {"unschedulable": True}}, view) == only
+    web = pod("web", node="a", phase="Running", ready=True)
+    assert nodelifecycle.wake("pods", None, web, view) == []
+    assert tainteviction.wake("pods", None, web, view) == []
+    silent = {"status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}, "spec": {"taints": _NO_EXECUTE}}
+    changed = api.change("nodes", "", "a", silent)
+    assert nodelifecycle.wake("nodes", a, changed, view) == everybody
+    assert nodelifecycle.wake("pods", None, web, view) == only
+    assert tainteviction.wake("pods", None, web, view) == [Key("default", "web")]
+    api.put("pods", web)
+    assert tainteviction.wake("nodes", a, changed, view) == [Key("default", "web")]
+    lease = {"metadata": {"name": "a", "namespace": "kube-node-lease"}, "spec": {}}
+    assert nodelifecycle.wake(LEASES, None, lease, view) == only
+    assert nodelifecycle.wake(LEASES, lease, lease, view) == []
 
 
 def test_a_node_that_never_said_anything(api: MemoryApi) -> None:

@@ -91,7 +91,7 @@ class Simulation:
 LIMITS = st.one_of(st.integers(0, 3), st.sampled_from(["0%", "25%", "50%", "100%"]))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.randoms(use_true_random=False), LIMITS, LIMITS, st.integers(1, 8), st.booleans())
 def test_a_rollout_keeps_its_bounds_and_ends(
     chance: random.Random, surge: int | str, unavailable: int | str, replicas: int, broken: bool
@@ -110,7 +110,7 @@ def test_a_rollout_keeps_its_bounds_and_ends(
     assert {pod["spec"]["containers"][0]["image"] for pod in pods} == {"web:3"}
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.randoms(use_true_random=False), LIMITS, LIMITS)
 def test_whatever_users_and_faults_do_in_between_it_converges(
     chance: random.Random, surge: int | str, unavailable: int | str

@@ -172,7 +172,7 @@ def test_one_changed_pod_is_one_small_write(api: MemoryApi) -> None:
     assert len(api.reconcile(endpointslice.reconcile, "web").actions) == 1
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.randoms(use_true_random=False))
 def test_slices_always_hold_exactly_the_services_pods(chance: random.Random) -> None:
     api = _api()

@@ -210,7 +210,7 @@ def test_ordinals_may_start_elsewhere(api: MemoryApi) -> None:
     assert _names(api) == ["db-5", "db-6"]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.randoms(use_true_random=False), st.booleans())
 def test_whatever_happens_it_converges_and_keeps_its_order(chance: random.Random, parallel: bool) -> None:
     api = _api()
