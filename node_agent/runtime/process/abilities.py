@@ -36,5 +36,6 @@ def abilities(found: dict[str, str], *, root: bool) -> Abilities:
     degraded = [f"{found[name]}: {instead}" for name, instead in _INSTEAD.items() if found.get(name)]
     if not root:
         degraded.append("not root: every file and process of a container belongs to the agent's user")
+        degraded.append("not root: the image `host` is the machine's own files as they are, not a copy-on-write view")
     has = {name: not found.get(name) for name in (*_INSTEAD, "cgroup_namespace")}
     return Abilities(**has, user=not root and has["mounts"], degraded=tuple(degraded))

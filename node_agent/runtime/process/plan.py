@@ -94,7 +94,12 @@ def _mode(image: ImageConfig, able: Abilities) -> str:
         if image.host == "/":
             return "plain"
         raise CannotCreate(f"images need mount namespaces, which this machine refuses: {'; '.join(able.degraded)}")
-    return "host" if image.host == "/" and not able.overlay else "image"
+    return "host" if _as_it_is(image, able) else "image"
+
+
+def _as_it_is(image: ImageConfig, able: Abilities) -> bool:
+    """Whether the machine's own tree is used without a layer above: Linux lets no user namespace put one over `/`."""
+    return image.host == "/" and (able.user or not able.overlay)
 
 
 def _user(security: Security, image: ImageConfig) -> dict[str, Any]:
@@ -154,10 +159,11 @@ def mount_steps(
     config: ContainerConfig, image: ImageConfig, places: Places, shared: Shared, able: Abilities
 ) -> list[dict[str, Any]]:
     """/proc, /dev, /sys, the sandbox's files in /etc, then the pod's volumes, outer ones first."""
-    steps = _host_tree(able) if image.host == "/" and not able.overlay else _fresh_tree(config.security, shared, able)
+    as_it_is = _as_it_is(image, able)
+    steps = _host_tree(able) if as_it_is else _fresh_tree(config.security, shared, able)
     given = {mount.container_path.rstrip("/") for mount in config.mounts}
     steps += [
-        {"do": "bind", "source": f"{places.sandbox}/{name}", "at": f"/etc/{name}", "optional": not able.overlay}
+        {"do": "bind", "source": f"{places.sandbox}/{name}", "at": f"/etc/{name}", "optional": as_it_is}
         for name in shared.files
         if f"/etc/{name}" not in given
     ]
