@@ -4,7 +4,9 @@ The graph is the view itself: owner references of every resource, indexed by the
 
 Invariants: an object is deleted only after the server itself said that all its owners are gone: it told of their
 deletion, or it was asked (that a view does not show an owner means nothing); a reference to a kind nobody serves keeps
-its object; owners that own each other do not wait for each other for ever. Source: "Garbage Collection", "Use Cascading Deletion", "Owners and Dependents".
+its object; owners that own each other do not wait for each other for ever.
+
+Source: "Garbage Collection", "Use Cascading Deletion", "Owners and Dependents" in Kubernetes' documentation.
 """
 
 from __future__ import annotations

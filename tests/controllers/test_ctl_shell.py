@@ -327,6 +327,7 @@ def test_a_mistake_in_telling_all_keys_stops_nobody(
 
         world = World(SETS, "pods")
         async with running(world, _replicasets(keys=keys)) as at_work:
+            await at_work.until(lambda: at_work.manager.leads, "the term's beginning")
             _put(world)
             await at_work.until(lambda: len(world.api.list("pods")) == 3, "what changes tell")
         assert "ZeroDivisionError" in caplog.text
