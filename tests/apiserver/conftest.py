@@ -28,6 +28,12 @@ def any_site(request: pytest.FixtureRequest) -> Iterator[Site]:
         yield running
 
 
+@pytest.fixture(scope="session")
+def later(site: Site) -> Api:
+    """A second server on the same store, started when there was something in it."""
+    return site.api(site.add_server())
+
+
 @pytest.fixture
 def api(site: Site) -> Api:
     return site.api()

@@ -89,23 +89,24 @@ def test_servers_stop_in_order(fragile: Site) -> None:
     assert "Traceback" not in output, output
 
 
-def test_many_servers_start_at_once() -> None:
-    with Site() as site:
-        indexes = [site.add_server(wait=False) for _ in range(2)]
-        for index in indexes:
-            site.wait_ready(index)
-        first, *others = [site.api(index) for index in (0, *indexes)]
-        made = first.create("/api/v1/namespaces/default/configmaps", config_map("seen"))
-        for other in others:
-            assert other.get("/api/v1/namespaces/default/configmaps/seen") == made
-            assert other.get("/api/v1/namespaces/default/services/kubernetes")["spec"]["clusterIP"] == "10.96.0.1"
+def test_many_servers_start_at_once(fragile: Site) -> None:
+    indexes = [fragile.add_server(wait=False) for _ in range(2)]
+    for index in indexes:
+        fragile.wait_ready(index)
+    first, *others = [fragile.api(index) for index in (0, *indexes)]
+    made = first.create("/api/v1/namespaces/default/configmaps", config_map("seen"))
+    for other in others:
+        assert other.get("/api/v1/namespaces/default/configmaps/seen") == made
+        assert other.get("/api/v1/namespaces/default/services/kubernetes")["spec"]["clusterIP"] == "10.96.0.1"
 
-        def addresses() -> int:
-            subsets = first.get("/api/v1/namespaces/default/endpoints/kubernetes")["subsets"]
-            return sum(len(subset["addresses"]) for subset in subsets)
+    def ports() -> set[int]:
+        subsets = first.get("/api/v1/namespaces/default/endpoints/kubernetes")["subsets"]
+        return {subset["ports"][0]["port"] for subset in subsets}
 
-        assert first.get("/api/v1/namespaces/kube-system")["status"]["phase"] == "Active"
-        wait_until(lambda: addresses() == 3, "all servers to be in the Endpoints")
+    running = {fragile.ports[index] for index in (0, *indexes)}
+    wait_until(lambda: ports() >= running, "all servers to be in the Endpoints")
+    assert fragile.servers[indexes[0]].stop() == 0
+    wait_until(lambda: fragile.ports[indexes[0]] not in ports(), "a server that stopped to leave the Endpoints")
 
 
 def test_starting_without_a_store_says_so(fragile: Site) -> None:

@@ -120,8 +120,8 @@ def test_custom_kinds_are_served_at_once(any_api: Api, any_namespace: str) -> No
     )
 
 
-def test_definitions_made_elsewhere_are_known(site: Site, api: Api, namespace: str) -> None:
-    other = site.api(site.add_server())
+def test_definitions_made_elsewhere_are_known(later: Api, api: Api, namespace: str) -> None:
+    other = later
     definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
     api.create(definitions, definition("others"))
     path = namespace.replace("/api/v1", "/apis/example.com/v1") + "/others"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.api_site import Api, Site, config_map
+from harness.api_site import Api, config_map
 from harness.wait import wait_until
 
 
@@ -96,9 +96,8 @@ def test_tables(api: Api, namespace: str) -> None:
     assert event["object"]["rows"][0]["cells"][0] == "a"
 
 
-def test_too_old_is_told_in_the_stream(any_api: Api, any_namespace: str, any_site: Site) -> None:
-    later = any_site.api(any_site.add_server())
-    with later.watch(f"{any_namespace}/configmaps", resourceVersion="1") as events:
+def test_too_old_is_told_in_the_stream(later: Api, namespace: str) -> None:
+    with later.watch(f"{namespace}/configmaps", resourceVersion="1") as events:
         error = next(events)
     assert error["type"] == "ERROR"
     assert (error["object"]["code"], error["object"]["reason"]) == (410, "Expired")
