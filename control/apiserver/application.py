@@ -48,7 +48,8 @@ class Application:
         except Gone:
             code = 499
         finally:
-            self.server.metrics.done(info, code, time.perf_counter() - started)
+            kind = call.kind or self.server.resources.catalogue.find(info.group, info.version, info.resource)
+            self.server.metrics.done(info, kind, code, time.perf_counter() - started)
 
     async def _serve(self, call: Call, send: Send) -> int:
         """Answer the request; the status code."""

@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
+from control.api.kind import Kind
 from control.apiserver.request import RequestInfo
 
 if TYPE_CHECKING:
@@ -64,13 +65,14 @@ class Metrics:
     def begin(self) -> None:
         self.in_flight += 1
 
-    def done(self, info: RequestInfo, code: int, seconds: float) -> None:
-        """A request ended. Names come from the catalogue's kinds only, so their number is bounded by those."""
+    def done(self, info: RequestInfo, kind: Kind | None, code: int, seconds: float) -> None:
+        """A request ended. Names are those of kinds that are served: what clients make up is all one."""
         self.in_flight -= 1
-        labels = (info.verb, info.group, info.version, info.resource, info.subresource)
-        if not info.resource:
-            labels = (info.verb, "", "", "", "")
-        if code == 404 and labels not in self.durations:
+        labels = (info.verb, "", "", "", "")
+        if kind is not None:
+            subresource = info.subresource if info.subresource in kind.subresources else ""
+            labels = (info.verb, kind.group, kind.version, kind.plural, subresource)
+        elif info.is_resource:
             labels = (info.verb, "", "", "unknown", "")
         self.requests[(*labels, str(code))] += 1
         if info.verb not in _STREAMING and info.subresource not in _LONG_SUBRESOURCES:
