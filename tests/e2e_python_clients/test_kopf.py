@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from custom_kinds import crd
 from harness.process import Process
 from harness.wait import wait_until
 from kubernetes import client
-from test_kubernetes_client import crd
 
 from control.testing.kube import KubeApi
 

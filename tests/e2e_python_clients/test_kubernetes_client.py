@@ -5,9 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
+from custom_kinds import crd
 from harness.process import clean_environment
 from kubernetes import client, watch
 from kubernetes.client.rest import ApiException
@@ -90,29 +90,6 @@ def test_watching(api_client: client.ApiClient, namespace: str) -> None:
         if event["type"] == "DELETED":
             stream.stop()
     assert seen == ["ADDED", "MODIFIED", "DELETED"]
-
-
-def crd(plural: str, kind: str) -> dict[str, Any]:
-    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    properties = {"spec": schema, "status": schema}
-    version = {
-        "name": "v1",
-        "served": True,
-        "storage": True,
-        "schema": {"openAPIV3Schema": {"type": "object", "properties": properties}},
-        "subresources": {"status": {}},
-    }
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{plural}.sea.example"},
-        "spec": {
-            "group": "sea.example",
-            "scope": "Namespaced",
-            "names": {"plural": plural, "singular": kind.lower(), "kind": kind, "shortNames": [plural[:3]]},
-            "versions": [version],
-        },
-    }
 
 
 def test_the_dynamic_client_and_custom_resources(api_client: client.ApiClient, namespace: str) -> None:

@@ -5,17 +5,15 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from harness.process import clean_environment
+from kube_runs import Done, Kube
 
 from control.testing.kube import KubeApi
 from kvstore.cli.main import main
-
-Kube = Callable[..., "Done"]
 
 
 @pytest.fixture(scope="session")
@@ -31,15 +29,6 @@ def space(kube_cluster: KubeApi) -> Iterator[str]:
     name = kube_cluster.create_namespace()
     yield name
     kube_cluster.delete_namespace(name)
-
-
-@dataclass
-class Done:
-    """What a command left behind."""
-
-    returncode: int
-    stdout: str
-    stderr: str
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from conftest import Kube
 from harness.process import clean_environment
 from harness.wait import wait_until
+from kube_runs import Kube
 
 from control.testing.kube import KubeApi
 
