@@ -17,6 +17,7 @@ from control.controllers import (
     disruption,
     endpoints,
     endpointslice,
+    endpointslicemirroring,
     garbagecollector,
     horizontalpodautoscaler,
     job,
@@ -156,6 +157,12 @@ def _services() -> list[Controller]:
             endpointslice.reconcile,
             {SERVICES: itself, "pods": wake_services, endpointslice.RESOURCE: its_controller("Service")},
             reads=frozenset({"nodes"}),
+        ),
+        Controller(
+            "endpointslice-mirroring-controller",
+            endpoints.RESOURCE,
+            endpointslicemirroring.reconcile,
+            {endpoints.RESOURCE: itself, SERVICES: itself, endpointslice.RESOURCE: its_controller("Endpoints")},
         ),
         Controller(
             "disruption-controller",

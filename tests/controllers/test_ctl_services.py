@@ -12,7 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from control.api.schema import Object
-from control.controllers import disruption, endpoints, endpointslice, resourcequota, serviceaccount, volumebinder
+from control.controllers import (
+    disruption,
+    endpoints,
+    endpointslice,
+    endpointslicemirroring,
+    resourcequota,
+    serviceaccount,
+    volumebinder,
+)
 from control.controllers.actions import Create, Delete, Key, Update
 from control.controllers.observed import KnownKind
 from control.controllers.servicepods import wake_services
@@ -377,3 +385,35 @@ def test_which_changes_are_made_in_which_order(api: MemoryApi) -> None:
     assert next((type(a).__name__, a.resource) for a in actions) == ("Update", "persistentvolumes")
     assert not [a for a in actions if isinstance(a, Create | Delete)]
     assert sum(isinstance(a, Update) for a in actions) == 2
+
+
+# ---- endpoints written by hand ----
+
+
+def test_endpoints_of_services_without_a_selector_are_mirrored(api: MemoryApi) -> None:
+    _service(api, selector=None)
+    made = {"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "web", "namespace": "default"}}
+    subset = {"addresses": [{"ip": "192.0.2.1"}, {"ip": "fd00::1"}], "ports": [{"port": 80, "protocol": "TCP"}]}
+    api.put("endpoints", {**made, "subsets": [subset]})
+    api.settle(endpointslicemirroring.reconcile, "web")
+    assert sorted((s["addressType"], *s["endpoints"][0]["addresses"]) for s in api.list(SLICES)) == [
+        ("IPv4", "192.0.2.1"),
+        ("IPv6", "fd00::1"),
+    ]
+    changed = {**subset, "addresses": [{"ip": "192.0.2.2"}]}
+    api.change("endpoints", "default", "web", {"subsets": [changed]})
+    api.settle(endpointslicemirroring.reconcile, "web")
+    (only,) = api.list(SLICES)
+    assert only["endpoints"] == [{"addresses": ["192.0.2.2"], "conditions": {"ready": True}}]
+    marks = {"labels": {"endpointslice.kubernetes.io/skip-mirror": "true"}}
+    api.change("endpoints", "default", "web", {"metadata": marks})
+    api.settle(endpointslicemirroring.reconcile, "web")
+    assert api.list(SLICES) == []
+
+
+def test_endpoints_of_services_that_select_pods_are_not_mirrored(api: MemoryApi) -> None:
+    _service(api)
+    _pod(api, "a", "10.0.0.1")
+    api.settle(endpoints.reconcile, "web")
+    api.settle(endpointslicemirroring.reconcile, "web")
+    assert api.list(SLICES) == []
