@@ -31,6 +31,11 @@ class Backoff:
     def clear(self, key: str) -> None:
         self._entries.pop(key, None)
 
+    def clear_all(self, prefix: str) -> None:
+        """Forget every key that begins so: the pod is gone."""
+        for key in [key for key in self._entries if key.startswith(prefix)]:
+            del self._entries[key]
+
     def recall(self, key: str, attempts: int, when: float) -> None:
         """After a restart of the agent: the key has failed that often, last at `when`. Nothing if more is known."""
         if attempts > 0 and key not in self._entries:

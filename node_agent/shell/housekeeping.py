@@ -19,10 +19,12 @@ from node_agent.node.facts import Pressure
 from node_agent.node.garbage import ImageUse, dead_containers, images_to_remove, old_sandboxes
 from node_agent.node.thresholds import Threshold, crossed, measured
 from node_agent.pod import spec
+from node_agent.pod.observed import Container
 from node_agent.runtime.errors import ImageInUse, RuntimeFault
 from node_agent.runtime.types import FsUsage
 from node_agent.shell.agent import NodeAgent
 from node_agent.shell.records import NORMAL, WARNING, node_reference
+from node_agent.shell.view import Seen
 from node_agent.volumes.keeper import VolumeKeeper
 from node_agent.volumes.problem import VolumeProblem
 
@@ -129,7 +131,9 @@ class Housekeeping:
         health = await agent.parts.runtime.health()
         agent.fault("runtime", "" if health.ready else f"container runtime is down: {health.message or health.reason}")
         network = f"container runtime network not ready: {health.message}"
-        agent.fault("network", "" if health.network_ready or not health.ready else network)
+        # A runtime without a network of its own will do where every pod has the node's.
+        matters = agent.settings.pod_network and health.ready and not health.network_ready
+        agent.fault("network", network if matters else "")
         images = None
         if health.ready:
             images = await agent.parts.runtime.image_fs()
@@ -216,8 +220,10 @@ class Housekeeping:
         now = agent.parts.now()
         touched = set()
         for container in dead_containers(pods, settings.dead_containers_each, settings.dead_containers_all, age, now):
+            uid = next(u for u, found in seen.items() if container in found.containers.get(container.name, ()))
             await agent.parts.runtime.remove_container(container.id)
-            touched.add(next(uid for uid, found in seen.items() if container in found.containers[container.name]))
+            await asyncio.to_thread(self._remove_traces, uid, seen[uid], container)
+            touched.add(uid)
         for uid, found in seen.items():
             kept = {c.sandbox for c in found.every_container()}
             for sandbox in old_sandboxes(found.sandboxes, kept):
@@ -225,6 +231,13 @@ class Housekeeping:
                 touched.add(uid)
         for uid in touched:
             await agent.view.look_at(uid)
+
+    def _remove_traces(self, uid: str, of: Seen, container: Container) -> None:
+        """The log and the termination message of a run that is forgotten now. Blocks."""
+        folder = Path(self._agent.parts.log_root) / f"{of.namespace}_{of.name}_{uid}" / container.name
+        for path in [*folder.glob(f"{container.attempt}.log*")]:
+            path.unlink(missing_ok=True)
+        self._volumes.message_file(uid, container.name, container.attempt).unlink(missing_ok=True)
 
     async def clean_folders(self) -> None:
         """What is left on the disk of pods that are no more."""

@@ -124,7 +124,6 @@ class Images:
         """The pod is gone."""
         for key in [key for key in self._failed if key.startswith(f"{uid}/")]:
             del self._failed[key]
-            self.context.pulls.clear(key)
 
 
 def _took(seconds: float) -> str:

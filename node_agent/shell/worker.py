@@ -264,6 +264,8 @@ class Worker:
             await self.context.api.remove(self.pod, self._because or "nothing of the pod runs any more")
         self.context.lookup.release(self.pod)
         self.starter.images.forget(self.uid)
+        for delays in (self.context.restarts, self.context.pulls, self.context.retries):
+            delays.clear_all(f"{self.uid}/")
         self.over = True
         self._gone(self)
 

@@ -20,6 +20,7 @@ from node_agent.pod.network import ClusterDns
 from node_agent.pod.spec import MIRROR
 from node_agent.runtime.errors import RuntimeFault, RuntimeUnavailable
 from node_agent.runtime.simulated import SimulatedRuntime, World
+from node_agent.runtime.types import Health
 from node_agent.shell.agent import NodeAgent
 from node_agent.shell.checkpoint import Checkpoint
 from node_agent.shell.housekeeping import Housekeeping
@@ -354,9 +355,9 @@ def test_memory_pressure_evicts_one_pod_at_a_time(tmp_path: Path) -> None:
 
 def test_dead_containers_and_leftovers_are_cleaned_up(tmp_path: Path) -> None:
     async def life() -> None:
-        async with one_node(dead_containers_each=1) as (api, runtime, agent):
+        async with one_node(dead_containers_each=1, log_root=str(tmp_path / "logs")) as (api, runtime, agent):
             agent.context.restarts.initial = agent.context.restarts.longest = 0.01
-            api.put("pods", pod("crash", simulate="run=1ms, exit=1"))
+            api.put("pods", pod("crash", simulate="run=1ms, exit=1, log=oops"))
             await until(lambda: container(api, "crash").get("restartCount", 0) >= 4, "it crashed some times")
             (tmp_path / "pods/unknown/volumes").mkdir(parents=True)
             with housekeeping(agent, tmp_path, Pressure) as keeper:
@@ -364,7 +365,9 @@ def test_dead_containers_and_leftovers_are_cleaned_up(tmp_path: Path) -> None:
                 await until(lambda: not _running(runtime), "it waits")
                 await asyncio.sleep(0.05)
                 await keeper.clean_containers(age=0.0)
-                assert len(runtime.state.containers) <= 3
+                kept = len(runtime.state.containers)
+                assert kept <= 3
+                assert len(list((tmp_path / "logs").rglob("*.log"))) == kept
                 await keeper.clean_folders()
                 assert not (tmp_path / "pods/unknown").exists()
                 await keeper.round(0)
@@ -420,3 +423,20 @@ def test_a_runtime_that_is_away_at_the_start_is_reported() -> None:
             await until(lambda: phase(api, "web") == "Running", "and runs its pod")
 
     asyncio.run(life())
+
+
+def test_a_runtime_without_a_network_will_do_where_pods_have_the_nodes(tmp_path: Path) -> None:
+    class NoNetwork(SimulatedRuntime):
+        async def health(self) -> Health:
+            return Health(ready=True, network_ready=False, message="cni plugin not initialized")
+
+    async def life(pod_network: bool) -> set[str]:
+        agent = new_agent(FakeApi(), NoNetwork(World(), "n1"), pod_network=pod_network)
+        await agent.start()
+        with housekeeping(agent, tmp_path, Pressure) as keeper:
+            await keeper.look_after_node()
+        await agent.stop()
+        return set(agent.faults)
+
+    assert asyncio.run(life(False)) == set()
+    assert asyncio.run(life(True)) == {"network"}
