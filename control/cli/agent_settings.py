@@ -85,6 +85,7 @@ def node_settings(flags: Mapping[str, Any]) -> NodeSettings:
         log_max_files=flags["container_log_max_files"],
         dns=ClusterDns(tuple(_words(flags["cluster_dns"])), flags["cluster_domain"]),
         pod_network=flags["pod_network"] == "runtime",
+        pod_loopback=flags["pod_network"] == "loopback",
         sync_frequency=_seconds(flags, "sync-frequency"),
     )
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from control.up.plan import RUNTIMES, UpError, Wishes
+from control.up.plan import RUNTIMES, Etcd, UpError, Wishes
 from kvstore.cli.exits import CommandError
 
 if TYPE_CHECKING:
@@ -25,6 +25,16 @@ _LOOK_SECONDS = 0.5
 @click.option("--nodes", type=int, help="Nodes that run containers.  [default: 0]")
 @click.option("--runtime", type=click.Choice(RUNTIMES), help="What runs the nodes' containers.  [default: process]")
 @click.option("--container-runtime-endpoint", "endpoint", help="Socket of Docker or of a CRI runtime: unix:///run/….")
+@click.option("--etcd-servers", metavar="URLS", help="Use this store instead of one of our own, comma-separated.")
+@click.option("--etcd-cafile", default="", help="Whom to trust as that store (PEM).")
+@click.option("--etcd-certfile", default="", help="Our certificate for it.")
+@click.option("--etcd-keyfile", default="", help="Key of --etcd-certfile.")
+@click.option(
+    "--extra-config",
+    multiple=True,
+    metavar="ROLE.FLAG=VALUE",
+    help="A flag for all stores, apiservers, controllers, schedulers or agents; empty VALUE: no more.",
+)
 @click.option(
     "--data-dir",
     type=click.Path(file_okay=False, path_type=Path),
@@ -41,6 +51,11 @@ def up(
     nodes: int | None,
     runtime: str | None,
     endpoint: str | None,
+    etcd_servers: str | None,
+    etcd_cafile: str,
+    etcd_certfile: str,
+    etcd_keyfile: str,
+    extra_config: tuple[str, ...],
     data_dir: Path | None,
     kubeconfig: Path | None,
     detach: bool,
@@ -53,6 +68,7 @@ def up(
       fluyt up                               one master, nothing to run containers on
       fluyt up --masters 3 --nodes 2         highly available, with two nodes
       fluyt up --nodes 1 --detach            leave it running; fluyt down ends it
+      fluyt up --extra-config controllers.node-monitor-grace-period=10s
 
     Started again on the same --data-dir, it has the same ports, credentials and data. Ctrl-C ends it.
     """
@@ -61,11 +77,15 @@ def up(
     if detach and in_process:
         raise CommandError("--detach and --in-process exclude each other; start it in the background by your shell")
     folder = (data_dir or default_folder()).absolute()
+    etcd = None
+    if etcd_servers:
+        files = [str(Path(name).absolute()) if name else "" for name in (etcd_cafile, etcd_certfile, etcd_keyfile)]
+        etcd = Etcd([url.strip() for url in etcd_servers.split(",") if url.strip()], *files)
     try:
         cluster = Cluster(folder)
         with cluster.locked():
             cluster.refuse_if_up()
-            cluster.prepare(Wishes(masters, nodes, runtime, endpoint))
+            cluster.prepare(Wishes(masters, nodes, runtime, endpoint, etcd, extra_config))
             if kubeconfig is not None:
                 _refuse_foreign(kubeconfig, cluster)
             stop = _Stop(stop_with_stdin)

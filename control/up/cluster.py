@@ -89,7 +89,8 @@ class Cluster:
         plan = self.planned()
         now = datetime.now(UTC)
         try:
-            credentials.ensure_store(self.folder, now)
+            if plan.etcd is None:
+                credentials.ensure_store(self.folder, now)
             self._begin(rows, 0)
             credentials.ensure_rest(self.folder, plan, now)
         except ValueError as problem:

@@ -36,7 +36,8 @@ async def running(cluster: Cluster) -> AsyncIterator[asyncio.Future[None]]:
     if plan is None or len(plan.masters) != 1 or plan.node_count:
         raise UpError("--in-process takes one master and no nodes; leave it out, or choose another --data-dir")
     now = datetime.now(UTC)
-    credentials.ensure_store(cluster.folder, now)
+    if plan.etcd is None:
+        credentials.ensure_store(cluster.folder, now)
     credentials.ensure_rest(cluster.folder, plan, now)
     failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     first = [row for row in cluster.rows if row.role in ("store", "apiserver")]

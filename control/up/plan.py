@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 FILE: Final = "cluster.json"
 RUNTIMES: Final = ("process", "docker", "cri", "simulated")
+ROLES: Final = ("store", "apiserver", "controllers", "scheduler", "agent")
 _MOST_MASTERS: Final = 9
 
 
@@ -39,11 +40,22 @@ class Node:
 
 
 @dataclass(frozen=True)
+class Etcd:
+    """A store that runs elsewhere: URLs of its members; files (PEM) to be shown to it, "" for none."""
+
+    servers: list[str]
+    ca: str = ""
+    cert: str = ""
+    key: str = ""
+
+
+@dataclass(frozen=True)
 class Plan:
     """A cluster's parts.
 
     simulated: fake nodes, all in one process; then `nodes` is empty. endpoint: the container runtime's socket, "" for
-    the usual one. token: what tells its store's members from those of other clusters.
+    the usual one. token: what tells its store's members from those of other clusters. etcd: the store, when it is not
+    ours. extra: flags for single parts, each as "role.flag=value".
     """
 
     masters: list[Master]
@@ -52,6 +64,8 @@ class Plan:
     simulated: int = 0
     endpoint: str = ""
     token: str = "fluyt"
+    etcd: Etcd | None = None
+    extra: list[str] = field(default_factory=list)
 
     @property
     def node_count(self) -> int:
@@ -61,12 +75,17 @@ class Plan:
     @property
     def store_urls(self) -> list[str]:
         """Where the store's members serve clients."""
-        return [f"https://127.0.0.1:{master.client}" for master in self.masters]
+        return self.etcd.servers if self.etcd else [f"https://127.0.0.1:{master.client}" for master in self.masters]
 
     @property
     def api_urls(self) -> list[str]:
         """Where the API servers are."""
         return [f"https://127.0.0.1:{master.api}" for master in self.masters]
+
+    def extra_flags(self, role: str) -> dict[str, str]:
+        """What the user asked of the parts of that role: flag → value."""
+        words = (entry.removeprefix(f"{role}.") for entry in self.extra if entry.startswith(f"{role}."))
+        return dict(word.split("=", 1) for word in words)
 
 
 @dataclass(frozen=True)
@@ -77,6 +96,8 @@ class Wishes:
     nodes: int | None = None
     runtime: str | None = None
     endpoint: str | None = None
+    etcd: Etcd | None = None
+    extra: tuple[str, ...] = ()
 
 
 def read(folder: Path) -> Plan | None:
@@ -93,6 +114,8 @@ def read(folder: Path) -> Plan | None:
             masters=[Master(**master) for master in content["masters"]],
             nodes=[Node(**node) for node in content["nodes"]],
             **{name: content[name] for name in ("runtime", "simulated", "endpoint", "token")},
+            etcd=Etcd(**content["etcd"]) if content.get("etcd") else None,
+            extra=list(content.get("extra") or ()),
         )
     except (KeyError, TypeError) as problem:
         raise UpError(f"{path} is no description of a cluster: {problem}; choose another --data-dir") from None
@@ -105,12 +128,14 @@ def decide(present: Plan | None, wishes: Wishes, ports: Callable[[int], list[int
     if wishes.nodes is not None and wishes.nodes < 0:
         raise UpError("--nodes must not be negative")
     if present is None:
-        present = Plan(_masters(wishes.masters or 1, ports), [], RUNTIMES[0], token=token)
+        present = Plan(_masters(wishes.masters or 1, ports), [], RUNTIMES[0], token=token, etcd=wishes.etcd)
     elif wishes.masters not in (None, len(present.masters)):
         raise UpError(
             f"the folder holds a cluster of {len(present.masters)} masters, and a store does not change its members by "
             f"itself; leave --masters out, or choose another --data-dir"
         )
+    if wishes.etcd is not None and (present.etcd is None or wishes.etcd.servers != present.etcd.servers):
+        raise UpError("the folder holds a cluster with another store; choose another --data-dir")
     runtime = wishes.runtime or present.runtime
     count = present.node_count if wishes.nodes is None else wishes.nodes
     fake = runtime == "simulated"
@@ -120,7 +145,21 @@ def decide(present: Plan | None, wishes: Wishes, ports: Callable[[int], list[int
         simulated=count if fake else 0,
         runtime=runtime,
         endpoint=present.endpoint if wishes.endpoint is None else wishes.endpoint,
+        etcd=wishes.etcd or present.etcd,
+        extra=_extra(present.extra, wishes.extra),
     )
+
+
+def _extra(present: Iterable[str], wishes: Iterable[str]) -> list[str]:
+    """The later wins; "role.flag=" takes it back."""
+    found: dict[str, str] = {}
+    for entry in (*present, *wishes):
+        name, equals, value = entry.partition("=")
+        role, dot, flag = name.partition(".")
+        if not (equals and dot and flag) or role not in ROLES:
+            raise UpError(f"--extra-config {entry!r} is no ROLE.FLAG=VALUE; roles are {', '.join(ROLES)}")
+        found[name] = value
+    return [f"{name}={value}" for name, value in found.items() if value]
 
 
 def _masters(count: int, ports: Callable[[int], list[int]]) -> list[Master]:

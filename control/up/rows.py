@@ -35,7 +35,7 @@ def table(folder: Path, plan: Plan) -> list[Row]:
 
 
 def _masters(folder: Path, plan: Plan) -> Iterator[Row]:
-    for master in plan.masters:
+    for master in plan.masters if plan.etcd is None else ():
         yield _store(folder, plan, master)
     for master in plan.masters:
         yield _apiserver(folder, plan, master)
@@ -69,12 +69,12 @@ def _store(folder: Path, plan: Plan, master: Master) -> Row:
         "auto-compaction-retention": "5m",
         "log-level": "warn",
     }
-    return Row(f"{master.name}-store", ("store", *_flags(flags)), stage=0)
+    return Row(f"{master.name}-store", ("store", *_flags(plan, "store", flags)), stage=0)
 
 
 def _apiserver(folder: Path, plan: Plan, master: Master) -> Row:
     flags = {
-        **_store_client(folder, _own_first(plan, master)),
+        **_store_client(folder, plan, master),
         "bind-address": LOOPBACK,
         "advertise-address": LOOPBACK,
         "secure-port": str(master.api),
@@ -91,7 +91,7 @@ def _apiserver(folder: Path, plan: Plan, master: Master) -> Row:
     tokens = folder / TOKENS
     if tokens.exists():
         flags["token-auth-file"] = str(tokens)
-    return Row(f"{master.name}-apiserver", ("apiserver", *_flags(flags)))
+    return Row(f"{master.name}-apiserver", ("apiserver", *_flags(plan, "apiserver", flags)))
 
 
 def _brain(role: str, folder: Path, plan: Plan, config: Path, master: str, port: int) -> Row:
@@ -99,11 +99,11 @@ def _brain(role: str, folder: Path, plan: Plan, config: Path, master: str, port:
     own = next(m for m in plan.masters if m.name == master)
     flags = {
         "kubeconfig": str(config),
-        **_store_client(folder, _own_first(plan, own)),
+        **_store_client(folder, plan, own),
         "bind-address": LOOPBACK,
         "secure-port": str(port),
     }
-    return Row(f"{master}-{role}", (role, *_flags(flags)))
+    return Row(f"{master}-{role}", (role, *_flags(plan, role, flags)))
 
 
 def _nodes(folder: Path, plan: Plan) -> Iterator[Row]:
@@ -120,7 +120,7 @@ def _nodes(folder: Path, plan: Plan) -> Iterator[Row]:
             "node-ip": LOOPBACK,
             "port": "0",
         }
-        yield Row("sim-agent", ("agent", *_flags(flags)), stage=2)
+        yield Row("sim-agent", ("agent", *_flags(plan, "agent", flags)), stage=2)
 
 
 def _agent(folder: Path, plan: Plan, node: Node) -> Row:
@@ -130,6 +130,8 @@ def _agent(folder: Path, plan: Plan, node: Node) -> Row:
         "runtime": plan.runtime,
         "root-dir": str(folder / node.name),
         "node-ip": LOOPBACK,
+        # Pods of all nodes share the machine: each listens at an address of its own.
+        "pod-network": "loopback",
         "address": LOOPBACK,
         "port": str(node.port),
         "tls-cert-file": _crt(folder, f"node-{node.name}"),
@@ -138,7 +140,7 @@ def _agent(folder: Path, plan: Plan, node: Node) -> Row:
     }
     if plan.endpoint:
         flags["container-runtime-endpoint"] = plan.endpoint
-    return Row(f"{node.name}-agent", ("agent", *_flags(flags)), stage=2)
+    return Row(f"{node.name}-agent", ("agent", *_flags(plan, "agent", flags)), stage=2)
 
 
 def _own_first(plan: Plan, master: Master) -> list[str]:
@@ -146,18 +148,22 @@ def _own_first(plan: Plan, master: Master) -> list[str]:
     return [own, *(url for url in plan.store_urls if url != own)]
 
 
-def _store_client(folder: Path, urls: list[str]) -> dict[str, str]:
+def _store_client(folder: Path, plan: Plan, master: Master) -> dict[str, str]:
+    if plan.etcd is not None:
+        of = plan.etcd
+        flags = {"etcd-cafile": of.ca, "etcd-certfile": of.cert, "etcd-keyfile": of.key}
+        return {"etcd-servers": ",".join(of.servers), **{name: value for name, value in flags.items() if value}}
     return {
-        "etcd-servers": ",".join(urls),
+        "etcd-servers": ",".join(_own_first(plan, master)),
         "etcd-cafile": _crt(folder, STORE_CA),
         "etcd-certfile": _crt(folder, STORE_CLIENT),
         "etcd-keyfile": _key(folder, STORE_CLIENT),
     }
 
 
-def _flags(flags: dict[str, str]) -> list[str]:
+def _flags(plan: Plan, role: str, flags: dict[str, str]) -> list[str]:
     # As one word each, as they are then seen in the list of processes.
-    return [f"--{name}={value}" for name, value in flags.items()]
+    return [f"--{name}={value}" for name, value in {**flags, **plan.extra_flags(role)}.items()]
 
 
 def _crt(folder: Path, name: str) -> str:

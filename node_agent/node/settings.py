@@ -12,7 +12,8 @@ from node_agent.pod.network import ClusterDns
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeSettings:
     """capacity: overrides of what the machine has, by resource, as quantities. taints: put on the node when it is
-    registered for the first time. pod_network: whether pods get addresses of their own."""
+    registered for the first time. pod_network: whether pods get a network of their own. pod_loopback: whether they
+    get addresses of the machine's loopback network, each its own."""
 
     name: str
     ips: tuple[str, ...]
@@ -43,4 +44,5 @@ class NodeSettings:
     log_max_files: int = 5
     dns: ClusterDns = field(default_factory=ClusterDns)
     pod_network: bool = False
+    pod_loopback: bool = False
     sync_frequency: float = 60.0

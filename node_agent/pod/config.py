@@ -18,7 +18,8 @@ from node_agent.runtime.types import ContainerConfig, Mount, Propagation, Sandbo
 class NodeFacts:
     """What configurations take from the node. memory: its capacity in bytes; pids: most processes of a container.
 
-    pod_network: whether pods get addresses of their own; without it every pod has the node's network.
+    pod_network: whether pods get a network of their own; without it every pod has the node's network, and with
+    pod_loopback an address of its own there.
     """
 
     name: str
@@ -29,6 +30,7 @@ class NodeFacts:
     log_root: str
     pids: int = 0
     pod_network: bool = False
+    pod_loopback: bool = False
 
 
 def log_directory(pod: Object, log_root: str) -> str:
@@ -55,7 +57,7 @@ def sandbox_config(pod: Object, node: NodeFacts, attempt: int) -> SandboxConfig:
         hosts=network.aliases(pod),
         port_mappings=network.port_mappings(pod),
         labels=labels.pod_labels(pod, node.name),
-        annotations=dict(spec.annotations_of(pod)),
+        annotations=_annotations(pod, node),
         host_network=spec.host_network(pod) or not node.pod_network,
         host_pid=bool(of_pod.get("hostPID")),
         host_ipc=bool(of_pod.get("hostIPC")),
@@ -63,6 +65,14 @@ def sandbox_config(pod: Object, node: NodeFacts, attempt: int) -> SandboxConfig:
         share_process_namespace=bool(of_pod.get("shareProcessNamespace")),
         sysctls={s["name"]: str(s["value"]) for s in sysctls},
     )
+
+
+def _annotations(pod: Object, node: NodeFacts) -> dict[str, str]:
+    """The pod's, and its address, which nobody else may say."""
+    found = {key: value for key, value in spec.annotations_of(pod).items() if key != labels.LOOPBACK}
+    if node.pod_loopback and not spec.host_network(pod):
+        found[labels.LOOPBACK] = network.loopback_address(spec.uid(pod))
+    return found
 
 
 def container_config(

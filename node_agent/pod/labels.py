@@ -21,6 +21,8 @@ POD_UID: Final = "io.kubernetes.pod.uid"
 CONTAINER_NAME: Final = "io.kubernetes.container.name"
 HASH: Final = "io.kubernetes.container.hash"
 MESSAGE_PATH: Final = "io.kubernetes.container.terminationMessagePath"
+# The address of the loopback network that a pod was given as its own.
+LOOPBACK: Final = "fluyt.dev/loopback-address"
 MESSAGE_POLICY: Final = "io.kubernetes.container.terminationMessagePolicy"
 
 _STATES = {
@@ -84,4 +86,8 @@ def seen_container(status: ContainerStatus, message: str = "") -> Container:
 
 def seen_sandbox(sandbox: RuntimeSandbox) -> Sandbox:
     ready = sandbox.state is SandboxState.READY
-    return Sandbox(id=sandbox.id, attempt=sandbox.attempt, ready=ready, created=sandbox.created_at, ips=sandbox.ips)
+    loopback = sandbox.annotations.get(LOOPBACK, "") if ready else ""
+    ips = sandbox.ips or ((loopback,) if loopback else ())
+    return Sandbox(
+        id=sandbox.id, attempt=sandbox.attempt, ready=ready, created=sandbox.created_at, ips=ips, loopback=loopback
+    )

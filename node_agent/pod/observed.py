@@ -55,6 +55,7 @@ class Sandbox:
     ready: bool = True
     created: float = 0.0
     ips: tuple[str, ...] = ()
+    loopback: str = ""  # its own address in the machine's network, one of ips; "" when it has none
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,6 +98,15 @@ def restart_policy(pod: Object) -> str:
     return str(spec(pod).get("restartPolicy") or "Always")
 
 
+def with_addresses(pod: Object, ips: tuple[str, ...], node_ips: tuple[str, ...]) -> Object:
+    """The pod as it will be once its status is written: containers may ask for its addresses before that."""
+    found = dict(pod.get("status") or {})
+    for one, many, addresses in (("podIP", "podIPs", ips), ("hostIP", "hostIPs", node_ips)):
+        if addresses:
+            found |= {one: addresses[0], many: [{"ip": ip} for ip in addresses]}
+    return {**pod, "status": found}
+
+
 def host_network(pod: Object) -> bool:
     return bool(spec(pod).get("hostNetwork"))
 

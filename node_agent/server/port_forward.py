@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket as sockets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -18,6 +19,7 @@ from typing import Final
 from aiohttp import WSMsgType, web
 
 from node_agent.runtime.errors import RuntimeFault
+from node_agent.runtime.sockets import SocketStream
 from node_agent.runtime.streams import ByteStream
 from node_agent.server.directory import Directory
 from node_agent.streams.spdy import CANCEL, PROTOCOL_ERROR, Data, GoingAway, Opened, Reset, SpdyError, SpdyServer
@@ -60,6 +62,10 @@ class PortForward:
             return socket
 
         async def connect(port: int) -> ByteStream:
+            if sandbox.loopback:
+                # Programs listen there or, as Kubernetes has it, at the pod's localhost.
+                with contextlib.suppress(ConnectionRefusedError):
+                    return await SocketStream.connect(sockets.socket(), (sandbox.loopback, port))
             return await agent.parts.runtime.port_forward(sandbox.id, port)
 
         await _Session(socket, connect).run()

@@ -113,6 +113,7 @@ def node_facts(settings: NodeSettings, machine: Machine, log_root: str) -> NodeF
         log_root=log_root,
         pids=settings.pod_pids,
         pod_network=settings.pod_network,
+        pod_loopback=settings.pod_loopback,
     )
 
 

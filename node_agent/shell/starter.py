@@ -60,7 +60,8 @@ class Starter:
         image, image_user = await self._image(pod, container)
         key = f"{spec.uid(pod)}/{action.name}"
         try:
-            created = await self._create(pod, container, action, sandbox[0].id, image, image_user)
+            placed = spec.with_addresses(pod, sandbox[0].ips or context.node.ips, context.node.ips)
+            created = await self._create(placed, container, action, sandbox[0].id, image, image_user)
         except (ConfigProblem, VolumeProblem) as problem:
             raise CannotRun(self._config_failure(pod, container, problem)) from None
         except ImageNotFound as problem:

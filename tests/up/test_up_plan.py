@@ -9,7 +9,7 @@ import pytest
 
 from control.up import plan as plans
 from control.up.children import Children, environment
-from control.up.plan import Plan, UpError, Wishes, decide
+from control.up.plan import Etcd, Plan, UpError, Wishes, decide
 from control.up.ports import free_ports, is_free
 from control.up.rows import table
 
@@ -93,6 +93,41 @@ def test_the_table(tmp_path: Path) -> None:
     again = {row.name: row.command for row in table(tmp_path, decided(nodes=7, runtime="simulated"))}
     assert f"--token-auth-file={tmp_path}/tokens.csv" in again["m1-apiserver"]
     assert {"--simulated-nodes=7", f"--kubeconfig={tmp_path}/admin.conf"} <= set(again["sim-agent"])
+
+
+def test_a_store_that_is_not_ours(tmp_path: Path) -> None:
+    etcd = Etcd(["http://10.0.0.1:2379", "http://10.0.0.2:2379"], ca="/ca.crt")
+    plan = decided(masters=2, etcd=etcd)
+    plans.write(tmp_path, plan)
+    assert decided(plans.read(tmp_path)) == plan
+    rows = table(tmp_path, plan)
+    assert [row.name for row in rows if row.stage == 0] == []
+    for row in rows:
+        assert {"--etcd-servers=http://10.0.0.1:2379,http://10.0.0.2:2379", "--etcd-cafile=/ca.crt"} <= set(row.command)
+        assert not [word for word in row.command if word.startswith("--etcd-certfile")]
+    with pytest.raises(UpError, match="another store"):
+        decided(plan, etcd=Etcd(["http://elsewhere"]))
+    with pytest.raises(UpError, match="another store"):
+        decided(decided(), etcd=etcd)
+
+
+def test_flags_for_single_parts(tmp_path: Path) -> None:
+    plan = decided(nodes=1, extra=("controllers.node-monitor-grace-period=5s", "agent.v=4", "agent.pod-network=host"))
+    plans.write(tmp_path, plan)
+    again = plans.read(tmp_path)
+    assert again == plan
+    found = {row.role: row.command for row in table(tmp_path, plan)}
+    assert "--node-monitor-grace-period=5s" in found["controllers"]
+    assert {"--v=4", "--pod-network=host"} <= set(found["agent"])
+    assert "--pod-network=loopback" not in found["agent"]
+    changed = decided(again, extra=("agent.v=", "agent.pod-network=loopback"))
+    assert changed.extra == ["controllers.node-monitor-grace-period=5s", "agent.pod-network=loopback"]
+
+
+@pytest.mark.parametrize("entry", ["x", "agent.v", "v=4", "kubelet.v=4", "agent.=4"])
+def test_a_flag_for_nobody(entry: str) -> None:
+    with pytest.raises(UpError, match=r"ROLE\.FLAG=VALUE"):
+        decided(extra=(entry,))
 
 
 def test_every_flag_of_the_table_exists(tmp_path: Path) -> None:
