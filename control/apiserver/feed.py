@@ -22,8 +22,8 @@ import time
 from control.api.status import StatusError
 from control.apiserver.storage import ENCRYPTED, Storage, Stored
 from control.apiserver.watch_cache import WatchCache
+from kvstore.backoff import delays
 from kvstore.client import ClientError
-from kvstore.client.backoff import delays
 from kvstore.client.watch import Watch
 from kvstore.pb import etcd_pb2 as pb
 

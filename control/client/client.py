@@ -28,7 +28,7 @@ from control.client.config import Config
 from control.client.directory import Directory
 from control.client.errors import Unreachable
 from control.client.transport import Answer, Request, Transport
-from kvstore.client.backoff import delays
+from kvstore.backoff import delays
 
 PatchKind = Literal["merge", "json", "strategic", "apply"]
 

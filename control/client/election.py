@@ -24,8 +24,8 @@ from typing import Any, Final
 from control.client import lifeline
 from control.client.cause import Fence
 from control.client.lifeline import Address, Lifeline, NoVerdict
+from kvstore.backoff import delays
 from kvstore.client import AsyncClient, ClientError, NoElectionLeader, create_revision, delete
-from kvstore.client.backoff import delays
 from kvstore.client.election import Election
 from kvstore.pb import etcd_pb2 as pb
 

@@ -22,7 +22,7 @@ from enum import Enum
 from typing import Final
 from urllib.parse import urlsplit
 
-from kvstore.client.backoff import delays
+from kvstore.backoff import delays
 
 log = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from control.api.schema import Object
 from control.api.status import StatusError
 from control.client.errors import Unreachable
 from control.client.event_series import EventSeries, Write
-from kvstore.client.backoff import delays
+from kvstore.backoff import delays
 
 log = logging.getLogger(__name__)
 

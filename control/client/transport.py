@@ -23,7 +23,7 @@ from control.client.bodies import refusal
 from control.client.config import Config
 from control.client.credentials import Credentials
 from control.client.errors import Unreachable
-from kvstore.client.backoff import delays
+from kvstore.backoff import delays
 
 # Requests at once; watches and logs are not counted.
 _AT_ONCE: Final = 64

@@ -23,7 +23,7 @@ from control.client.informer import Informer
 from control.controllers.heartbeats import LEASES, hear
 from control.controllers.objects import uid_of
 from control.controllers.observed import KnownKind, Observed, indexes_of
-from kvstore.client.backoff import delays
+from kvstore.backoff import delays
 
 log = logging.getLogger(__name__)
 

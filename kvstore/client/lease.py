@@ -16,8 +16,8 @@ from typing import Any, Self
 
 import grpc.aio
 
+from kvstore.backoff import delays
 from kvstore.client import errors, rpcs
-from kvstore.client.backoff import delays
 from kvstore.client.errors import InvalidToken, LeaseExists, LeaseLost, LeaseNotFound, Unreachable
 from kvstore.client.transport import Endpoint, Transport, status_of
 from kvstore.errors import error as known_error

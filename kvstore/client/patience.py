@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from kvstore.client.backoff import delays
+from kvstore.backoff import delays
 from kvstore.client.errors import ClientError, Compacted, StoreError, TimedOut, Unreachable
 from kvstore.errors import Code
 

@@ -18,8 +18,8 @@ import grpc
 import grpc.aio
 from google.protobuf.message import Message
 
+from kvstore.backoff import delays
 from kvstore.client import errors, rpcs
-from kvstore.client.backoff import delays
 from kvstore.client.channels import open_channel
 from kvstore.client.errors import ClientError, InvalidToken, MaybeApplied, StoreError, TimedOut, Unreachable
 from kvstore.client.rpcs import Rpc

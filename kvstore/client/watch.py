@@ -20,8 +20,8 @@ from typing import Any, Literal, Self, Unpack
 
 import grpc.aio
 
+from kvstore.backoff import delays
 from kvstore.client import errors
-from kvstore.client.backoff import delays
 from kvstore.client.errors import ClientError, Compacted, InvalidToken, WatchCanceled
 from kvstore.client.requests import OPEN_END, Bytes, KeyOptions, key_range
 from kvstore.client.rpcs import WATCH_PATH, encode

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kvstore.backoff import delays
 from kvstore.client import mod_revision, value, version
-from kvstore.client.backoff import delays
 from kvstore.client.channels import address_of
 from kvstore.client.requests import OPEN_END, key_range, prefix_end
 from kvstore.client.txn import Txn, delete, get, only_reads, put

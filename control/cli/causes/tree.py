@@ -109,6 +109,8 @@ _PAST: Final = {
 
 
 def _verb(step: Step) -> str:
+    if step.subresource == "binding":
+        return "bound"
     verb = _PAST.get(step.verb, step.verb) or "as it was"
     return f"{verb} ({step.subresource})" if step.subresource else verb
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -122,7 +123,7 @@ def _title(name: str) -> str:
     """ "nodeName" as "Node Name"; keys that are no field names stay as they are."""
     if not name.isalnum() or not name[:1].islower():
         return name
-    words = "".join(f" {letter}" if letter.isupper() else letter for letter in name)
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", name)
     return words[:1].upper() + words[1:]
 
 
