@@ -107,12 +107,12 @@ async def list_objects(resources: Resources, kind: Kind, wish: Wish) -> Listed:
 
 async def _from_cache(cache: WatchCache, wish: Wish, revision: int) -> Listed:
     """From memory. The snapshot is taken before anything is awaited, so it is of one revision."""
-    snapshot = cache.snapshot(wish.selection.namespace, wish.after)
+    namespace, after = wish.selection.namespace, wish.after
     if wish.selection.simple:
-        items = snapshot[: wish.limit] if wish.limit else snapshot
-        left = len(snapshot) - len(items)
+        items = cache.snapshot(namespace, after, wish.limit)
+        left = cache.count(namespace, after) - len(items)
         return _listed(cache, items, revision, left > 0, left)
-    items, more = await _matching(snapshot, wish)
+    items, more = await _matching(cache.snapshot(namespace, after), wish)
     return _listed(cache, items, revision, more, -1)
 
 

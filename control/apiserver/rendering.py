@@ -27,6 +27,7 @@ from control.apiserver.negotiate import Form
 from control.apiserver.watcher import Plain, Renderer
 
 PIECE: Final = 128 << 10
+_FEW: Final = 200
 GZIP_FROM: Final = 128 << 10
 
 
@@ -96,58 +97,43 @@ def list_metadata(listed: Listed) -> Object:
 
 async def show_list(kind: Kind, listed: Listed, form: Form, include: str, gzip: bool) -> Answer:
     """A list, as a stream when it is long."""
-    if form.yaml or form.shape == "Table":
-        return await _whole(kind, listed, form, include, gzip)
-    pieces = _pieces(kind, listed, form)
-    if sum(len(cached.data) for cached in listed.items) <= PIECE:
+    if form.shape == "Table":
+        check_include(include)
+    if form.yaml:
+        return await _as_yaml(kind, listed, form, include)
+    pieces = _pieces(kind, listed, form, include)
+    if len(listed.items) < _FEW and sum(len(cached.data) for cached in listed.items) <= PIECE:
         return Answer(body=b"".join([piece async for piece in pieces]))
     return _streamed(pieces, gzip)
 
 
-async def _whole(kind: Kind, listed: Listed, form: Form, include: str, gzip: bool) -> Answer:
-    """A Table or YAML: rows and texts are made in slices, the answer is put together at the end."""
-    objects: list[Object] = []
-    check_include(include)
-    now, started = datetime.now(UTC), time.perf_counter()
-    rows: list[Object] = []
-    for cached in listed.items:
-        obj = conversion.from_stored(kind, cached.object())
-        if form.shape == "Table":
-            rows.append(row(kind, obj, now=now, include=include))
-        else:
-            objects.append(partial(obj, form) if form.shape else obj)
-        if time.perf_counter() - started > SLICE_SECONDS:
-            await asyncio.sleep(0)
-            started = time.perf_counter()
+async def _as_yaml(kind: Kind, listed: Listed, form: Form, include: str) -> Answer:
+    """YAML is for people: it is put together from the JSON, in a thread when it is long."""
+    text = b"".join([piece async for piece in _pieces(kind, listed, form, include)])
+    if len(listed.items) < _FEW:
+        return _encoded(orjson.loads(text), form, 200)
+    return await asyncio.to_thread(lambda: _encoded(orjson.loads(text), form, 200))
+
+
+def _head(kind: Kind, listed: Listed, form: Form, include: str) -> bytes:
+    """The list's JSON up to its items (or rows)."""
+    metadata = list_metadata(listed)
     if form.shape == "Table":
-        body = {**_table(kind, [], form, include, list_metadata(listed)), "rows": rows}
-    else:
-        name = "PartialObjectMetadata" if form.shape else kind.name
-        version = f"meta.k8s.io/{form.version}" if form.shape else kind.api_version
-        body = {"kind": f"{name}List", "apiVersion": version, "metadata": list_metadata(listed), "items": objects}
-    answer = (
-        _encoded(body, form, 200) if len(listed.items) < 200 else await asyncio.to_thread(_encoded, body, form, 200)
-    )
-    if gzip and len(answer.body) > GZIP_FROM:
-        return _streamed(_split(answer.body), gzip, answer.media_type)
-    return answer
-
-
-async def _split(body: bytes) -> AsyncIterator[bytes]:
-    for at in range(0, len(body), PIECE):
-        yield body[at : at + PIECE]
-
-
-async def _pieces(kind: Kind, listed: Listed, form: Form) -> AsyncIterator[bytes]:
-    """The list's JSON in pieces of about PIECE bytes."""
+        whole = orjson.dumps(_table(kind, [], form, include, metadata))
+        return whole.removesuffix(b'"rows":[]}') + b'"rows":['
     name = "PartialObjectMetadataList" if form.shape else kind.list_kind
     version = f"meta.k8s.io/{form.version}" if form.shape else kind.api_version
     head = b'{"kind":"%b","apiVersion":"%b","metadata":%b,"items":['
-    parts = [head % (name.encode(), version.encode(), orjson.dumps(list_metadata(listed)))]
+    return head % (name.encode(), version.encode(), orjson.dumps(metadata))
+
+
+async def _pieces(kind: Kind, listed: Listed, form: Form, include: str) -> AsyncIterator[bytes]:
+    """The list's JSON in pieces of about PIECE bytes."""
+    parts = [_head(kind, listed, form, include)]
     size, comma = 0, b""
-    started = time.perf_counter()
+    now, started = datetime.now(UTC), time.perf_counter()
     for cached in listed.items:
-        data = _item(kind, cached, form)
+        data = _item(kind, cached, form, include, now)
         parts.append(comma + data)
         comma = b","
         size += len(data)
@@ -160,7 +146,9 @@ async def _pieces(kind: Kind, listed: Listed, form: Form) -> AsyncIterator[bytes
     yield b"".join(parts)
 
 
-def _item(kind: Kind, cached: Cached, form: Form) -> bytes:
+def _item(kind: Kind, cached: Cached, form: Form, include: str, now: datetime) -> bytes:
+    if form.shape == "Table":
+        return orjson.dumps(row(kind, conversion.from_stored(kind, cached.object()), now=now, include=include))
     if form.shape:
         return orjson.dumps(partial(cached.object(), form))
     if conversion.as_stored(kind, cached.data):

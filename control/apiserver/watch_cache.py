@@ -9,7 +9,7 @@ watchers, and forgets the changes, so that a watch which resumes from before hea
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from sortedcontainers import SortedDict
@@ -120,16 +120,24 @@ class WatchCache:
         found: Cached | None = self.objects.get(self.key(namespace, name))
         return found
 
-    def snapshot(self, namespace: str = "", after: bytes = b"") -> list[Cached]:
-        """All objects (of a namespace), in the order of their keys; after: only those behind this key."""
-        if not self.objects:
-            return []
+    def snapshot(self, namespace: str = "", after: bytes = b"", limit: int = 0) -> list[Cached]:
+        """Objects (of a namespace) in the order of their keys; after: only those behind this key; limit: 0 for all."""
+        first, last = self._span(namespace, after)
+        if limit:
+            last = min(last, first + limit)
+        objects = self.objects
+        return [objects[key] for key in objects.keys()[first:last]]
+
+    def count(self, namespace: str = "", after: bytes = b"") -> int:
+        """How many snapshot() would give."""
+        first, last = self._span(namespace, after)
+        return last - first
+
+    def _span(self, namespace: str, after: bytes) -> tuple[int, int]:
+        """Where in the order of keys the wanted ones begin and end."""
         start = self.prefix + (f"{namespace}/".encode() if namespace and self.namespaced else b"")
-        if start == self.prefix and not after:
-            return list(self.objects.values())
-        end = prefix_end(start)
-        keys: Iterator[bytes] = self.objects.irange(max(start, after), end, inclusive=(after < start, False))
-        return [self.objects[key] for key in keys]
+        first = self.objects.bisect_right(after) if after >= start else self.objects.bisect_left(start)
+        return first, max(first, self.objects.bisect_left(prefix_end(start)))
 
     def watch(self, watcher: Watcher) -> Callable[[], None]:
         """Tell the watcher of every change after its `since`; the result ends that. StatusError 410: too long ago."""
