@@ -79,7 +79,11 @@ def _addresses(pod: Object, observed: Observed, place: Place) -> Object:
         found |= {"hostIP": place.ips[0], "hostIPs": [{"ip": ip} for ip in place.ips]}
     sandbox = observed.sandbox
     ips = (sandbox.ips or place.ips) if sandbox else ()
-    if ips:
+    before = spec.status(pod).get("podIPs")
+    if sandbox and not sandbox.ready and before:
+        # Its network is gone; the pod still says where it was.
+        found |= {"podIP": before[0]["ip"], "podIPs": before}
+    elif ips:
         found |= {"podIP": ips[0], "podIPs": [{"ip": ip} for ip in ips]}
     return found
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from agent_values import pod
+from agent_values import NOW, pod, seen
 
 from node_agent.pod import labels, spec
 from node_agent.pod.config import NodeFacts, sandbox_config
 from node_agent.pod.network import ClusterDns, loopback_address
+from node_agent.pod.status import Place, pod_status
 from node_agent.runtime.types import Sandbox, SandboxState
 
 FACTS: dict[str, Any] = {
@@ -60,3 +61,11 @@ def test_nobody_else_says_it() -> None:
     assert sandbox_config(forged, PLAIN, 0).annotations == {"a": "b"}
     assert sandbox_config(forged, LOOPBACK, 0).annotations[labels.LOOPBACK] == loopback_address("u1")
     assert labels.LOOPBACK not in sandbox_config(pod(hostNetwork=True), LOOPBACK, 0).annotations
+
+
+def test_a_pod_that_has_ended_says_where_it_was() -> None:
+    where = {"podIP": "127.1.2.3", "podIPs": [{"ip": "127.1.2.3"}]}
+    over = pod_status(pod(status=where), seen(sandbox=False), Place("process", ("127.0.0.1",)), NOW)
+    assert (over["podIP"], over["podIPs"], over["hostIP"]) == ("127.1.2.3", where["podIPs"], "127.0.0.1")
+    at_first = pod_status(pod(), seen(sandbox=False), Place("process", ("127.0.0.1",)), NOW)
+    assert at_first["podIP"] == "127.0.0.1"
