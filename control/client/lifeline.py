@@ -19,7 +19,7 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import Final, cast
 from urllib.parse import urlsplit
 
 from kvstore.backoff import delays
@@ -83,8 +83,8 @@ class _Visitor(asyncio.Protocol):
             transport.close()
             return
         self._connections.add(transport)
-        if isinstance(transport, asyncio.WriteTransport):
-            transport.write(self._word.encode())
+        # A stream's transport is one for writing; uvloop's is no subclass that says so.
+        cast(asyncio.WriteTransport, transport).write(self._word.encode())
 
     def data_received(self, data: bytes) -> None:
         self._transport.close()

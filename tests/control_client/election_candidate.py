@@ -13,6 +13,8 @@ import signal
 import sys
 import time
 
+import uvloop
+
 from control.client import Elector, Leadership
 from kvstore.client import AsyncClient, ClientError, connect, create_revision, put
 
@@ -55,4 +57,5 @@ async def terms(store: AsyncClient, name: str, identity: str) -> None:
 
 
 logging.basicConfig(level=logging.INFO)
-asyncio.run(main(*sys.argv[1:4]))
+# As our processes do.
+uvloop.run(main(*sys.argv[1:4]))
