@@ -23,7 +23,8 @@ FLUYT = str(Path(sys.prefix, "bin", "fluyt"))
 class LiveNode:
     """Node n1: its agent, and kubectl as its cluster's administrator."""
 
-    def __init__(self, api: KubeApi, master: Path, folder: Path, kubectl: str) -> None:
+    def __init__(self, api: KubeApi, master: Path, folder: Path, kubectl: str, **flags: object) -> None:
+        """flags: of the agent, over the usual ones; `_` stands for `-`."""
         self.api, self.folder, self._kubectl = api, folder, kubectl
         self.static = folder / "static"
         self.static.mkdir()
@@ -43,6 +44,7 @@ class LiveNode:
             "client-ca-file": master / "pki" / "ca.crt",
             "pod-manifest-path": self.static,
             "file-check-frequency": "200ms",
+            **{name.replace("_", "-"): value for name, value in flags.items()},
         }
         self.agent: Process
         self.start()
