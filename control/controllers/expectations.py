@@ -23,6 +23,7 @@ Place = tuple[str, str, str]
 
 TIMEOUT: Final = 30.0
 _GONE_KEPT: Final = 4096
+_HELD_KEPT: Final = 10_000
 
 
 def revision_of(obj: Object) -> int:
@@ -72,6 +73,10 @@ class Expectations(Generic[K]):
     def hold(self, key: K, until: float) -> None:
         """Do not look at the key before then: it may have written something that cannot be named."""
         self._held[key] = until
+        if len(self._held) > _HELD_KEPT:
+            # Keys of objects that are gone are never asked for again; those held longest ago go.
+            for old in sorted(self._held, key=self._held.__getitem__)[: _HELD_KEPT // 2]:
+                del self._held[old]
 
     def saw(self, resource: str, old: Object | None, new: Object | None) -> list[K]:
         """Take note of a change in the view; the keys whose last expectation it met."""

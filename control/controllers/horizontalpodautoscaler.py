@@ -47,6 +47,8 @@ from control.controllers.observed import Observed
 
 RESOURCE: Final = "horizontalpodautoscalers.autoscaling"
 METRICS: Final = "pods.metrics.k8s.io"
+# After so many looks that did not happen, what is remembered is from another time.
+_FORGOTTEN: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +103,13 @@ class Autoscaler:
         return plan.decision()
 
     def memory(self, hpa: Object, replicas: int, now: datetime) -> Memory:
-        """That of the autoscaler; a new one begins with the present number of replicas."""
+        """That of the autoscaler; one that is new, or from an earlier term, begins with the present replicas."""
         uid = uid_of(hpa)
-        if uid not in self.memories:
-            self.memories[uid] = Memory([(now, replicas)])
-        return self.memories[uid]
+        memory = self.memories.get(uid)
+        if memory is None or memory.idle(now) > _FORGOTTEN * self.settings.every:
+            memory = self.memories[uid] = Memory([(now, replicas)])
+        memory.looked = now
+        return memory
 
     def forget(self, living: set[str]) -> None:
         """Drop the memories of autoscalers that are gone."""

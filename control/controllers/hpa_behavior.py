@@ -31,10 +31,15 @@ _DOWN: Final[Rules] = {
 
 @dataclass(slots=True)
 class Memory:
-    """recommended: (when, replicas); steps: (when, by how many), up positive."""
+    """recommended: (when, replicas); steps: (when, by how many), up positive. looked: when it was last used."""
 
     recommended: list[tuple[datetime, int]] = field(default_factory=list)
     steps: list[tuple[datetime, int]] = field(default_factory=list)
+    looked: datetime | None = None
+
+    def idle(self, now: datetime) -> float:
+        """Seconds since it was last used."""
+        return 0.0 if self.looked is None else (now - self.looked).total_seconds()
 
     def forget(self, now: datetime) -> None:
         """Drop what no window reaches."""

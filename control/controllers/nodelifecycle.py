@@ -78,7 +78,7 @@ def reconciler(limits: Limits = Limits()) -> Callable[[Key, Observed, datetime],
             return plan.decision()
         conditions = _judge(plan, node, observed, limits, now)
         _taint(plan, node, conditions, observed, limits, now)
-        if _ready(conditions) != "True":
+        if _ready(conditions) == "Unknown":
             _unready_pods(plan, node, observed, now)
         return plan.decision()
 
@@ -212,7 +212,7 @@ def _turn(nodes: Iterable[Object], rate: float, now: datetime) -> float:
 
 
 def _unready_pods(plan: Plan, node: Object, observed: Observed, now: datetime) -> None:
-    """Nobody should be sent to pods of a node that does not answer."""
+    """Nobody should be sent to pods of a node that does not answer. One that does answer speaks for its pods itself."""
     for pod in observed.on_node(name_of(node)):
         ready = condition(pod, "Ready")
         if ready is None or ready.get("status") != "True" or is_finished(pod):
@@ -233,7 +233,7 @@ def wake(resource: str, old: Object | None, new: Object | None, observed: Observ
         return []
     if resource == "pods":
         node = observed.get(NODES, "", spec_of(new).get("nodeName", "")) if new is not None else None
-        return [key_of(node)] if node is not None and _status(node) != "True" and _status(new) == "True" else []
+        return [key_of(node)] if node is not None and _status(node) == "Unknown" and _status(new) == "True" else []
     if new is not None and old is not None and _health(old) == _health(new):
         return [key_of(new)]
     return [key_of(node) for node in observed.all(NODES)]

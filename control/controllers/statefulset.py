@@ -33,7 +33,7 @@ from control.controllers.ownership import claim
 from control.controllers.pods import is_available, is_finished, is_ready, phase, soonest_available
 from control.controllers.revisions import HASH, History, hash_of, history, truncate
 from control.controllers.revisions import RESOURCE as REVISIONS
-from control.controllers.statefulset_pods import RESOURCE, claims_after, identity, make, ordinal
+from control.controllers.statefulset_pods import RESOURCE, claims_after, claims_kept, identity, make, ordinal
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +77,7 @@ def reconcile(key: Key, observed: Observed, now: datetime) -> Decision:
     members = _members(owner, claimed.owned)
     revisions = Revisions(_current(owner, past, past.newest), past.newest)
     plan.actions += claims_after(owner, observed, members.condemned)
+    plan.actions += claims_kept(owner, observed, members.kept)
     plan.actions += _step(owner, observed, members, revisions, now)
     plan.actions += _report(owner, members, revisions, now)
     plan.actions += truncate(RESOURCE, owner, past.known, _used(members, revisions))

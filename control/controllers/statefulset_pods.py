@@ -149,10 +149,27 @@ def _is_owned(claim: Object, uid: str) -> bool:
     return any(reference.get("uid") == uid for reference in owners(claim))
 
 
+def claims_kept(owner: Object, observed: Observed, pods: Iterable[Object]) -> list[Action]:
+    """Pods that are wanted (again) do not take their claims along, as when a set is scaled down and up at once."""
+    actions: list[Action] = []
+    for pod in pods:
+        for template in _templates(owner):
+            claim = observed.get(CLAIMS, namespace_of(owner), _claim_name(template, name_of(pod)))
+            if claim is not None and not is_deleting(pod) and _is_owned(claim, uid_of(pod)):
+                kept = [reference for reference in owners(claim) if reference.get("uid") != uid_of(pod)]
+                if _policy(owner, "whenDeleted") == "Delete":
+                    kept.append(owner_reference(owner, controller=False, block=False))
+                actions.append(_owned(owner, claim, kept, f"the claim stays: {name_of(pod)} is wanted again"))
+    return actions
+
+
 def _give(owner: Object, claim: Object, pod: Object) -> Patch:
     kept = [reference for reference in owners(claim) if reference.get("uid") != uid_of(owner)]
     references = [*kept, owner_reference(pod, controller=False, block=False)]
+    return _owned(owner, claim, references, f"whenScaled Delete: the claim goes with {name_of(pod)}")
+
+
+def _owned(owner: Object, claim: Object, references: list[dict[str, Any]], rule: str) -> Patch:
     guard = {"uid": uid_of(claim), "resourceVersion": claim["metadata"]["resourceVersion"]}
-    because = cause(RESOURCE, owner, f"whenScaled Delete: the claim goes with {name_of(pod)}")
     patch = {"metadata": {**guard, "ownerReferences": references}}
-    return Patch(CLAIMS, namespace_of(claim), name_of(claim), patch, because)
+    return Patch(CLAIMS, namespace_of(claim), name_of(claim), patch, cause(RESOURCE, owner, rule))

@@ -145,6 +145,16 @@ def test_pods_of_a_silent_node_are_not_ready(api: MemoryApi) -> None:
     assert condition["status"] == "False"
 
 
+def test_a_node_that_says_it_is_not_ready_speaks_for_its_pods_itself(api: MemoryApi) -> None:
+    """Otherwise its agent and we would overrule each other for ever."""
+    _put(api, "a", "b", "c")
+    api.put("pods", pod("web", node="a", phase="Running", ready=True))
+    api.change("nodes", "", "a", {"status": {"conditions": [{"type": "Ready", "status": "False"}]}})
+    _look(api, "a")
+    assert _taints(api, "a") == {("not-ready", "NoSchedule"), ("not-ready", "NoExecute")}
+    assert api.get("pods", "default", "web")["status"]["conditions"][0]["status"] == "True"
+
+
 def test_who_is_looked_at_when(api: MemoryApi) -> None:
     _put(api, "a", "b")
     view = api.observed()

@@ -204,6 +204,19 @@ def test_storage_goes_with_the_pod_where_the_policy_says_so(api: MemoryApi) -> N
     assert kept["kind"] == "StatefulSet"
 
 
+def test_storage_of_a_pod_that_is_wanted_again_stays(api: MemoryApi) -> None:
+    """Scaled down, and up again before the pod was deleted: its claim must not go with it later."""
+    _put(api, replicas=3, **_claims(whenScaled="Delete"))
+    _settle(api)
+    api.change(SETS, "default", "db", {"spec": {"replicas": 1}})
+    api.settle(reconcile, "db")
+    assert api.get(CLAIMS, "default", "data-db-1")["metadata"]["ownerReferences"]
+    assert "deletionTimestamp" not in api.get("pods", "default", "db-1")["metadata"]
+    api.change(SETS, "default", "db", {"spec": {"replicas": 2}})
+    _settle(api)
+    assert not api.get(CLAIMS, "default", "data-db-1")["metadata"].get("ownerReferences")
+
+
 def test_ordinals_may_start_elsewhere(api: MemoryApi) -> None:
     _put(api, replicas=2, ordinals={"start": 5})
     _settle(api)

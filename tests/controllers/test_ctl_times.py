@@ -290,6 +290,15 @@ def test_a_new_leader_does_not_shrink_at_once() -> None:
     assert world.look() == 4
 
 
+def test_what_is_remembered_of_an_earlier_term_counts_for_nothing() -> None:
+    world = World(replicas=4)
+    world.use(50)
+    world.look()
+    world.api.pass_time(3600)
+    world.use(10)
+    assert world.look() == 4
+
+
 def test_minimum_and_maximum() -> None:
     world = World(replicas=2, maxReplicas=3)
     world.use(1000)
