@@ -35,6 +35,7 @@ class Worker:
 
     def __init__(self, context: Context, starter: Starter, pod: Object, gone: Any) -> None:
         self.context, self.starter, self.pod = context, starter, pod
+        self._source = pod  # as its source has it; self.pod also knows when it started
         self.uid = spec.uid(pod)
         self.killer = Killer(context, self.wake)
         self.verdict: Verdict | None = None
@@ -57,7 +58,7 @@ class Worker:
         """The API server has another version of the pod."""
         stopping = spec.deleting(pod) and not spec.deleting(self.pod)
         hurried = spec.deleting(self.pod) and spec.grace_period(pod) < spec.grace_period(self.pod)
-        self.pod = self._with_start(pod)
+        self._source, self.pod = pod, self._with_start(pod)
         if hurried:
             self.killer.hurry(pod, spec.grace_period(pod))
         if stopping and self._step is not None:
@@ -186,7 +187,7 @@ class Worker:
         self._started = str(status["startTime"])
         self.pod = self._with_start(self.pod)
         if self.in_api or spec.is_static(self.pod):
-            self.context.api.report(self.pod, status, self._because)
+            self.context.api.report(self._source, status, self._because)
 
     def _remark(self, plan: Plan) -> None:
         """Events of the plan, and one BackOff event for each wait of a crashing container."""

@@ -24,6 +24,7 @@ def test_a_pod_runs_and_is_removed_when_it_is_deleted() -> None:
                 "PodScheduled": "True",
             }
             assert container(api, "web")["containerID"].startswith("simulated://")
+            assert status(api, "web")["startTime"]
             assert api.reasons("web") == ["Pulling", "Pulled", "Created", "Started"]
             doomed = api.of("pods", "web", "default")
             assert doomed is not None
