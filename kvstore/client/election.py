@@ -18,54 +18,30 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
+from kvstore.client.claim import Claim
 from kvstore.client.errors import Compacted, LeaseLost, NoElectionLeader
 from kvstore.client.kv import KV
 from kvstore.client.patience import patiently
-from kvstore.client.place import Place
 from kvstore.client.requests import Bytes, to_bytes
 from kvstore.client.session import Session
 from kvstore.client.watch import Watches
 from kvstore.pb import etcd_pb2 as pb
 
 
-class Election:
+class Election(Claim):
     """One candidate's (or observer's) view of a named election. Get one from client.election()."""
 
     def __init__(self, kv: KV, watches: Watches, session: Session, name: Bytes, *, own_session: bool) -> None:
-        """own_session: the session is the election's alone and ends with close()."""
+        """As Claim's."""
+        super().__init__(kv, watches, session, name, own_session=own_session)
         self._kv = kv
         self._watches = watches
-        self._place = Place(kv, watches, session, name)
-        self._own_session = own_session
         self._elected = False
-
-    @property
-    def session(self) -> Session:
-        """The lease that our candidacy hangs on; it starts with the first campaign."""
-        return self._place.session
-
-    @property
-    def key(self) -> bytes:
-        """The key that stands for our candidacy; b"" without one."""
-        return self._place.key
-
-    @property
-    def token(self) -> int:
-        """The fencing token: greater than that of every leader before. 0 without a candidacy."""
-        return self._place.revision
 
     @property
     def is_leader(self) -> bool:
         """Whether we were elected and our lease is alive by this machine's clock."""
         return self._elected and self._place.standing
-
-    def fenced(self) -> pb.Compare:
-        """A compare for transactions that must not be applied once the leadership is lost. Raises LeaseLost."""
-        return self._place.fenced()
-
-    async def wait_lost(self) -> None:
-        """Return once the lease is lost, and the leadership with it."""
-        await self.session.wait_lost()
 
     async def campaign(self, value: Bytes = b"") -> Self:
         """Stand for election with a value and wait until elected. Raises LeaseLost; then no candidacy is left."""
@@ -92,9 +68,7 @@ class Election:
     async def close(self) -> None:
         """Resign, and end the session if it is ours alone."""
         self._elected = False
-        await self._place.abandon()
-        if self._own_session:
-            await self.session.close()
+        await self._abandon()
 
     async def leader(self) -> pb.KeyValue:
         """The leader's key and value. Raises NoElectionLeader when there is none."""

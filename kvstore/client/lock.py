@@ -14,37 +14,14 @@ import asyncio
 from types import TracebackType
 from typing import Self
 
-from kvstore.client.kv import KV
-from kvstore.client.place import Place
-from kvstore.client.requests import Bytes
-from kvstore.client.session import Session
-from kvstore.client.watch import Watches
+from kvstore.client.claim import Claim
 from kvstore.pb import etcd_pb2 as pb
 
 
-class Lock:
+class Lock(Claim):
     """A named lock. Get one from client.lock(); it can be taken again after it was released."""
 
-    def __init__(self, kv: KV, watches: Watches, session: Session, name: Bytes, *, own_session: bool) -> None:
-        """own_session: the session is the lock's alone and ends with it."""
-        self._place = Place(kv, watches, session, name)
-        self._own_session = own_session
-        self._held = False
-
-    @property
-    def session(self) -> Session:
-        """The lease that the lock hangs on."""
-        return self._place.session
-
-    @property
-    def key(self) -> bytes:
-        """The key that stands for this holder; b"" when it is not held."""
-        return self._place.key
-
-    @property
-    def token(self) -> int:
-        """The fencing token: greater than that of every holder before. 0 when it is not held."""
-        return self._place.revision
+    _held = False
 
     @property
     def header(self) -> pb.ResponseHeader:
@@ -55,14 +32,6 @@ class Lock:
     def held(self) -> bool:
         """Whether it was taken and its lease is alive by this machine's clock."""
         return self._held and self._place.standing
-
-    def fenced(self) -> pb.Compare:
-        """A compare for transactions that must not be applied once the lock is lost. Raises LeaseLost."""
-        return self._place.fenced()
-
-    async def wait_lost(self) -> None:
-        """Return once the lease is lost, and the lock with it."""
-        await self.session.wait_lost()
 
     async def acquire(self, timeout: float | None = None) -> Self:
         """Wait for the lock. Raises TimeoutError after `timeout` seconds, LeaseLost; then nothing is left behind."""
@@ -87,9 +56,7 @@ class Lock:
 
     async def _give_up(self) -> None:
         self._held = False
-        await self._place.abandon()
-        if self._own_session:
-            await self.session.close()
+        await self._abandon()
 
     async def __aenter__(self) -> Self:
         return await self.acquire()
