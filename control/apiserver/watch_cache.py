@@ -8,6 +8,7 @@ watchers, and forgets the changes, so that a watch which resumes from before hea
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -23,6 +24,8 @@ from control.apiserver.storage import Stored
 from control.apiserver.watcher import Watcher, Watchers
 from kvstore.client.requests import prefix_end
 from kvstore.invariant import invariant
+
+log = logging.getLogger(__name__)
 
 RECENT_CHANGES = 10_000
 RECENT_BYTES = 32 << 20
@@ -49,7 +52,8 @@ class WatchCache:
     def reload(self, items: Iterable[Stored], revision: int) -> None:
         """Replace everything by what the store holds at `revision`."""
         before = dict(self.objects)
-        self.objects = SortedDict((item.key, self._cached(item)) for item in items)
+        found = ((item.key, self._cached(item)) for item in items)
+        self.objects = SortedDict((key, cached) for key, cached in found if cached is not None)
         self.changes.clear()
         self._bytes = 0
         self.since = self.changed_at = self.loaded_at = revision
@@ -68,7 +72,8 @@ class WatchCache:
         invariant(revision >= self.changed_at, "changes out of order")
         new = self._cached(stored) if stored is not None else None
         if new is None:
-            del self.objects[key]
+            if self.objects.pop(key, None) is None:
+                return
         else:
             self.objects[key] = new
         self.changed_at = revision
@@ -92,9 +97,14 @@ class WatchCache:
         while self.changes and self.changes[0].revision == revision:
             self._bytes -= self.changes.popleft().size
 
-    def _cached(self, item: Stored) -> Cached:
-        namespace, name = self.split(item.key)
-        data = with_revision(item.value, item.revision)
+    def _cached(self, item: Stored) -> Cached | None:
+        """None for a value that is no object: somebody else's, which must not stop the rest."""
+        try:
+            namespace, name = self.split(item.key)
+            data = with_revision(item.value, item.revision)
+        except (ValueError, TypeError) as problem:
+            log.error("%r holds no object and is passed over: %s", item.key, problem)
+            return None
         cached = Cached(item.key, namespace, name, data, item.revision, self.paths)
         if self.retain:
             cached.kept = cached.object()

@@ -60,6 +60,20 @@ def test_bytes_carry_their_revision() -> None:
     assert json.loads(with_revision(value, 7)) == parse(value, 7)
 
 
+def test_values_that_others_wrote() -> None:
+    pretty = b'{ "spec": {"metadata": {"x": 1}}, "kind": "K",\n "metadata": {"name": "a"}, "apiVersion": "v1" }'
+    assert json.loads(with_revision(pretty, 7))["metadata"] == {"resourceVersion": "7", "name": "a"}
+    good = stored("good", 5)
+    cache = cache_with(Stored(PREFIX + b"ns/bad", b"garbage", 4), good)
+    assert [c.name for c in cache.snapshot()] == ["good"]
+    watcher = watching(cache, 10)
+    put(cache, Stored(PREFIX + b"ns/bad", b"[]", 11))
+    put(cache, Stored(PREFIX + b"ns/\xff", b"{}", 12))
+    put(cache, Stored(good.key, b"null", 13))
+    put(cache, stored("good", 14))
+    assert events(watcher) == [("DELETED", "good", "13"), ("ADDED", "good", "14")]
+
+
 def test_changes_are_replayed_and_then_told() -> None:
     cache = cache_with(stored("a", 5))
     put(cache, stored("b", 11))
