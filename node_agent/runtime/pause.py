@@ -1,6 +1,6 @@
 """The program (and, for docker, the image) that holds the namespaces of a pod and does nothing. Pure.
 
-A program of a hundred bytes in machine code, because there is nothing to download and no compiler on a node:
+A program of two hundred bytes, put together here, because there is nothing to download and no compiler on a node:
 
     sigaction(SIGCHLD, ignore)    so that the kernel buries what ends in a shared PID namespace
     for ever: wait for a signal   (pause, or ppoll without descriptors)

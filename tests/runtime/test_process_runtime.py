@@ -182,7 +182,7 @@ class Addresses:
         return ("10.1.2.3",)
 
     async def detach(self, sandbox_id: str, netns: str) -> None:
-        assert self.attached.pop(sandbox_id) == netns
+        assert self.attached.pop(sandbox_id, netns) == netns
 
 
 def test_a_pod_with_a_network_of_its_own(folder: Path) -> None:

@@ -44,7 +44,7 @@ class ContainerCalls(ImageCalls, SandboxCalls):
         sandbox = self.sandbox(sandbox_id)
         if sandbox.stopped:
             raise CannotCreate(f"sandbox {sandbox_id[:12]} does not run any more")
-        image = await self.in_thread(self.stored, config.image)
+        image = await self.with_images(self.stored, config.image)
         identity = secrets.token_hex(32)
         folder = self.root / "containers" / identity
         directory = sandbox.config.log_directory

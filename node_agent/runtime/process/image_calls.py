@@ -5,6 +5,7 @@ own files.
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 from node_agent.runtime.errors import ImageInUse, ImageNotFound, PullFailed
@@ -14,20 +15,23 @@ from node_agent.runtime.image_store.store import StoredImage, disk_usage
 from node_agent.runtime.process.node import ProcessNode
 from node_agent.runtime.types import Credentials, FsUsage, Image
 
+_USAGE_SECONDS = 30.0
 _HOST_CONFIG = ImageConfig(command=("/bin/sh",), host="/")
 
 
 class ImageCalls(ProcessNode):
     """See interface.Images."""
 
+    _usage_of_images: tuple[float, int, int] = (float("-inf"), 0, 0)
+
     async def pull_image(self, name: str, credentials: Credentials | None = None) -> str:
-        return (await self.in_thread(self.stored, name)).id
+        return (await self.with_images(self.stored, name)).id
 
     async def load_image(self, archive: Path) -> tuple[str, ...]:
-        return await self.in_thread(self.images.load, archive)
+        return await self.with_images(self.images.load, archive)
 
     async def list_images(self) -> list[Image]:
-        return await self.in_thread(lambda: [_host_image(HOST), *map(_shown, self.images.all())])
+        return await self.with_images(lambda: [_host_image(HOST), *map(_shown, self.images.all())])
 
     async def image_status(self, name: str) -> Image | None:
         def look() -> Image | None:
@@ -38,23 +42,26 @@ class ImageCalls(ProcessNode):
             found = self.images.find(name)
             return _shown(found) if found else None
 
-        return await self.in_thread(look)
+        return await self.with_images(look)
 
     async def remove_image(self, name: str) -> None:
         if is_host(name):
             raise ImageInUse("the machine's own files are no image that could be removed")
         used = {record.image_id for record in self.containers.values()}
-        await self.in_thread(self.images.remove, name, used.__contains__)
+        await self.with_images(self.images.remove, name, used.__contains__)
 
     async def image_fs(self) -> FsUsage:
-        return await self.in_thread(self._image_fs)
+        return await self.with_images(self._image_fs)
 
     def _image_fs(self) -> FsUsage:
         try:
             disk = os.statvfs(self.root)
         except OSError as problem:
             raise PullFailed(f"{self.root}: {problem.strerror}") from problem
-        used, inodes = disk_usage(self.images.root / "trees")
+        at, used, inodes = self._usage_of_images
+        if time.monotonic() - at > _USAGE_SECONDS:
+            used, inodes = disk_usage(self.images.root / "trees")
+            self._usage_of_images = (time.monotonic(), used, inodes)
         return FsUsage(
             mountpoint=str(self.root),
             used=used,

@@ -1,19 +1,19 @@
 """Namespaces that a sandbox's containers share, kept alive by bind mounts under the sandbox's folder.
 
-Run as a program (`… <folder>`, configuration on stdin): a process that leaves the machine's namespaces, sets them
-up, and ends; what is left are the files `ns/net`, `ns/ipc`, `ns/uts`. They go with `release` or with the machine's
-next start.
+Made by a thread of its own, which leaves the machine's namespaces (network, IPC and UTS are a thread's), sets the
+new ones up and ends: no interpreter to start. What is left are the files `ns/net`, `ns/ipc`, `ns/uts`; they go with
+`release` or with the machine's next start. Source: unshare(2), namespaces(7).
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import fcntl
-import json
 import os
 import socket
 import struct
-import sys
+import threading
 from typing import Any
 
 from node_agent.runtime.process import linux
@@ -35,7 +35,7 @@ def make(folder: str, request: dict[str, Any]) -> None:
     for kind in kinds:
         path = os.path.join(folder, kind)
         os.close(os.open(path, os.O_CREAT | os.O_RDONLY | os.O_CLOEXEC, 0o600))
-        linux.mount(f"/proc/self/ns/{kind}", path, "", linux.MS_BIND)
+        linux.mount(f"/proc/thread-self/ns/{kind}", path, "", linux.MS_BIND)
 
 
 def _loopback_up() -> None:
@@ -63,9 +63,27 @@ def release(folder: str) -> None:
             os.unlink(path)
 
 
-def main() -> None:
-    try:
-        make(sys.argv[1], json.load(sys.stdin))
-    except OSError as problem:
-        release(sys.argv[1])
-        sys.exit(str(problem))
+async def make_in_thread(folder: str, request: dict[str, Any]) -> None:
+    """`make`, in a thread that ends afterwards, as its namespaces are no longer the machine's. Raises OSError."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+
+    def settle(problem: OSError | None) -> None:
+        if done.done():
+            return
+        if problem is None:
+            done.set_result(None)
+        else:
+            done.set_exception(problem)
+
+    def run() -> None:
+        problem: OSError | None = None
+        try:
+            make(folder, request)
+        except OSError as found:
+            release(folder)
+            problem = found
+        loop.call_soon_threadsafe(settle, problem)
+
+    threading.Thread(target=run, name="namespaces", daemon=True).start()
+    await done

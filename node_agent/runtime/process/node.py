@@ -16,6 +16,8 @@ import logging
 import os
 import time
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import IO, ParamSpec, TypeVar
 
@@ -40,6 +42,7 @@ _log = logging.getLogger(__name__)
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 _LOCK_SECONDS = 15.0
+_THREADS, _IMAGE_THREADS = 8, 2
 
 
 class ProcessNode:
@@ -56,6 +59,12 @@ class ProcessNode:
         self._events = EventQueues()
         self._watches: dict[str, asyncio.Task[None]] = {}
         self._lock: IO[str] | None = None
+        self._make_pools()
+
+    def _make_pools(self) -> None:
+        """Images may take minutes; what containers need must not wait behind them."""
+        self._quick = ThreadPoolExecutor(_THREADS, thread_name_prefix="containers")
+        self._slow = ThreadPoolExecutor(_IMAGE_THREADS, thread_name_prefix="images")
 
     # opening and closing
 
@@ -82,6 +91,9 @@ class ProcessNode:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+        self._quick.shutdown(wait=False)
+        self._slow.shutdown(wait=False)
+        self._make_pools()
 
     def _make_folders(self) -> None:
         for name in ("sandboxes", "containers", "trash"):
@@ -178,7 +190,11 @@ class ProcessNode:
     # for the calls
 
     async def in_thread(self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        return await asyncio.to_thread(call, *args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(self._quick, partial(call, *args, **kwargs))
+
+    async def with_images(self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """In a thread for what may load or remove images."""
+        return await asyncio.get_running_loop().run_in_executor(self._slow, partial(call, *args, **kwargs))
 
     def events(self) -> AsyncIterator[RuntimeEvent]:
         return self._events.subscribe()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import secrets
 import socket
 import time
@@ -15,10 +14,7 @@ from node_agent.runtime.errors import CannotCreate, CannotStart, RuntimeFault
 from node_agent.runtime.process import namespaces, pid_holder, sandbox_files
 from node_agent.runtime.process.node import ProcessNode, boot_id
 from node_agent.runtime.process.records import SandboxRecord
-from node_agent.runtime.process.shim_link import program
 from node_agent.runtime.types import EventType, Sandbox, SandboxConfig, selected
-
-_NAMESPACE_SECONDS = 30.0
 
 
 class SandboxCalls(ProcessNode):
@@ -73,17 +69,10 @@ class SandboxCalls(ProcessNode):
     async def _make_namespaces(self, record: SandboxRecord, kinds: list[str]) -> None:
         config = record.config
         request = {"kinds": kinds, "hostname": config.hostname or config.name, "sysctls": dict(config.sysctls)}
-        process = await asyncio.create_subprocess_exec(
-            *program("node_agent.runtime.process.namespaces", str(record.folder / "ns")),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        async with asyncio.timeout(_NAMESPACE_SECONDS):
-            _, err = await process.communicate(json.dumps(request).encode())
-        if process.returncode:
-            said = err.decode("utf-8", "replace").strip()[-500:]
-            raise CannotCreate(f"namespaces of pod {config.name}: {said}", "CreatePodSandboxError")
+        try:
+            await namespaces.make_in_thread(str(record.folder / "ns"), request)
+        except OSError as problem:
+            raise CannotCreate(f"namespaces of pod {config.name}: {problem}", "CreatePodSandboxError") from problem
         record.namespaces = {kind: str(record.folder / "ns" / kind) for kind in kinds}
 
     async def _share_processes(self, record: SandboxRecord) -> None:
@@ -133,6 +122,8 @@ class SandboxCalls(ProcessNode):
             return
         await self.stop_sandbox(sandbox_id)
         await asyncio.gather(*(self.forget_container(each.id) for each in self.within(sandbox_id)))
+        if record.netns and self.network is not None:
+            await self.network.detach(sandbox_id, record.netns)  # again: the machine may have been restarted in between
         self.sandboxes.pop(sandbox_id, None)
         await self.in_thread(self._unmake, record)
         self.tell(EventType.DELETED, sandbox_id)
