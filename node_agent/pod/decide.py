@@ -74,9 +74,9 @@ def _run(pod: Object, observed: Observed, backoff: Backoff, now: float) -> Plan:
     sandbox = observed.sandbox
     if sandbox is None or not sandbox.ready:
         return _new_sandbox(pod, observed, now)
-    stray = _of_older_sandboxes(observed)
-    if stray:
-        return Plan(tuple(_kill(pod, c, "its sandbox is gone") for c in stray if c.id not in observed.killing))
+    strays = _strays(observed)
+    if strays:
+        return Plan(tuple(_kill(pod, c, why) for c, why in strays if c.id not in observed.killing))
     return _Rounds(pod, observed, backoff, now).plan()
 
 
@@ -105,9 +105,16 @@ def _all_waiting(pod: Object) -> dict[str, tuple[str, str]]:
     return waiting | {c["name"]: (reason, "") for c in spec.containers(pod)}
 
 
-def _of_older_sandboxes(observed: Observed) -> list[Container]:
+def _strays(observed: Observed) -> list[tuple[Container, str]]:
+    """Containers that must not run: of older sandboxes, or beside a newer one of their name."""
     sandbox = observed.sandbox
-    return [c for c in observed.running() if sandbox and c.sandbox and c.sandbox != sandbox.id]
+    found = []
+    for container in observed.running():
+        if sandbox and container.sandbox and container.sandbox != sandbox.id:
+            found.append((container, "its sandbox is gone"))
+        elif container is not observed.current(container.name):
+            found.append((container, "a newer one of its name is there"))
+    return found
 
 
 def _kill(pod: Object, container: Container, because: str, event: str = "", grace: float | None = None) -> Kill:

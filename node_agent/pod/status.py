@@ -104,7 +104,7 @@ def status_patch(old: Object, new: Object) -> dict[str, Any]:
     """A strategic merge patch of the status that makes `new` of `old`; empty when nothing differs."""
     patch: dict[str, Any] = {}
     for name in _OWNED + _LISTS:
-        if _plain(old.get(name)) == _plain(new.get(name)):
+        if _same(old.get(name), new.get(name)):
             continue
         if name == "conditions":
             patch[name] = _changed_conditions(old.get(name) or [], new.get(name) or [])
@@ -120,10 +120,15 @@ def _changed_conditions(old: list[Object], new: list[Object]) -> list[Object]:
     changed = []
     for condition in new:
         last = before.get(condition["type"], {})
-        if _plain(last) != _plain(condition):
+        if not _same(last, condition):
             gone = {name: None for name in ("reason", "message") if last.get(name) and not condition.get(name)}
             changed.append(condition | gone)
     return changed
+
+
+def _same(one: Any, two: Any) -> bool:
+    """Whether they mean the same; most often they are the same, which costs little to see."""
+    return bool(one == two) or bool(_plain(one) == _plain(two))
 
 
 def _plain(value: Any) -> Any:

@@ -24,7 +24,7 @@ from node_agent.pod.status import status_patch
 log = logging.getLogger(__name__)
 
 _AT_ONCE = 16  # patches in flight
-_GATHER = 0.15  # seconds that an unimportant report waits for a newer one
+_GATHER = 0.4  # seconds that an unimportant report waits for a newer one
 _RETRY, _LONGEST_RETRY = 0.5, 30.0
 
 

@@ -51,6 +51,7 @@ class Worker:
         self._step: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._news = False
+        self._unseen = False  # what the last step has done was not looked at yet
 
     # ---- news ----
 
@@ -133,7 +134,9 @@ class Worker:
             self._timer = asyncio.get_running_loop().call_later(delay, self.wake)
 
     async def _round(self) -> float | None:
-        """Observe, decide, report, do the next step. When to look again without news."""
+        """Observe, decide, report, do the next step. When to look again without news. Raises RuntimeFault."""
+        if self._unseen:
+            await self._look()
         observed = self.observe()
         plan = decide(self.pod, observed, self.context.restarts, self.context.now(), self.verdict)
         if plan.verdict is not None and self.verdict is None:
@@ -205,6 +208,7 @@ class Worker:
 
     async def _do(self, action: RunSandbox | StopSandbox | Start) -> None:
         """One step, which news of the pod's end interrupts."""
+        self._unseen = True
         self._step = asyncio.get_running_loop().create_task(self._act(action))
         try:
             await asyncio.shield(self._step)
@@ -214,7 +218,12 @@ class Worker:
                 raise
         finally:
             self._step = None
+        await self._look()
+
+    async def _look(self) -> None:
+        """See what a step has done: nothing more is decided before, or it might be done twice."""
         await self.context.view.look_at(self.uid)
+        self._unseen = False
 
     async def _act(self, action: RunSandbox | StopSandbox | Start) -> None:
         match action:

@@ -211,5 +211,11 @@ def test_a_container_that_was_only_created_is_made_again_as_the_same_attempt() -
     assert starts(plan(pod("web"), seen(ran("web", "created", attempt=2)))) == [("web", 2)]
 
 
+def test_no_container_runs_twice() -> None:
+    twice = seen(ran("web", attempt=1), ran("web", attempt=0))
+    assert kills(plan(pod("web"), twice)) == ["web-0"]
+    assert starts(plan(pod("web"), seen(ran("web", attempt=1), ran("web"), killing=("web-0",)))) == []
+
+
 def test_nothing_is_done_while_a_container_is_on_its_way_out() -> None:
     assert plan(pod("web"), seen(ran("web"), killing=("web-0",))).actions == ()

@@ -440,3 +440,33 @@ def test_a_runtime_without_a_network_will_do_where_pods_have_the_nodes(tmp_path:
 
     assert asyncio.run(life(False)) == set()
     assert asyncio.run(life(True)) == {"network"}
+
+
+def test_a_start_that_could_not_be_seen_is_not_made_twice() -> None:
+    blind = False
+
+    def refuse(node: str, operation: str) -> RuntimeFault | None:
+        return RuntimeUnavailable("it cannot be looked at") if blind and operation.startswith("list_") else None
+
+    async def life() -> None:
+        nonlocal blind
+        async with one_node(World(refuse=refuse), look_every=(0.05, 0.05)) as (api, runtime, agent):
+            agent.context.retry = 0.02
+            start = runtime.start_container
+
+            async def start_and_blind(container_id: str) -> None:
+                nonlocal blind
+                await start(container_id)
+                blind = True
+
+            runtime.start_container = start_and_blind  # type: ignore[method-assign]
+            api.put("pods", pod("web"))
+            await until(lambda: blind, "it was started, and cannot be seen")
+            await asyncio.sleep(0.2)
+            assert len(_running(runtime)) == 1
+            blind = False
+            await until(lambda: phase(api, "web") == "Running", "it runs")
+            await asyncio.sleep(0.1)
+            assert len(_running(runtime)) == 1
+
+    asyncio.run(life())
