@@ -7,7 +7,10 @@ Source: kernel documentation, cgroup-v1/ and cgroup-v2.rst.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +20,7 @@ PARENT = "fluyt"
 _V1 = ("memory", "cpu", "cpuacct", "pids", "cpuset")
 _V2 = ("memory", "cpu", "pids", "cpuset")
 _UNLIMITED = 2**62
+_TRIES, _PAUSE = 50, 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,13 +150,16 @@ class Cgroups:
                 (base / name / file).write_text(value)
 
     def remove(self, name: str) -> None:
-        """What still runs in there is nobody's any more, and keeps its group; Linux refuses to remove it."""
-        for top in self.folders(name):
-            for folder, _, _ in os.walk(top, topdown=False):
-                try:
-                    os.rmdir(folder)
-                except OSError:
-                    continue
+        """Kill what is left in them and take the groups away. Ended processes keep a group for a moment, so it is
+        tried again.
+        """
+        for _ in range(_TRIES):
+            left = [folder for folder in self.folders(name) if not _removed(folder)]
+            if not left:
+                return
+            for folder in left:
+                _kill_all(folder)
+            time.sleep(_PAUSE)
 
     def usage(self, name: str) -> Usage | None:
         """None: there is no such group, or no figures."""
@@ -188,6 +195,24 @@ class Cgroups:
             rss=stat.get("anon", 0),
             pids=_number(folder / "pids.current") if "pids" in has else 0,
         )
+
+
+def _removed(top: Path) -> bool:
+    for folder, _, _ in os.walk(top, topdown=False):
+        try:
+            os.rmdir(folder)
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return False
+    return True
+
+
+def _kill_all(top: Path) -> None:
+    for folder, _, _ in os.walk(top):
+        with contextlib.suppress(OSError, ValueError):
+            for line in Path(folder, "cgroup.procs").read_text().split():
+                os.kill(int(line), signal.SIGKILL)
 
 
 def _v1_settings(resources: Resources) -> list[tuple[str, str, str]]:

@@ -171,6 +171,7 @@ class ContainerCalls(ImageCalls, SandboxCalls):
         if record is None:
             return
         self._disk.pop(container_id, None)
+        await self.in_thread(self.cgroups.remove, container_id)
         await self.in_thread(self.discard, record.folder)
         self.tell(EventType.DELETED, record.sandbox_id, container_id)
 
