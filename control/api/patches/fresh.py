@@ -49,20 +49,22 @@ def fields_of_new(new: Json, view: View, ignored: str = "") -> Fields | None:
             else:
                 found[f"f:{name}"] = _whole(value, below)
                 continue
-            if node:
+            if node is not None:
                 found[f"f:{name}"] = node
     except _Special:
         return None
     return found
 
 
-def _standing(value: Json, view: View) -> Fields:
-    """What stands in a place that Go always writes: it is not owned itself, only what is in it."""
+def _standing(value: Json, view: View) -> Fields | None:
+    """What stands in a place that Go always writes: it is not owned itself, only what is in it. None: nothing is."""
+    if not value:
+        return None
     shape = view.shape(value)
-    if shape != "map":
-        if value:
-            raise _Special
+    if shape == "leaf":
         return {}
+    if shape != "map":
+        return _listed(value, view, shape)
     found: Fields = {}
     standing = view.standing()
     for name in sorted(value):
@@ -72,10 +74,22 @@ def _standing(value: Json, view: View) -> Fields:
         below = view.child(name) or DEDUCED
         if name in standing and isinstance(part, dict | list):
             node = _standing(part, below)
-            if node:
+            if node is not None:
                 found[f"f:{name}"] = node
         else:
             found[f"f:{name}"] = _whole(part, below)
+    return found or None
+
+
+def _listed(value: Json, view: View, shape: str) -> Fields:
+    """The elements of a set or of an associative list, by edge."""
+    if shape == "set":
+        found: Fields = {edge: {} for edge in sorted(value_edge(part) for part in value)}
+    else:
+        elements = dict(_elements(value, view))
+        found = {edge: elements[edge] for edge in sorted(elements)}
+    if len(found) != len(value):
+        raise _Special
     return found
 
 
@@ -84,23 +98,14 @@ def _whole(value: Json, view: View) -> Fields:
     shape = view.shape(value)
     if shape == "leaf" or not value:
         return {}
+    if shape != "map":
+        return {".": {}, **_listed(value, view, shape)}
     found: Fields = {".": {}}
-    if shape == "map":
-        for name in sorted(value):
-            part = value[name]
-            if part is not None:
-                found[f"f:{name}"] = _whole(part, view.child(name) or DEDUCED)
-    elif shape == "set":
-        for edge in sorted(value_edge(part) for part in value):
-            found[edge] = {}
-    else:
-        elements = dict(_elements(value, view))
-        found |= {edge: elements[edge] for edge in sorted(elements)}
-    if len(found) == 1:
-        return {}
-    if shape != "map" and len(found) != len(value) + 1:
-        raise _Special
-    return found
+    for name in sorted(value):
+        part = value[name]
+        if part is not None:
+            found[f"f:{name}"] = _whole(part, view.child(name) or DEDUCED)
+    return found if len(found) > 1 else {}
 
 
 def _elements(value: Json, view: View) -> list[tuple[str, Fields]]:
