@@ -17,9 +17,19 @@ def master(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubeApi]:
         yield api
 
 
+def open_kubectl(version: str, master: KubeApi, homes: pytest.TempPathFactory) -> Kubectl:
+    program = require(f"kubectl-{version}")
+    namespace = master.create_namespace(f"k{version.replace('.', '')}-")
+    return Kubectl(program, version == "1.20", master, homes.mktemp(f"home-{version}"), namespace)
+
+
 @pytest.fixture(scope="module", params=["1.20", "1.32"])
 def kubectl(request: pytest.FixtureRequest, master: KubeApi, tmp_path_factory: pytest.TempPathFactory) -> Kubectl:
-    program = require(f"kubectl-{request.param}")
-    home = tmp_path_factory.mktemp(f"home-{request.param}")
-    namespace = master.create_namespace(f"k{request.param.replace('.', '')}-")
-    return Kubectl(program, request.param == "1.20", master.kubeconfig, home, namespace)
+    """Both versions, one after the other."""
+    return open_kubectl(request.param, master, tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def newest(master: KubeApi, tmp_path_factory: pytest.TempPathFactory) -> Kubectl:
+    """The newer one alone: for what it alone can, or what is the server's business whichever version asks."""
+    return open_kubectl("1.32", master, tmp_path_factory)
