@@ -11,10 +11,11 @@ from typing import Any, Final
 
 from control.client import kubeconfig
 from control.client.config import Config
+from control.controllers.choice import chosen
 from control.controllers.horizontalpodautoscaler import Settings as AutoscalerSettings
 from control.controllers.nodelifecycle import Limits
 from control.controllers.process import ProcessSettings
-from control.controllers.registry import Settings, chosen
+from control.controllers.registry import Settings
 from control.controllers.registry import controllers as every_controller
 from kvstore.cli.durations import parse
 from kvstore.client import Tls

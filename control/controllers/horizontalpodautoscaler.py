@@ -2,22 +2,21 @@
 
 Invariants: never outside minReplicas and maxReplicas by its own doing; a metric that cannot be read never makes fewer
 replicas; recommendations and steps are remembered by the one controller that leads (hpa_behavior). Figures come from
-the resource metrics API (metrics.k8s.io). Parts: hpa_metrics, hpa_behavior, hpa_status.
+the resource metrics API (metrics.k8s.io). Parts: hpa_proposals, hpa_metrics, hpa_behavior, hpa_status.
 
 Source: "Horizontal Pod Autoscaling" in Kubernetes' documentation.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from control.api.quantity import Quantity
 from control.api.schema import Object
 from control.api.selectors import LabelSelector, label_selector_of, parse_label_selector
-from control.controllers import hpa_metrics
 from control.controllers.actions import (
     NOTHING,
     Action,
@@ -31,7 +30,8 @@ from control.controllers.actions import (
     UpdateStatus,
 )
 from control.controllers.hpa_behavior import Limited, Memory, Rules, bounded, rules, stabilized
-from control.controllers.hpa_metrics import NoMetric, Proposal
+from control.controllers.hpa_metrics import NoMetric
+from control.controllers.hpa_proposals import Situation, propose
 from control.controllers.hpa_status import Status
 from control.controllers.objects import (
     cause,
@@ -184,8 +184,11 @@ class _Pass:
             self._by_metrics(memory, least, most, up, down)
 
     def _by_metrics(self, memory: Memory, least: int, most: int, up: Rules, down: Rules) -> None:
-        proposals, problem = self._proposals(
-            _tolerance(self.scaler.settings, down), _tolerance(self.scaler.settings, up)
+        answer = next(iter(self.observed.answers.values()))
+        pods = self.observed.pods(namespace_of(self.hpa), self.target.selector)
+        tolerance = _tolerance(self.scaler.settings, down), _tolerance(self.scaler.settings, up)
+        proposals, problem = propose(
+            Situation(pods, answer, self.target.replicas, tolerance, self.now), spec_of(self.hpa)
         )
         current = self.target.replicas
         best = max(proposals, key=lambda proposal: proposal.replicas, default=None)
@@ -235,69 +238,6 @@ class _Pass:
         self.status.active("False", problem.reason, text)
         self.status.fields.setdefault("desiredReplicas", self.target.replicas)
         self.plan.events.append(Event(self.hpa, problem.reason, str(problem), "Warning"))
-
-    # ---- metrics ----
-
-    def _proposals(self, down: float, up: float) -> tuple[list[Proposal], NoMetric | None]:
-        """What each metric asks for, and the first problem."""
-        found: list[Proposal] = []
-        problem: NoMetric | None = None
-        for metric in spec_of(self.hpa).get("metrics") or ():
-            try:
-                found.append(self._propose(metric, (down, up)))
-            except NoMetric as unknown:
-                problem = problem or unknown
-        return found, problem
-
-    def _propose(self, metric: dict[str, Any], tolerance: tuple[float, float]) -> Proposal:
-        kind = metric.get("type", "")
-        source = metric.get("resource" if kind == "Resource" else "containerResource")
-        if kind not in ("Resource", "ContainerResource") or source is None:
-            text = f"unable to get metric of type {kind}: no metrics returned from custom or external metrics API"
-            raise NoMetric(f"FailedGet{kind}Metric", text)
-        resource, container = source["name"], source.get("container", "")
-        pods = self.observed.pods(namespace_of(self.hpa), self.target.selector)
-        figures = hpa_metrics.usages(self._items(resource), resource, container)
-        grouped = hpa_metrics.group(pods, figures, resource, self.now)
-        return self._count(kind, source, pods, grouped, tolerance)
-
-    def _items(self, resource: str) -> Sequence[Object]:
-        answer = next(iter(self.observed.answers.values()))
-        items: Sequence[Object] = (answer.object or {}).get("items") or ()
-        if not items:
-            why = answer.message or "no metrics returned from resource metrics API"
-            text = f"failed to get {resource} utilization: unable to get metrics for resource {resource}: {why}"
-            raise NoMetric("FailedGetResourceMetric", text)
-        return items
-
-    def _count(
-        self,
-        kind: str,
-        source: dict[str, Any],
-        pods: list[Object],
-        grouped: hpa_metrics.Group,
-        tolerance: tuple[float, float],
-    ) -> Proposal:
-        resource, container, target = source["name"], source.get("container", ""), source.get("target") or {}
-        words = f"{resource} container resource" if kind == "ContainerResource" else f"{resource} resource"
-        current: dict[str, Any] = {"name": resource, **({"container": container} if container else {})}
-        entry = "resource" if kind == "Resource" else "containerResource"
-        if target.get("averageUtilization") is not None:
-            members = hpa_metrics.selected(pods, [*grouped.counted, *grouped.starting, *grouped.silent])
-            asked = hpa_metrics.requests(members, resource, container)
-            percent = int(target["averageUtilization"])
-            replicas, used, average = hpa_metrics.by_utilization(
-                grouped, asked, percent, self.target.replicas, tolerance
-            )
-            shown = {"averageUtilization": used, "averageValue": str(Quantity.of_millis(average))}
-            name = f"{words} utilization (percentage of request)"
-            return Proposal(replicas, name, {"type": kind, entry: {**current, "current": shown}})
-        if target.get("averageValue") is None:
-            raise NoMetric("InvalidMetricSourceType", f"{resource}: neither averageUtilization nor averageValue is set")
-        wanted = Quantity.parse(target["averageValue"]).milli()
-        replicas, average = hpa_metrics.by_value(grouped, wanted, self.target.replicas, tolerance)
-        shown = {"averageValue": str(Quantity.of_millis(average))}
-        return Proposal(replicas, words, {"type": kind, entry: {**current, "current": shown}})
 
 
 def _tolerance(settings: Settings, part: Rules) -> float:

@@ -40,15 +40,6 @@ class Usage:
     window: float = 30.0
 
 
-@dataclass(frozen=True, slots=True)
-class Proposal:
-    """What one metric asks for. current: the entry of status.currentMetrics; name: what it is, in words."""
-
-    replicas: int
-    name: str
-    current: Object
-
-
 def usages(items: Iterable[Object], resource: str, container: str = "") -> dict[str, Usage]:
     """Pod → usage, of the items of a PodMetricsList; a pod of which a container tells nothing is left out."""
     found: dict[str, Usage] = {}

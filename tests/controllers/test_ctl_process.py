@@ -17,11 +17,12 @@ from control.api.catalogue import BUILTIN
 from control.cli.controllers import controllers as command
 from control.cli.controllers_settings import FlagError, settings_of
 from control.client.client import Client
+from control.controllers.choice import chosen
 from control.controllers.controller import EVERYTHING
 from control.controllers.manager import Manager
 from control.controllers.pages import Pages
 from control.controllers.process import ProcessSettings
-from control.controllers.registry import Settings, chosen, controllers
+from control.controllers.registry import Settings, controllers
 
 
 def test_every_controller_follows_resources_that_exist() -> None:
