@@ -28,7 +28,9 @@ def descendants(root: int, parent_of: dict[int, int]) -> list[int]:
 
 
 def kill_tree(root: int) -> None:
-    """SIGKILL to a process and all below it."""
+    """SIGKILL to a process and all below it; it is held first, so that it starts nothing more meanwhile."""
+    with contextlib.suppress(OSError):
+        os.kill(root, signal.SIGSTOP)
     for process in (root, *descendants(root, parents())):
         with contextlib.suppress(OSError):
             os.kill(process, signal.SIGKILL)

@@ -113,11 +113,16 @@ class DockerRuntime(ContainerCalls):
         async def resize(columns: int, rows: int) -> None:
             await self.engine.call(lambda api: api.exec_resize(identity, height=rows, width=columns))
 
+        async def process() -> int | None:
+            """Its number on the machine, 0 once it has ended; output may come before the engine knows it."""
+            found = await self.engine.call(lambda api: api.exec_inspect(identity))
+            return int(found.get("Pid") or 0) or None if found["Running"] else 0
+
         async def hang_up() -> None:
             """Docker cannot end what was exec'd; on this machine its process can be killed."""
-            found = await self.engine.call(lambda api: api.exec_inspect(identity))
-            if found["Running"] and found.get("Pid"):
-                await asyncio.to_thread(kill_tree, int(found["Pid"]))
+            pid = await settled(process)
+            if pid:
+                await asyncio.to_thread(kill_tree, pid)
 
         return DockerStream(streams, tty=tty, code=lambda: settled(look), resize=resize, hang_up=hang_up)
 
