@@ -12,12 +12,15 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
 
+import orjson
+
 from control.api.schema import Object
 from control.api.status import StatusError, bad_request, not_found, service_unavailable
 from control.apiserver.settings import Settings
 
 DEFAULT_PORT: Final = 10250
 CONNECT_SECONDS: Final = 5.0
+ANSWER_BYTES: Final = 8 << 20
 _ORDER: Final = ("InternalIP", "ExternalIP", "Hostname", "InternalDNS", "ExternalDNS")
 
 
@@ -78,7 +81,7 @@ class Agents:
             async with asyncio.timeout(seconds), self.session.get(place.url + path) as response:
                 if response.status != 200:
                     raise service_unavailable(f"{place.url}{path} answered {response.status}")
-                return await response.json(content_type=None)
+                return orjson.loads(await _bounded(response))
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as problem:
             raise service_unavailable(f"the agent at {place.url} does not answer: {_why(problem)}") from None
 
@@ -87,6 +90,16 @@ class Agents:
         if self._session is not None:
             await self._session.close()
             self._session = None
+
+
+async def _bounded(response: Any) -> bytes:
+    """The whole body. ValueError: it is longer than a summary may be."""
+    found = bytearray()
+    async for piece in response.content.iter_any():
+        found += piece
+        if len(found) > ANSWER_BYTES:
+            raise ValueError(f"its answer has more than {ANSWER_BYTES} bytes")
+    return bytes(found)
 
 
 def _why(problem: BaseException) -> str:

@@ -10,6 +10,8 @@ import pytest
 from api_agent import Agent, agent
 from harness.api_site import Api, Site, pod
 
+from control.apiserver.handlers.metrics_api import entries, usage_of
+
 PODS = "/api/v1/namespaces/default/pods"
 NOW = "2026-01-02T03:04:05Z"
 USAGE = {"cpu": {"time": NOW, "usageNanoCores": 250_000_000}, "memory": {"time": NOW, "workingSetBytes": 64 << 20}}
@@ -130,6 +132,13 @@ def test_figures(world: Agent, api: Api) -> None:
     assert [item["metadata"]["name"] for item in api.get("/apis/metrics.k8s.io/v1beta1/pods")["items"]] == ["p"]
     assert api.ask("GET", "/apis/metrics.k8s.io/v1beta1/nodes/none").code == 404
     assert api.ask("DELETE", "/apis/metrics.k8s.io/v1beta1/nodes/n1").code == 405
+
+
+def test_an_agent_that_tells_stories() -> None:
+    for summary in (None, [], {"pods": 5}, {"pods": [None, {"podRef": "x"}, 7]}):
+        assert entries(summary) == []
+    for stats in (None, [], {}, {"cpu": 5, "memory": []}, {"cpu": {"usageNanoCores": "many"}, "memory": {}}):
+        assert usage_of(stats) is None
 
 
 def test_proxies(world: Agent, api: Api) -> None:

@@ -7,7 +7,7 @@ Source: "Resource metrics pipeline" in the Kubernetes documentation.
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Any, Final
 
 from control.api.schema import Object
 from control.api.selectors import parse_label_selector
@@ -45,7 +45,7 @@ async def _nodes(call: Call, nodes: list[Object]) -> list[Object]:
     summaries = await asyncio.gather(*(call.server.summaries.of(call.server.agents, node) for node in wanted))
     found = []
     for node, summary in zip(wanted, summaries, strict=True):
-        usage = usage_of((summary or {}).get("node") or {})
+        usage = usage_of(_part(summary, "node"))
         if usage is not None:
             found.append(_item("NodeMetrics", node["metadata"], usage[0], {"usage": usage[1]}))
     return found
@@ -61,19 +61,28 @@ async def _pods(call: Call, nodes: list[Object]) -> list[Object]:
     wanted = [node for node in nodes if node["metadata"]["name"] in hosts]
     summaries = await asyncio.gather(*(call.server.summaries.of(call.server.agents, node) for node in wanted))
     found = []
-    for summary in summaries:
-        for entry in (summary or {}).get("pods") or []:
-            reference = entry.get("podRef") or {}
-            pod = pods.get((reference.get("namespace", ""), reference.get("name", "")))
-            item = _pod_item(pod, entry) if pod is not None else None
-            if item is not None:
-                found.append(item)
+    for node, summary in zip(wanted, summaries, strict=True):
+        for entry in entries(summary):
+            reference = entry["podRef"]
+            pod = pods.get((str(reference.get("namespace")), str(reference.get("name"))))
+            # An agent speaks for the pods of its own node only.
+            if pod is not None and pod["spec"].get("nodeName") == node["metadata"]["name"]:
+                item = _pod_item(pod, entry)
+                found += [item] if item is not None else []
     return sorted(found, key=lambda item: (item["metadata"]["namespace"], item["metadata"]["name"]))
+
+
+def entries(summary: Any) -> list[Object]:
+    """The pods of a summary, as far as it has the form of one."""
+    pods = summary.get("pods") if isinstance(summary, dict) else None
+    entries = pods if isinstance(pods, list) else []
+    return [entry for entry in entries if isinstance(entry, dict) and isinstance(entry.get("podRef"), dict)]
 
 
 def _pod_item(pod: Object, entry: Object) -> Object | None:
     containers, latest = [], ""
-    for container in entry.get("containers") or []:
+    given = entry.get("containers")
+    for container in given if isinstance(given, list) else []:
         usage = usage_of(container)
         if usage is None:
             return None
@@ -82,14 +91,19 @@ def _pod_item(pod: Object, entry: Object) -> Object | None:
     return _item("PodMetrics", pod["metadata"], latest, {"containers": containers}) if containers else None
 
 
-def usage_of(stats: Object) -> tuple[str, Object] | None:
+def usage_of(stats: Any) -> tuple[str, Object] | None:
     """(time, usage as quantities) of a node's or container's figures; None when they are not complete."""
-    cpu, memory = stats.get("cpu") or {}, stats.get("memory") or {}
+    cpu, memory = _part(stats, "cpu"), _part(stats, "memory")
     nanocores, working_set = cpu.get("usageNanoCores"), memory.get("workingSetBytes")
-    if nanocores is None or working_set is None:
+    if not isinstance(nanocores, int) or not isinstance(working_set, int):
         return None
     when = str(cpu.get("time") or memory.get("time") or "")
-    return when, {"cpu": f"{int(nanocores)}n", "memory": f"{int(working_set) // 1024}Ki"}
+    return when, {"cpu": f"{nanocores}n", "memory": f"{working_set // 1024}Ki"}
+
+
+def _part(stats: Any, name: str) -> Object:
+    part = stats.get(name) if isinstance(stats, dict) else None
+    return part if isinstance(part, dict) else {}
 
 
 def _item(kind: str, metadata: Object, when: str, rest: Object) -> Object:

@@ -47,7 +47,8 @@ async def proxy(call: Call) -> Answer:
     await _admit(call, name)
     backend = _FIND[call.of.plural](call, scheme, name, port)
     query = call.scope["query_string"].decode("latin-1")
-    target = "/" + quote(call.info.rest, safe="/:@!$&'()*+,;=~-._%") + (f"?{query}" if query else "")
+    # The path was decoded once: encoded once more it is what the client sent.
+    target = "/" + quote(call.info.rest, safe="/:@!$&'()*+,;=~-._") + (f"?{query}" if query else "")
     if is_upgrade(call.headers):
         context = backend.context or (_any_certificate() if backend.tls else None)
         return await tunnel(call, backend.host, backend.port, target, context)
