@@ -68,6 +68,7 @@ def up(
       fluyt up                               one master, nothing to run containers on
       fluyt up --masters 3 --nodes 2         highly available, with two nodes
       fluyt up --nodes 1 --detach            leave it running; fluyt down ends it
+      fluyt up --nodes 2 --detach            one node more
       fluyt up --extra-config controllers.node-monitor-grace-period=10s
 
     Started again on the same --data-dir, it has the same ports, credentials and data. Ctrl-C ends it.
@@ -84,8 +85,9 @@ def up(
     try:
         cluster = Cluster(folder)
         with cluster.locked():
-            cluster.refuse_if_up()
             cluster.prepare(Wishes(masters, nodes, runtime, endpoint, etcd, extra_config))
+            # After that: with one more node it is not.
+            cluster.refuse_if_up()
             if kubeconfig is not None:
                 _refuse_foreign(kubeconfig, cluster)
             stop = _Stop(stop_with_stdin)

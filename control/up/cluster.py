@@ -15,6 +15,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -62,10 +63,21 @@ class Cluster:
         return [row.name for row in self.rows if self.children.pid(row.name) is not None]
 
     def prepare(self, wishes: Wishes) -> Plan:
-        """Decide on the plan and write it down. Raises UpError, OSErrors."""
-        self.plan = plans.decide(self.plan, wishes, free_ports, f"fluyt-{secrets.token_hex(8)}")
+        """Decide on the plan and write it down; nodes that it no longer has are ended. Raises UpError, OSErrors."""
+        before = self.plan
+        self.plan = plans.decide(before, wishes, free_ports, f"fluyt-{secrets.token_hex(8)}")
+        if before is not None:
+            self._retire(before, {node.name for node in self.plan.nodes})
         plans.write(self.folder, self.plan)
         return self.plan
+
+    def _retire(self, before: Plan, kept: set[str]) -> None:
+        gone = [node for node in before.nodes if node.name not in kept]
+        self.children.stop([f"{node.name}-agent" for node in gone])
+        if gone:
+            from control.up.sweep import sweep
+
+            self.left_behind = sweep(self.folder, replace(before, nodes=gone))
 
     def start(self, say: Say, interrupted: Callable[[], bool] = lambda: False) -> None:
         """Start what does not run, and return when all of it is ready.

@@ -1,0 +1,145 @@
+"""What users do, by kubectl alone, on three masters and two nodes with real processes as containers."""
+
+from __future__ import annotations
+
+import os
+import re
+import urllib.request
+from typing import Any
+
+import pytest
+from whole_clients import PodWatch, ServiceClient
+from whole_cluster import Object, WholeCluster, example, is_ready, named
+from whole_remains import desired_is_actual
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the nodes' containers are made by root")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def web(cluster: WholeCluster) -> None:
+    """The web server of the examples; and a clock that strikes each minute, to be looked at last."""
+    cluster.apply(*example("cronjob.yaml"), *example("web.yaml"))
+    cluster.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
+
+
+def test_an_update_and_its_rollback_refuse_nobody(cluster: WholeCluster) -> None:
+    with ServiceClient(cluster, "web", 8080) as client, PodWatch(cluster, "web") as watch:
+        cluster.wait(lambda: client.versions() == {"1"}, "answers of version 1")
+        cluster.kubectl("set", "env", "deployment/web", "VERSION=2")
+        cluster.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
+        cluster.wait(lambda: client.versions() == {"2"}, "answers of version 2 alone")
+        cluster.kubectl("rollout", "undo", "deployment/web")
+        cluster.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
+        cluster.wait(lambda: client.versions() == {"1"}, "answers of version 1 alone")
+    assert client.refused == []
+    assert watch.fewest_ready() >= 3
+    history = cluster.kubectl("rollout", "history", "deployment/web").split()
+    assert [word for word in history if word.isdigit()] == ["2", "3"]
+
+
+def test_scaling(cluster: WholeCluster) -> None:
+    cluster.kubectl("scale", "deployment/web", "--replicas=6")
+    nodes = {pod["spec"]["nodeName"] for pod in cluster.wait_ready("web", 6)}
+    assert nodes == {"n1", "n2"}
+    cluster.kubectl("scale", "deployment/web", "--replicas=2")
+    cluster.wait_ready("web", 2)
+
+
+def test_logs_exec_port_forward_and_copies(cluster: WholeCluster) -> None:
+    pod = cluster.wait_ready("web", 2)[0]
+    name = pod["metadata"]["name"]
+    cluster.wait(lambda: "GET / HTTP/1.1" in cluster.kubectl("logs", name), "the probes in the log")
+    said = cluster.kubectl("exec", name, "--", "sh", "-c", "echo $POD_NAME $POD_IP")
+    assert said.split() == [name, pod["status"]["podIP"]]
+    forward = cluster.spawn("port-forward", "service/web", ":80", log="forward.log")
+    line = cluster.wait(lambda: re.search(r"127\.0\.0\.1:(\d+) -> 8080", forward.output()), "it forwards")
+    with urllib.request.urlopen(f"http://127.0.0.1:{line.group(1)}/", timeout=10) as answer:
+        assert "version 1" in answer.read().decode()
+    forward.kill()
+    source = cluster.home / "there.bin"
+    source.write_bytes(os.urandom(100_000))
+    cluster.kubectl("cp", str(source), f"{name}:/tmp/there.bin")
+    cluster.kubectl("cp", f"{name}:/tmp/there.bin", str(cluster.home / "back.bin"))
+    assert (cluster.home / "back.bin").read_bytes() == source.read_bytes()
+
+
+def test_a_stateful_set_keeps_its_order(cluster: WholeCluster) -> None:
+    with PodWatch(cluster, "db") as watch:
+        cluster.apply(*example("statefulset.yaml"))
+        cluster.wait_ready("db", 3)
+    for pods in watch.seen:
+        names = [pod["metadata"]["name"] for pod in pods]
+        assert names == ["db-0", "db-1", "db-2"][: len(names)]
+        assert all(is_ready(pod) for pod in pods[:-1]), names
+    with PodWatch(cluster, "db") as watch:
+        cluster.kubectl("scale", "statefulset/db", "--replicas=1")
+        cluster.wait(lambda: len(cluster.pods("db")) == 1, "db-0 alone")
+    for pods in watch.seen:
+        names = [pod["metadata"]["name"] for pod in pods]
+        assert names == ["db-0", "db-1", "db-2"][: len(names)]
+        assert all(is_ready(pod) for pod in pods[:-1]), names
+    cluster.kubectl("delete", "statefulset,service", "db")
+
+
+def test_a_job_finishes(cluster: WholeCluster) -> None:
+    cluster.apply(*example("job.yaml"))
+    cluster.kubectl("wait", "--for=condition=complete", "job/squares", "--timeout=60s")
+    said = cluster.kubectl("logs", "-l", "job-name=squares").splitlines()
+    assert sorted(said) == ["0 squared is 0", "1 squared is 1", "2 squared is 4"]
+    cluster.kubectl("delete", "job", "squares")
+
+
+def test_load_makes_more_of_them(cluster: WholeCluster) -> None:
+    cluster.apply(*example("hpa.yaml"))
+    cluster.wait_ready("burn", 1)
+    cluster.kubectl("exec", "deploy/burn", "--", "touch", "/tmp/burn")
+
+    def grown() -> bool:
+        (scaler,) = cluster.list("horizontalpodautoscalers")
+        return int(scaler["status"].get("desiredReplicas") or 0) >= 2
+
+    cluster.wait(grown, "the autoscaler to want more", 60)
+    cluster.wait(lambda: len(cluster.pods("burn")) >= 2, "more pods")
+    assert "burn" in cluster.kubectl("top", "pods")
+    cluster.kubectl("delete", "hpa,deployment", "burn")
+
+
+def test_a_node_joins_and_is_drained_within_a_budget(cluster: WholeCluster) -> None:
+    cluster.apply(*example("daemonset.yaml"))
+    cluster.wait_ready("watch", 2)
+    cluster.up("--nodes", "3")
+    assert {pod["spec"]["nodeName"] for pod in cluster.wait_ready("watch", 3)} == {"n1", "n2", "n3"}
+    cluster.kubectl("cordon", "n1", "n2")
+    cluster.apply(*guarded())
+    assert {pod["spec"]["nodeName"] for pod in cluster.wait_ready("kept", 2)} == {"n3"}
+    cluster.kubectl("uncordon", "n1", "n2")
+    with PodWatch(cluster, "kept") as watch:
+        said = cluster.kubectl("drain", "n3", "--ignore-daemonsets", "--timeout=60s", code=None)
+        assert "node/n3 drained" in said, said
+        moved = cluster.wait_ready("kept", 2)
+    assert "Cannot evict pod as it would violate the pod's disruption budget" in said
+    assert watch.fewest_ready() >= 1
+    assert "n3" not in {pod["spec"]["nodeName"] for pod in moved}
+    cluster.kubectl("delete", "daemonset/watch", "deployment/kept", "pdb/kept")
+
+
+def guarded() -> list[Object]:
+    """Two pods of which one may be away."""
+    web = named(example("web.yaml"), "Deployment")
+    template: Any = web["spec"]["template"]
+    template["metadata"]["labels"] = {"app": "kept"}
+    web["metadata"] = {"name": "kept"}
+    web["spec"] |= {"replicas": 2, "selector": {"matchLabels": {"app": "kept"}}}
+    budget = {"minAvailable": 1, "selector": {"matchLabels": {"app": "kept"}}}
+    return [
+        web,
+        {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "kept"}, "spec": budget},
+    ]
+
+
+def test_the_clock_has_struck(cluster: WholeCluster) -> None:
+    cluster.wait(lambda: "Complete" in cluster.kubectl("get", "jobs"), "a run of the CronJob", 75)
+    assert "Active" not in cluster.kubectl("get", "cronjob", "clock", "-o", "name")
+    cluster.kubectl("delete", "cronjob", "clock")
+    cluster.kubectl("delete", "deployment", "web", "--cascade=foreground", "--wait")
+    desired_is_actual(cluster)

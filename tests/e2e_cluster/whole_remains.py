@@ -1,0 +1,62 @@
+"""What must not be left of a cluster: processes, mounts, cgroups; and what its containers really are meanwhile."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.wait import wait_until
+from whole_cluster import WholeCluster
+
+
+def nothing_is_left(folder: Path) -> None:
+    """After `fluyt down`."""
+    wait_until(lambda: not processes_of(folder), f"the end of every process of {folder}")
+    mounts = [line for line in Path("/proc/self/mounts").read_text().splitlines() if f" {folder}" in line]
+    assert mounts == []
+    containers = {path.name for path in folder.glob("n*/runtime/containers/*")}
+    cgroups = [path for path in Path("/sys/fs/cgroup").glob("**/fluyt/**/") if path.name in containers]
+    assert cgroups == []
+
+
+def processes_of(folder: Path) -> list[str]:
+    """Command lines that name the folder."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().decode(errors="replace").split("\0")
+        except OSError:
+            continue
+        if any(f"{folder}/" in word for word in words):
+            found.append(" ".join(words))
+    return found
+
+
+def desired_is_actual(cluster: WholeCluster) -> None:
+    """The containers that run are those that the API says run; every object's owner is there."""
+
+    def same() -> bool:
+        pods = cluster.list("pods")
+        wanted = {identity for pod in pods for identity in running(pod)}
+        settled = not any("deletionTimestamp" in pod["metadata"] for pod in pods)
+        return settled and wanted == actual(cluster.folder)
+
+    cluster.wait(same, "desired to be actual")
+    objects = [each for kind in ("deployments", "replicasets", "jobs", "pods") for each in cluster.list(kind)]
+    known = {each["metadata"]["uid"] for each in objects}
+    for each in objects:
+        for owner in each["metadata"].get("ownerReferences") or []:
+            if owner["kind"] in ("Deployment", "ReplicaSet", "Job"):
+                assert owner["uid"] in known, f"{each['metadata']['name']} is an orphan"
+
+
+def running(pod: dict[str, object]) -> list[str]:
+    """The ids of the containers that a pod's status says run."""
+    statuses = pod["status"].get("containerStatuses") or []  # type: ignore[attr-defined]
+    return [entry["containerID"].partition("://")[2] for entry in statuses if "running" in entry["state"]]
+
+
+def actual(folder: Path) -> set[str]:
+    """The ids of the containers whose shims run, of the process runtime."""
+    named = processes_of(folder)
+    paths = folder.glob("n*/runtime/containers/*")
+    return {path.name for path in paths if any(str(path) in line for line in named)}
