@@ -16,11 +16,7 @@ from control.api.schema import Object
 from control.api.status import Cause, StatusError, bad_request, conflict, invalid, not_found
 from control.apiserver import causes, conversion, hooks
 from control.apiserver.call import Call, is_dry_run
-from control.apiserver.definitions import DEFINITIONS, terminating
-from control.apiserver.request import Review
-from control.apiserver.splice import parse, to_value
-from control.apiserver.storage import Changed, Extra, Fenced, Stored
-from control.apiserver.writing import (
+from control.apiserver.conditions import (
     ATTEMPTS,
     check_preconditions,
     fence_lost,
@@ -28,6 +24,10 @@ from control.apiserver.writing import (
     is_finished,
     undo,
 )
+from control.apiserver.definitions import DEFINITIONS, terminating
+from control.apiserver.request import Review
+from control.apiserver.splice import parse, to_value
+from control.apiserver.storage import Changed, Extra, Fenced, Stored
 
 FOREGROUND: Final = "foregroundDeletion"
 ORPHAN: Final = "orphan"

@@ -29,7 +29,7 @@ def test_a_lost_leadership_cannot_write(any_site: Site, any_api: Api, any_namesp
     again = any_site.store.stub().Put(PutRequest(key=key, value=b"me"), timeout=5).header.revision
     assert again != revision
     assert any_api.ask("PATCH", f"{path}/a", {"data": {"n": "3"}}, **patch).code == 409
-    for wrong in ("nonsense", "/registry/pods/a/b;1", f"{key.decode()};x"):
+    for wrong in ("nonsense", "/registry/pods/a/b;1", f"{key.decode()};x", f"{key.decode()};{'9' * 30}"):
         assert any_api.ask("POST", path, config_map("c"), headers={"Fluyt-Fence": wrong}).code == 400
 
 

@@ -14,8 +14,9 @@ from control.api.status import Cause, conflict, invalid, success
 from control.apiserver.answer import Answer, json_answer
 from control.apiserver.bodies import read_object
 from control.apiserver.call import Call
+from control.apiserver.conditions import undo
 from control.apiserver.request import Review
-from control.apiserver.writing import Update, undo, update_object
+from control.apiserver.updating import Update, update_object
 
 BINDING: Final = ("v1", "Binding")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from control.apiserver.answer import Answer
 from control.apiserver.bodies import read_object
 from control.apiserver.call import Call
+from control.apiserver.creating import create_object
 from control.apiserver.negotiate import form_of
 from control.apiserver.rendering import show
-from control.apiserver.writing import create_object
 
 
 async def create(call: Call) -> Answer:

@@ -20,12 +20,13 @@ from control.apiserver import managers
 from control.apiserver.answer import Answer
 from control.apiserver.bodies import checked, parse_patch
 from control.apiserver.call import Call
+from control.apiserver.creating import create_object
 from control.apiserver.denial import denied
 from control.apiserver.negotiate import form_of
 from control.apiserver.paths import flag
 from control.apiserver.rendering import show
 from control.apiserver.request import Attributes
-from control.apiserver.writing import Make, Update, create_object, update_object
+from control.apiserver.updating import Make, Update, update_object
 
 JSON_PATCH: Final = "application/json-patch+json"
 MERGE: Final = "application/merge-patch+json"

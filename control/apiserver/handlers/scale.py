@@ -18,12 +18,13 @@ from control.apiserver import conversion
 from control.apiserver.answer import Answer
 from control.apiserver.bodies import checked, read_object
 from control.apiserver.call import Call
+from control.apiserver.conditions import expected_revision, undo
 from control.apiserver.handlers.get import find
 from control.apiserver.handlers.patch import APPLY, patcher, read_patch
 from control.apiserver.negotiate import form_of
 from control.apiserver.rendering import show
 from control.apiserver.request import Review
-from control.apiserver.writing import Update, expected_revision, undo, update_object
+from control.apiserver.updating import Update, update_object
 
 SCALE: Final = ("autoscaling/v1", "Scale")
 

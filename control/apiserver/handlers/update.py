@@ -8,9 +8,10 @@ from control.api.schema import Object
 from control.apiserver.answer import Answer
 from control.apiserver.bodies import read_object
 from control.apiserver.call import Call
+from control.apiserver.conditions import expected_revision
 from control.apiserver.negotiate import form_of
 from control.apiserver.rendering import show
-from control.apiserver.writing import Update, expected_revision, update_object
+from control.apiserver.updating import Update, update_object
 
 
 async def update(call: Call) -> Answer:
