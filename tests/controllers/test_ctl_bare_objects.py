@@ -27,20 +27,13 @@ def _bare(resource: str, **metadata: Any) -> dict[str, Any]:
     return {"apiVersion": kind.api_version, "kind": kind.name, "metadata": {"name": "bare", **place, **metadata}}
 
 
-def _world(**metadata: Any) -> MemoryApi:
-    api = MemoryApi(*RESOURCES, kinds=KINDS)
-    for resource in RESOURCES:
-        api.put(resource, _bare(resource, **metadata))
-    return api
-
-
 @pytest.mark.parametrize("controller", EVERY, ids=lambda controller: str(controller.name))
 @pytest.mark.parametrize("metadata", [{}, DELETED], ids=["living", "going"])
 @pytest.mark.parametrize(
     "part", [{}, {"spec": None, "status": None}, {"spec": {}, "status": {}}], ids=["no", "null", "empty"]
 )
 def test_a_bare_object_is_no_mistake(controller: Controller, metadata: dict[str, Any], part: dict[str, Any]) -> None:
-    api = _world(**metadata)
+    api = MemoryApi(*RESOURCES, kinds=KINDS)
     for resource in RESOURCES:
         api.put(resource, {**_bare(resource, **metadata), **part})
     view = api.observed()
