@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import subprocess
 import sys
@@ -15,12 +16,31 @@ from kube_runs import Done, Kube
 from control.testing.kube import KubeApi
 from kvstore.cli.main import main
 
+STAYS = {
+    "apiVersion": "v1",
+    "kind": "Pod",
+    "metadata": {"name": "stays"},
+    "spec": {"nodeName": "n1", "containers": [{"name": "c", "image": "host", "command": ["sleep", "100000"]}]},
+}
+
 
 @pytest.fixture(scope="session")
 def kube_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubeApi]:
     """Store, API server, controllers, scheduler and a node that runs the machine's own programs as containers."""
-    with KubeApi(tmp_path_factory.mktemp("kube-cli"), ["--nodes", "1"]) as api:
+    folder = tmp_path_factory.mktemp("kube-cli")
+    with KubeApi(folder, ["--nodes", "1"]) as api:
+        status, answer = api.request("POST", "/api/v1/namespaces/default/pods", STAYS)
+        assert status == 201, answer
         yield api
+    # A container that ran to the end ends with the cluster, and so does all that was made for it.
+    assert not [line for line in _processes() if str(folder) in line]
+    assert str(folder) not in Path("/proc/self/mounts").read_text()
+
+
+def _processes() -> Iterator[str]:
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            yield path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
 
 
 @pytest.fixture

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
+import os
+import pty
+import select
+import signal
+import struct
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 from harness.process import clean_environment
@@ -118,6 +126,33 @@ def test_a_deployment_from_birth_to_death(fluyt: Kube, kube_cluster: KubeApi, sp
     fluyt("kube", "rollout", "status", "deployment/web", "--timeout=40s")
     fluyt("kube", "delete", "deployment/web", "--cascade=foreground", "--timeout=40s")
     fluyt("kube", "wait", "--for=delete", "pods", "-l", "app=web", "--timeout=40s")
+
+
+def test_a_terminal(kube_cluster: KubeApi) -> None:
+    words = ["kube", "exec", "-it", "stays", "--kubeconfig", str(kube_cluster.kubeconfig)]
+    wait = ["kube", "wait", "--for=condition=Ready", "pod/stays", "--kubeconfig", str(kube_cluster.kubeconfig)]
+    fluyt = str(Path(sys.prefix, "bin", "fluyt"))
+    subprocess.run([fluyt, *wait], check=True, capture_output=True, timeout=60, env=clean_environment())
+    child, terminal = pty.fork()
+    if child == 0:
+        os.execve(
+            fluyt, [fluyt, *words, "--", "sh", "-c", "read x; echo got $x; stty size; exit 4"], clean_environment()
+        )
+    try:
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 77, 0, 0))
+        os.write(terminal, b"a line\n")
+        said = b""
+        with contextlib.suppress(OSError):  # the terminal's end
+            while select.select([terminal], [], [], 30)[0] and (part := os.read(terminal, 4096)):
+                said += part
+    finally:
+        os.close(terminal)
+        with contextlib.suppress(ProcessLookupError):
+            wait_until(lambda: os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT), "its end", timeout=5)
+        os.kill(child, signal.SIGKILL)
+        _, status = os.waitpid(child, 0)
+    assert b"got a line\r\n33 77\r\n" in said
+    assert os.waitstatus_to_exitcode(status) == 4
 
 
 def test_watching(fluyt: Kube, kube_cluster: KubeApi, space: str, tmp_path: Path) -> None:

@@ -95,7 +95,8 @@ def _raw(terminal: bool) -> Iterator[None]:
         return
     before = termios.tcgetattr(0)
     try:
-        tty.setraw(0)
+        # Now, and without dropping what was typed already.
+        tty.setraw(0, termios.TCSANOW)
         yield
     finally:
         termios.tcsetattr(0, termios.TCSADRAIN, before)
