@@ -169,6 +169,27 @@ def test_attach(real: Bench) -> None:
     real.run(check())
 
 
+def test_a_container_with_a_terminal(real: Bench) -> None:
+    async def check() -> None:
+        sized = 'until test "$(stty size)" = "23 91"; do sleep 0.05; done'
+        script = f"test -t 0 && echo terminal; read x; {sized}; echo got $x; exit 5"
+        container = await real.container(await real.sandbox(), "sh", "-c", script, stdin=True, tty=True)
+        path = (await real.runtime.container_status(container)).log_path
+        await real.log(path, 1)
+        stream = await real.runtime.attach(container, stdin=True)
+        await stream.resize(91, 23)
+        await stream.write(b"hi\n")
+        out, err, code = await everything(stream)
+        assert b"got hi" in out
+        assert (err, code) == (b"", 5)
+        await real.ended(container)
+        lines = [text.strip() for _, _, text in await real.log(path, 3)]
+        assert lines[0] == "terminal"
+        assert lines[-1] == "got hi"
+
+    real.run(check())
+
+
 def test_leaving_an_attachment_leaves_the_container(real: Bench) -> None:
     async def check() -> None:
         script = "n=0; while :; do n=$((n+1)); echo $n; sleep 0.05; done"
