@@ -14,6 +14,7 @@ from pathlib import Path
 from harness.require import missing
 
 from node_agent.runtime.pause import image as pause_image
+from node_agent.runtime.process import linux
 
 SECONDS = 30.0
 PAUSE = "fluyt.test/pause:1"
@@ -63,6 +64,15 @@ def running(command: list[str], folder: Path, ready: Callable[[], bool]) -> Iter
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        unmount_below(folder)
+
+
+def unmount_below(folder: Path) -> None:
+    """What a daemon leaves mounted (Docker: a network namespace) would keep its folder from being removed."""
+    points = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+    for point in reversed(points):
+        if point.startswith(f"{folder}/"):
+            linux.umount(point)
 
 
 @contextmanager
