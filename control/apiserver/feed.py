@@ -56,9 +56,12 @@ class Feed:
         self._nudging: asyncio.Task[None] | None = None
         self._task: asyncio.Task[None] | None = None
 
-    async def start(self) -> None:
-        """Begin the watch. Raises StatusError 503 when the store does not answer in time."""
-        watch = await self._open()
+    async def start(self, patience: float = 0.0) -> None:
+        """Begin the watch. patience: seconds the store may need until it answers, as when both are started at once.
+
+        Raises StatusError 503 when it does not.
+        """
+        watch = await self._open_within(patience)
         self._task = asyncio.create_task(self._run(watch), name="feed")
 
     async def close(self) -> None:
@@ -157,6 +160,17 @@ class Feed:
                 future.set_result(None)
 
     # ---- the watch ----
+
+    async def _open_within(self, patience: float) -> Watch:
+        deadline, pause = asyncio.get_running_loop().time() + patience, delays()
+        while True:
+            try:
+                return await self._open()
+            except StatusError as problem:
+                if asyncio.get_running_loop().time() >= deadline:
+                    raise
+                log.info("waiting for the store: %s", problem.message)
+                await asyncio.sleep(next(pause))
 
     async def _open(self) -> Watch:
         watch = self.storage.client.watch(FIRST, LAST, progress_notify=True, fragment=True)

@@ -13,7 +13,7 @@ from control.apiserver.feed import Feed
 from control.apiserver.splice import to_value
 from control.apiserver.storage import Storage
 from control.apiserver.watch_cache import WatchCache
-from kvstore.client import Compacted
+from kvstore.client import Compacted, Unreachable
 from kvstore.pb import etcd_pb2 as pb
 
 
@@ -101,6 +101,39 @@ async def started(store: FakeStore) -> tuple[Feed, WatchCache]:
     cache = WatchCache(b"/registry/configmaps/", True, ())
     await feed.load(cache)
     return feed, cache
+
+
+class AbsentFirst(FakeStore):
+    """Cannot be watched for a number of times; `asked` counts."""
+
+    def __init__(self, refusals: int) -> None:
+        super().__init__()
+        self.refusals, self.asked = refusals, 0
+
+    def watch(self, *_: Any, **__: Any) -> FakeWatch:
+        found = super().watch()
+        self.asked += 1
+        if self.asked <= self.refusals:
+            found.start = self._refuse  # type: ignore[method-assign]
+        return found
+
+    async def _refuse(self) -> None:
+        raise Unreachable({"m1": "connection failed"})
+
+
+def test_a_store_that_starts_later_is_waited_for() -> None:
+    async def scene() -> None:
+        late = AbsentFirst(3)
+        feed = Feed(Storage(late), "test")  # type: ignore[arg-type]
+        await feed.start(patience=30)
+        assert (late.asked, feed.connected) == (4, True)
+        await feed.close()
+        never = AbsentFirst(1_000_000)
+        with pytest.raises(StatusError) as refusal:
+            await Feed(Storage(never), "test").start(patience=0.1)  # type: ignore[arg-type]
+        assert refusal.value.code == 503
+
+    asyncio.run(scene())
 
 
 def names(cache: WatchCache) -> list[str]:
