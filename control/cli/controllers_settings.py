@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import socket
-from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Final
 
-from control.client import kubeconfig
+from control.cli.elected import FILES, FlagError, candidacy, check_files, words
 from control.client.config import Config
 from control.controllers.choice import chosen
 from control.controllers.horizontalpodautoscaler import Settings as AutoscalerSettings
@@ -18,7 +15,6 @@ from control.controllers.process import ProcessSettings
 from control.controllers.registry import Settings
 from control.controllers.registry import controllers as every_controller
 from kvstore.cli.durations import parse
-from kvstore.client import Tls
 
 # Flag → the controller whose keys it counts.
 _WORKERS: Final = {
@@ -37,64 +33,20 @@ _WORKERS: Final = {
     "concurrent_horizontal_pod_autoscaler_syncs": "horizontal-pod-autoscaler-controller",
     "concurrent_ttl_after_finished_syncs": "ttl-after-finished-controller",
 }
-_FILES: Final = (
-    "kubeconfig",
-    "etcd_cafile",
-    "etcd_certfile",
-    "etcd_keyfile",
-    "tls_cert_file",
-    "tls_private_key_file",
-    "root_ca_file",
-)
-
-
-class FlagError(Exception):
-    """A flag's value that does not do; the text says which and why."""
 
 
 def settings_of(flags: dict[str, Any]) -> ProcessSettings:
     """flags: values by flag name with underscores. Raises FlagError, ConfigError."""
-    for name in _FILES:
-        if flags[name] and not Path(flags[name]).is_file():
-            raise FlagError(f"--{name.replace('_', '-')}: there is no file {flags[name]}")
-    api = _api(flags)
-    every = every_controller(_controllers(flags, api))
+    check_files(flags, (*FILES, "root_ca_file"))
+    settings = candidacy(flags, "controllers")
+    if flags["port"] is not None:
+        settings["port"] = None if flags["port"] < 0 else flags["port"]
+    every = every_controller(_controllers(flags, settings["api"]))
     try:
-        on = chosen(every, _words(flags["controllers"]) or ["*"])
+        on = chosen(every, words(flags["controllers"]) or ["*"])
     except ValueError as problem:
         raise FlagError(f"--controllers: {problem}") from None
-    port = flags["secure_port"] if flags["port"] is None else flags["port"]
-    return ProcessSettings(
-        api=api,
-        controllers=on,
-        identity=flags["identity"] or f"{socket.gethostname()}-{os.getpid()}",
-        store=_words(flags["etcd_servers"]) if flags["leader_elect"] else (),
-        store_tls=_store_tls(flags),
-        bind_address=flags["bind_address"],
-        port=None if port < 0 else port,
-        tls_cert=flags["tls_cert_file"],
-        tls_key=flags["tls_private_key_file"],
-    )
-
-
-def _words(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",") if word.strip()]
-
-
-def _api(flags: dict[str, Any]) -> Config:
-    servers = _words(flags["master"])
-    config = kubeconfig.load(flags["kubeconfig"] or None, servers=servers)
-    return replace(config, user_agent="fluyt-controllers")
-
-
-def _store_tls(flags: dict[str, Any]) -> Tls | None:
-    if not any(flags[name] for name in ("etcd_cafile", "etcd_certfile", "etcd_keyfile")):
-        return None
-    return Tls(
-        ca=flags["etcd_cafile"] or None,
-        cert=flags["etcd_certfile"] or None,
-        key=flags["etcd_keyfile"] or None,
-    )
+    return ProcessSettings(**settings, controllers=on)
 
 
 def _controllers(flags: dict[str, Any], api: Config) -> Settings:
@@ -141,7 +93,7 @@ def _root_ca(flags: dict[str, Any], api: Config) -> str:
 
 def _networks(flags: dict[str, Any]) -> list[IPv4Network | IPv6Network]:
     try:
-        return [ip_network(word) for word in _words(flags["cluster_cidr"])]
+        return [ip_network(word) for word in words(flags["cluster_cidr"])]
     except ValueError as problem:
         raise FlagError(f"--cluster-cidr: {problem}") from None
 

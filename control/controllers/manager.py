@@ -11,10 +11,11 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Final, Protocol
+from typing import Final
+
+from prometheus_client import CollectorRegistry
 
 from control.api.schema import Object
-from control.client.cause import Fence
 from control.client.client import Client
 from control.controllers.actions import Event
 from control.controllers.controller import EVERYTHING, Controller
@@ -22,23 +23,12 @@ from control.controllers.executor import Executor, FenceLost
 from control.controllers.informers import Informers
 from control.controllers.metrics import Metrics
 from control.controllers.shell import Shell
+from control.elected.process import Term
 
 log = logging.getLogger(__name__)
 
 # Requests under way at a time, of all controllers together.
 MOST_WRITES: Final = 64
-
-
-class Term(Protocol):
-    """control.client.election.Leadership, as far as we look at it."""
-
-    @property
-    def fence(self) -> Fence | None:
-        """What every write carries; None when nobody else can lead."""
-
-    @property
-    def lost(self) -> asyncio.Event:
-        """Set when the term is over."""
 
 
 class Manager:
@@ -62,6 +52,11 @@ class Manager:
         self._recorder = recorder
         self._shells: list[Shell] = []
         self.started = asyncio.Event()
+
+    @property
+    def registry(self) -> CollectorRegistry:
+        """What is counted."""
+        return self.metrics.registry
 
     @property
     def leads(self) -> bool:

@@ -13,15 +13,17 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime
-from typing import Final, Protocol
+from typing import Final
+
+from prometheus_client import CollectorRegistry
 
 from control.api.meta import timestamp
 from control.api.schema import Object
 from control.api.status import StatusError
-from control.client.cause import Fence
 from control.client.client import Client
 from control.client.errors import Unreachable
 from control.client.informer import Informer
+from control.elected.process import Term
 from control.scheduler.explain import NOT_ELIGIBLE, unschedulable
 from control.scheduler.metrics import Metrics
 from control.scheduler.model import Model
@@ -36,18 +38,6 @@ SLICE_SECONDS: Final = 0.004
 MOST_WRITES: Final = 64
 
 Tell = Callable[[Object, str, str, str], None]
-
-
-class Term(Protocol):
-    """control.client.election.Leadership, as far as we look at it."""
-
-    @property
-    def fence(self) -> Fence | None:
-        """What every write carries; None when nobody else can lead."""
-
-    @property
-    def lost(self) -> asyncio.Event:
-        """Set when the term is over."""
 
 
 class Scheduler:
@@ -72,6 +62,11 @@ class Scheduler:
             "poddisruptionbudgets.policy": (Informer(client, "poddisruptionbudgets.policy"), self.model.budget_changed),
             "pods": (Informer(client, "pods", field_selector=live), self.model.pod_changed),
         }
+
+    @property
+    def registry(self) -> CollectorRegistry:
+        """What is counted."""
+        return self.metrics.registry
 
     async def start(self) -> None:
         """Begin to observe; returns when the view is complete."""

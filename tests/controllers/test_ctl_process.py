@@ -20,9 +20,9 @@ from control.client.client import Client
 from control.controllers.choice import chosen
 from control.controllers.controller import EVERYTHING
 from control.controllers.manager import Manager
-from control.controllers.pages import Pages
 from control.controllers.process import ProcessSettings
 from control.controllers.registry import Settings, controllers
+from control.elected.pages import Pages
 
 
 def test_every_controller_follows_resources_that_exist() -> None:
@@ -119,7 +119,7 @@ def test_the_pages_say_whether_the_view_is_complete() -> None:
         every = chosen(controllers(Settings()), ["replicaset"])
         recorder: Callable[[str], Callable[[Any], None]] = lambda _: lambda _: None  # noqa: E731
         manager = Manager(cast(Client, FakeClient(world)), every, recorder)
-        pages = Pages(manager)
+        pages = Pages(manager.started, manager.registry)
         await pages.start("127.0.0.1", 0)
         async with aiohttp.ClientSession(f"http://127.0.0.1:{pages.port}") as session:
 

@@ -1,25 +1,24 @@
-"""The pages of the controllers' process: /healthz, /livez, /readyz, /metrics, as kube-controller-manager has them.
+"""The pages of a process: /healthz, /livez, /readyz, /metrics, as kube-controller-manager and kube-scheduler have them.
 
 A process that stands by is healthy and ready. Ready: the view is complete.
 """
 
 from __future__ import annotations
 
+import asyncio
 import ssl
-from typing import TYPE_CHECKING
 
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-
-if TYPE_CHECKING:
-    from control.controllers.manager import Manager
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 
 class Pages:
     """start() listens; port says where."""
 
-    def __init__(self, manager: Manager) -> None:
-        self._manager = manager
+    def __init__(self, ready: asyncio.Event, registry: CollectorRegistry) -> None:
+        """ready: set once the view is complete."""
+        self._complete = ready
+        self._registry = registry
         self._runner: web.AppRunner | None = None
         self.port = 0
 
@@ -45,13 +44,12 @@ class Pages:
         return web.Response(text="ok")
 
     async def _ready(self, _request: web.Request) -> web.Response:
-        if self._manager.started.is_set():
+        if self._complete.is_set():
             return web.Response(text="ok")
         return web.Response(status=503, text="the first lists are not in yet")
 
     async def _metrics(self, _request: web.Request) -> web.Response:
-        body = generate_latest(self._manager.metrics.registry)
-        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+        return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 def _tls(cert: str, key: str) -> ssl.SSLContext | None:

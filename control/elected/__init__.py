@@ -1,0 +1,1 @@
+"""What the processes that are elected have in common: a candidacy, terms, pages, the flags for them."""
