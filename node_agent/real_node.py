@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from control.client.client import Client
 from control.client.informer import Informer
 from control.client.recorder import EventRecorder
 from node_agent.machine.facts import read_machine
+from node_agent.network.node import NodeNetwork
 from node_agent.probes.handlers import Handlers
 from node_agent.probes.pretended import PretendedHandlers
 from node_agent.runtime.types import ContainerStatus
@@ -53,6 +55,7 @@ class RealNode:
             last_words=self._last_words,
         )
         self.agent = NodeAgent(node, machine, parts)
+        self.network = NodeNetwork(settings, client)
         self._static = self._static_pods(settings.static_pods) if settings.static_pods is not None else None
         if self._static is not None:
             self.agent.first_pods = self._static.scan
@@ -68,6 +71,8 @@ class RealNode:
         """Raises OSError when the agent's folder cannot be made."""
         await self._volumes.open()
         await self._recorder.start()
+        await self.network.start()
+        self.agent.context.node = replace(self.agent.context.node, dns=self.network.pods_dns)
         await self.agent.start()
         self._recorder.record(node_reference(self._settings.node.name), NORMAL, "Starting", "Starting kubelet.")
         if self._static is not None:
@@ -85,6 +90,7 @@ class RealNode:
     async def stop(self) -> None:
         """Let go; containers go on."""
         await self.agent.stop()
+        await self.network.stop()
         await self._handlers.close()
         await self._lookup.close()
         await self._recorder.close()

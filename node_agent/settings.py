@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from node_agent.network.settings import NetworkSettings
 from node_agent.node.settings import NodeSettings
 
 
@@ -31,3 +32,4 @@ class AgentSettings:
     static_period: float = 20.0
     simulated_nodes: int = 0
     simulated_seed: int = 0
+    network: NetworkSettings = field(default_factory=NetworkSettings)

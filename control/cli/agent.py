@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from node_agent.network.settings import POD_NETWORKS, PROXY_MODES
+
 BOOL = {"type": click.BOOL, "is_flag": False, "flag_value": "true"}
 
 # (flag, option settings, help); names and defaults are the kubelet's where the meaning is the same.
@@ -59,8 +61,12 @@ FLAGS: list[tuple[str, dict[str, Any], str]] = [
     ("container-log-max-files", {"default": 5, "type": click.IntRange(2)}, "Files kept of a container's log."),
     ("cluster-dns", {"default": ""}, "Addresses of the cluster's DNS, comma-separated."),
     ("cluster-domain", {"default": "cluster.local"}, "Domain of the cluster."),
-    ("pod-network", {"default": "host", "type": click.Choice(["host", "loopback", "runtime"])},
-     "Whose network pods have; loopback: the node's, with a 127.x.y.z of their own."),
+    ("resolv-conf", {"default": "/etc/resolv.conf"}, "The machine's resolvers, for DNS; empty: none."),
+    ("serve-dns", {**BOOL, "default": "true"}, "Answer the cluster's names on this node, where port 53 can be had."),
+    ("proxy-mode", {"default": "auto", "type": click.Choice(PROXY_MODES)}, "How Services are brought to their pods."),
+    ("pod-network", {"default": "host", "type": click.Choice(POD_NETWORKS)},
+     "Whose network pods have; loopback: the node's, with a 127.x.y.z of their own; bridge: addresses of the node's "
+     "podCIDR, for the runtime process; runtime: the container runtime's."),
     ("simulated-nodes", {"default": 0, "type": click.IntRange(0, 50_000)}, "Be that many fake nodes in this process."),
     ("simulated-seed", {"default": 0, "type": int}, "Seed of the fake nodes' chance."),
     ("v", {"default": 0, "type": int}, "Verbosity of the log: 4 and more also tell details."),

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from control.api.quantity import Quantity
 from control.api.status import StatusError
 from kvstore.cli.durations import parse
+from node_agent.network.settings import NetworkSettings
 from node_agent.node.settings import NodeSettings
 from node_agent.node.thresholds import Threshold, parse_thresholds
 from node_agent.pod.network import ClusterDns
@@ -49,6 +50,19 @@ def settings_of(flags: Mapping[str, Any]) -> AgentSettings:
         static_period=_seconds(flags, "file-check-frequency"),
         simulated_nodes=flags["simulated_nodes"],
         simulated_seed=flags["simulated_seed"],
+        network=_network(flags),
+    )
+
+
+def _network(flags: Mapping[str, Any]) -> NetworkSettings:
+    bridge = flags["pod_network"] == "bridge"
+    if bridge and _runtime(flags) != "process":
+        raise FlagError("--pod-network=bridge: it is the runtime process's; docker and cri have --pod-network=runtime")
+    return NetworkSettings(
+        proxy_mode=flags["proxy_mode"],
+        bridge=bridge,
+        serve_dns=flags["serve_dns"],
+        resolv_conf=flags["resolv_conf"],
     )
 
 
@@ -84,7 +98,7 @@ def node_settings(flags: Mapping[str, Any]) -> NodeSettings:
         log_max_size=_quantity("--container-log-max-size", flags["container_log_max_size"]).ceil(),
         log_max_files=flags["container_log_max_files"],
         dns=ClusterDns(tuple(_words(flags["cluster_dns"])), flags["cluster_domain"]),
-        pod_network=flags["pod_network"] == "runtime",
+        pod_network=flags["pod_network"] in ("runtime", "bridge"),
         pod_loopback=flags["pod_network"] == "loopback",
         sync_frequency=_seconds(flags, "sync-frequency"),
     )

@@ -6,7 +6,7 @@ Source: "DNS for Services and Pods" in the Kubernetes documentation.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from node_agent.pod import spec
@@ -14,14 +14,16 @@ from node_agent.pod.spec import Object
 from node_agent.runtime.types import Dns, PortMapping
 
 _LONGEST_HOST_NAME: Final = 63
+_MOST_SEARCHES: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterDns:
-    """servers: addresses of the cluster's DNS, none: pods use the node's."""
+    """servers: addresses of the cluster's DNS, none: pods use the node's. machine: what the node's resolv.conf says."""
 
     servers: tuple[str, ...] = ()
     domain: str = "cluster.local"
+    machine: Dns = field(default_factory=Dns)
 
 
 def loopback_address(uid: str) -> str:
@@ -56,23 +58,30 @@ def aliases(pod: Object) -> tuple[tuple[str, tuple[str, ...]], ...]:
 
 
 def dns_of(pod: Object, cluster: ClusterDns) -> Dns:
-    """What resolv.conf holds; empty: as the node's."""
+    """What resolv.conf holds; empty: as the node's. The pod's dnsConfig comes on top of what its policy says."""
     policy = spec.spec(pod).get("dnsPolicy") or "ClusterFirst"
-    servers: tuple[str, ...] = ()
-    searches: tuple[str, ...] = ()
-    options: tuple[str, ...] = ()
     wants_cluster = policy == "ClusterFirstWithHostNet" or (policy == "ClusterFirst" and not spec.host_network(pod))
-    if wants_cluster and cluster.servers:
-        domain = cluster.domain
-        servers = cluster.servers
-        searches = (f"{spec.namespace(pod)}.svc.{domain}", f"svc.{domain}", domain)
-        options = ("ndots:5",)
     own = spec.spec(pod).get("dnsConfig") or {}
+    if policy == "None":
+        base = Dns()
+    elif wants_cluster and cluster.servers:
+        base = _cluster_first(spec.namespace(pod), cluster)
+    elif own:
+        base = cluster.machine
+    else:
+        return Dns()
     return Dns(
-        _united(servers, tuple(own.get("nameservers") or ())),
-        _united(searches, tuple(own.get("searches") or ())),
-        _options(options, own.get("options") or []),
+        _united(base.servers, tuple(own.get("nameservers") or ())),
+        _united(base.searches, tuple(own.get("searches") or ()))[:_MOST_SEARCHES],
+        _options(base.options, own.get("options") or []),
     )
+
+
+def _cluster_first(namespace: str, cluster: ClusterDns) -> Dns:
+    """The cluster's names by their short forms, then the node's own search list."""
+    domain = cluster.domain
+    searches = (f"{namespace}.svc.{domain}", f"svc.{domain}", domain)
+    return Dns(cluster.servers, _united(searches, cluster.machine.searches), ("ndots:5",))
 
 
 def _united(first: tuple[str, ...], more: tuple[str, ...]) -> tuple[str, ...]:
