@@ -23,6 +23,8 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
 
+from support.quickstart_cluster import ControlPlane
+
 PREFIX = b"demo/"
 _USUAL_PORTS = [(12379, 12380), (22379, 22380), (32379, 32380)]
 
@@ -37,6 +39,7 @@ def demonstrate(stay: bool) -> int:
     except KeyboardInterrupt:
         demo.console.print("\nstopped")
     finally:
+        demo.control.close()
         demo.cluster.close()
     return 1 if demo.failed else 0
 
@@ -47,6 +50,7 @@ class Demonstration:
     def __init__(self, console: Console) -> None:
         self.console = console
         self.cluster = Cluster("fluyt", 3, ports=_USUAL_PORTS if _all_free() else ())
+        self.control = ControlPlane(console, self.cluster.directory / "control")
         self.failed = False
         self.verdict = ""
 
@@ -57,7 +61,7 @@ class Demonstration:
             self.console.print(f"\n[bold]{title}[/]")
             try:
                 result = step()
-            except (AssertionError, TimeoutError, RuntimeError, OSError) as problem:
+            except (AssertionError, TimeoutError, RuntimeError, OSError, subprocess.TimeoutExpired) as problem:
                 self.failed = True
                 self.console.print(Text(f"  ✗ {problem}", style="red"))
                 self._show_logs()
@@ -71,6 +75,7 @@ class Demonstration:
             ("2  A key is put at one and read at another", self._put_and_get),
             ("3  A watch sees every change", self._watch),
             ("4  The leader is killed (kill -9) while four writers write", self._kill_the_leader),
+            *self.control.steps(),
         ]
 
     def _start(self) -> str:
@@ -130,7 +135,10 @@ class Demonstration:
             f"  export ETCDCTL_API=3 ETCDCTL_ENDPOINTS={endpoints}\n"
             f"  etcdctl put a b && etcdctl get a\n"
             f"  {_relative(find('fluyt') or 'fluyt')} watch --prefix a\n"
-            f"  {_relative(find('fluyt') or 'fluyt')} endpoint status --cluster -w table\n")  # fmt: skip
+            f"  {_relative(find('fluyt') or 'fluyt')} endpoint status --cluster -w table\n\n"
+            f"  export KUBECONFIG={self.control.admin_conf}\n"
+            f"  kubectl get all -o wide            # or: {_relative(find('fluyt') or 'fluyt')} kube get pods\n"
+            f"  {_relative(find('fluyt') or 'fluyt')} why deployment/web\n")  # fmt: skip
         threading.Event().wait()
 
     # ---- showing ----
@@ -165,7 +173,7 @@ class Demonstration:
         if self.failed:
             self.console.print(Panel("[red]not all of it held[/]; the members' logs are above", expand=False))
         else:
-            self.console.print(Panel(f"[green]all of it held[/]: {self.verdict}", expand=False))
+            self.console.print(Panel(f"[green]all of it held[/]: {self.verdict}\n{self.control.verdict}", expand=False))
 
 
 def _lines_of(log: Path, count: int) -> list[str]:

@@ -94,7 +94,15 @@ class WholeCluster:
         return done.stdout if code == 0 else done.stdout + done.stderr
 
     def environment(self) -> dict[str, str]:
-        return clean_environment({"KUBECONFIG": str(self.folder / "admin.conf"), "HOME": str(self.home)})
+        return clean_environment({"KUBECONFIG": str(self.admin_conf), "HOME": str(self.home)})
+
+    @property
+    def admin_conf(self) -> Path:
+        """Of a master whose API server runs: kubectl knows but one, as behind a load balancer that knows who lives."""
+        for number, master in enumerate(self.cluster.planned().masters):
+            if self.cluster.children.pid(f"{master.name}-apiserver") is not None:
+                return (self.folder / master.name if number else self.folder) / "admin.conf"
+        return self.cluster.admin_conf
 
     def spawn(self, *words: str, log: str) -> Process:
         """A kubectl that runs on, its outputs in a file; ended with the cluster at the latest."""
