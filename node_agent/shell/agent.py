@@ -37,8 +37,6 @@ from node_agent.shell.view import RuntimeView
 
 log = logging.getLogger(__name__)
 
-_RUNTIME_RETRY = 2.0
-
 
 class AgentClient(Writer, NodeClient, Protocol):
     """What the agent needs of control.client.Client."""
@@ -196,7 +194,10 @@ class NodeAgent:
         self._spawn(work, name)
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        self._tasks.append(asyncio.create_task(self._guarded(work, name), name=name))
+        task = asyncio.create_task(self._guarded(work, name), name=name)
+        # A task that is cancelled before it began never awaits its coroutine: that must be closed by hand.
+        task.add_done_callback(lambda _: work.close())
+        self._tasks.append(task)
 
     async def _guarded(self, work: Coroutine[Any, Any, None], name: str) -> None:
         try:
@@ -216,7 +217,7 @@ class NodeAgent:
                 log.warning("the container runtime of node %s does not answer yet: %s", self.settings.name, problem)
                 self.view.fault = str(problem) or type(problem).__name__
                 self.registration.changed()
-                await asyncio.sleep(_RUNTIME_RETRY)
+                await asyncio.sleep(self.context.retry)
         self.view.fault = ""
         self.runtime_version = version.for_node()
         self.registration.changed()

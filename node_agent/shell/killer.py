@@ -17,7 +17,6 @@ log = logging.getLogger(__name__)
 
 # What a container gets after its preStop hook has used its grace up, in seconds.
 _LEAST_AFTER_HOOK = 2.0
-_RETRY = 2.0
 
 
 @dataclass(slots=True)
@@ -68,10 +67,10 @@ class Killer:
             pass
         except RuntimeFault as problem:
             log.warning("container %s of pod %s does not end: %s", name, spec.full_name(pod), problem)
-            await asyncio.sleep(_RETRY)
+            await asyncio.sleep(self._context.retry)
         except Exception:
             log.exception("ending container %s of pod %s failed", name, spec.full_name(pod))
-            await asyncio.sleep(_RETRY)
+            await asyncio.sleep(self._context.retry)
         end = self._ends.get(container_id)
         if end is not None and end.task is asyncio.current_task():
             del self._ends[container_id]

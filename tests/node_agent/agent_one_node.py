@@ -64,7 +64,10 @@ def new_agent(api: FakeApi, runtime: Runtime, **more: Any) -> NodeAgent:
     )
     for name in [name for name in more if hasattr(parts, name)]:
         setattr(parts, name, more.pop(name))
-    return NodeAgent(settings(**more), MACHINE, parts)
+    retry = more.pop("retry", 0.5)
+    agent = NodeAgent(settings(**more), MACHINE, parts)
+    agent.context.retry = retry
+    return agent
 
 
 @contextlib.asynccontextmanager

@@ -415,7 +415,7 @@ def test_a_runtime_that_is_away_at_the_start_is_reported() -> None:
 
     async def life() -> None:
         nonlocal down
-        async with one_node(World(refuse=refuse)) as (api, _, _):
+        async with one_node(World(refuse=refuse), retry=0.05) as (api, _, _):
             await until(lambda: condition(api, "Ready") == "False", "the node is there, and not ready")
             api.put("pods", pod("web"))
             down = False
