@@ -41,8 +41,8 @@ from kvstore.client import AsyncClient, Tls, connect
 log = logging.getLogger(__name__)
 
 CERTIFICATE_SECONDS = 60.0
-# A store that is started with us on a busy machine, or loads much, takes its time.
-START_PATIENCE = 30.0
+# A store that is started with us on a busy machine, or loads much, takes its time: so many times --store-timeout.
+START_PATIENCE = 6
 
 
 class _Uvicorn(uvicorn.Server):
@@ -105,7 +105,7 @@ class ApiServer:
         )
         server.port = port
         server.router.figures = lambda: exposition(server)
-        await feed.start(START_PATIENCE)
+        await feed.start(START_PATIENCE * self.settings.store_timeout)
         await asyncio.gather(*(resources.loaded(kind) for kind in resources.catalogue if kind.stored))
         self._custom = Custom(server)
         self._custom.start()

@@ -110,7 +110,8 @@ def test_many_servers_start_at_once(fragile: Site) -> None:
 
 
 def test_starting_without_a_store_says_so(fragile: Site) -> None:
-    process_index = fragile.add_server("--etcd-servers", "http://127.0.0.1:1", wait=False)
+    flags = ("--etcd-servers", "http://127.0.0.1:1", "--store-timeout", "100ms")
+    process_index = fragile.add_server(*flags, wait=False)
     assert fragile.servers[process_index].wait(20) == 1
     assert "cannot be" in fragile.servers[process_index].output()
 
