@@ -70,7 +70,7 @@ def refused_or_object(run: Callable[[], Any]) -> None:
 @pytest.mark.parametrize("kind", ["strategic", "merge", "json"])
 def test_patches(kind: str, seed: int) -> None:
     rng = random.Random(seed)
-    for _ in range(1500):
+    for _ in range(600):
         document, body = pod(rng), patch(rng)
         before = copy.deepcopy([document, body])
         if kind == "strategic":
@@ -86,7 +86,7 @@ def test_patches(kind: str, seed: int) -> None:
 @pytest.mark.parametrize("view", [views.table(POD), views.structural(None)], ids=["table", "no schema"])
 def test_apply_and_track(view: views.View, seed: int) -> None:
     rng = random.Random(seed)
-    for step in range(800):
+    for step in range(300):
         old, new = pod(rng), pod(rng)
         for value in (old, new):
             if not isinstance(value.get("metadata"), dict):
