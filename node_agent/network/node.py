@@ -20,6 +20,7 @@ from node_agent.network.dns.server import DnsServer
 from node_agent.network.dns.upstream import Upstream
 from node_agent.network.dns.zone import Zone
 from node_agent.network.machine_lock import MachineLock, path_of
+from node_agent.network.proxy import nftables
 from node_agent.network.proxy.addresses import ServiceAddresses
 from node_agent.network.proxy.endpoints import Backend, Here
 from node_agent.network.proxy.proxy import ProxyBackend, ServiceProxy
@@ -110,6 +111,12 @@ class NodeNetwork:
         return Here({node.name}, {*node.ips})
 
     async def _proxy_backend(self) -> ProxyBackend:
+        mode = self._settings.network.proxy_mode
+        if mode != "userspace":
+            obstacle = await nftables.why_not()
+            if not obstacle or mode == "nftables":
+                return nftables.NftablesProxy(self.cluster)
+            log.info("Services are forwarded in user space, nftables cannot be used: %s", obstacle)
         return UserSpaceProxy(await self._own_addresses())
 
     async def _own_addresses(self) -> ServiceAddresses | None:

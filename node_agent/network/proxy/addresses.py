@@ -1,7 +1,7 @@
 """The cluster's addresses on this machine, for the user-space proxy: /32 and /128 on an interface of their own.
 
-An interface that is ours alone, a dummy or (where the kernel has none) a bridge without ports: whatever an agent left
-behind when it was killed is taken over or goes with the interface. Faults assumed: no right to make one (CommandFailed).
+An interface that is ours alone, a dummy or (where there are none) a bridge without ports: whatever an agent left behind
+when it was killed is taken over or goes with the interface. Faults assumed: no right to make one (CommandFailed).
 """
 
 from __future__ import annotations
