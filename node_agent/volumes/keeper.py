@@ -28,7 +28,7 @@ from node_agent.pod.spec import Object
 from node_agent.runtime.types import Mount
 from node_agent.volumes import files, host, scratch
 from node_agent.volumes.atomic import write_files
-from node_agent.volumes.memory import memory_folder
+from node_agent.volumes.memory import OWNER, memory_folder
 from node_agent.volumes.problem import VolumeProblem
 
 log = logging.getLogger(__name__)
@@ -218,14 +218,14 @@ class VolumeKeeper:
         for top in (self._root / "pods", self._memory):
             with contextlib.suppress(OSError):
                 for name in await asyncio.to_thread(os.listdir, top):
-                    if name not in wanted:
+                    if name not in wanted and not name.startswith("."):
                         await self.forget(name)
 
     async def close(self) -> None:
         """Leave nothing in the machine's memory when no pod has anything there."""
         with contextlib.suppress(OSError):
-            if self._memory.parent != self._root:
-                self._memory.rmdir()
+            if self._memory.parent != self._root and os.listdir(self._memory) in ([], [OWNER]):
+                await asyncio.to_thread(scratch.remove_tree, self._memory)
 
     def usage(self, uid: str) -> int:
         """Bytes that the pod's emptyDir volumes take. Blocks."""

@@ -6,12 +6,16 @@ The folder's name follows from the agent's root, so a restarted agent finds it. 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import shutil
 import stat
 from pathlib import Path
 from typing import Final
 
+# In the folder: the root of the agent that it belongs to.
+OWNER: Final = ".root"
 _PLACES: Final = ("/run", "/dev/shm")
 
 
@@ -23,8 +27,19 @@ def memory_folder(root: Path) -> Path | None:
         if place in in_memory and os.access(place, os.W_OK | os.X_OK):
             folder = Path(place) / name
             if _ours(folder):
+                (folder / OWNER).write_text(str(root.absolute()), encoding="utf-8")
+                _sweep(Path(place))
                 return folder
     return None
+
+
+def _sweep(place: Path) -> None:
+    """Remove folders of agents that were killed and whose root has been removed since."""
+    for folder in place.glob("fluyt-agent-*"):
+        with contextlib.suppress(OSError):
+            root = (folder / OWNER).read_text(encoding="utf-8")
+            if folder.lstat().st_uid == os.geteuid() and not folder.is_symlink() and not os.path.lexists(root):
+                shutil.rmtree(folder)
 
 
 def _ours(folder: Path) -> bool:

@@ -21,6 +21,7 @@ from node_agent.volumes.atomic import write_files
 from node_agent.volumes.files import File, TokenWish, holds_secrets, token_wishes, volume_files
 from node_agent.volumes.host import below, host_path, persistent_path
 from node_agent.volumes.keeper import VolumeKeeper
+from node_agent.volumes.memory import memory_folder
 from node_agent.volumes.problem import VolumeProblem
 
 Object = dict[str, Any]
@@ -279,3 +280,28 @@ def test_a_volume_type_that_is_not_supported_is_named(tmp_path: Path) -> None:
     keeper = VolumeKeeper(tmp_path, Found(SOURCES), dict, FACTS)
     with pytest.raises(VolumeProblem, match='volume "v" : volumes of type nfs are not supported'):
         asyncio.run(keeper.set_up(pod(volumes=[{"name": "v", "nfs": {"server": "x", "path": "/"}}])))
+
+
+def test_secrets_are_in_memory_and_leave_nothing_behind(tmp_path: Path) -> None:
+    gone, here = tmp_path / "gone", tmp_path / "here"
+    gone.mkdir()
+    left = memory_folder(gone)
+    if left is None:
+        pytest.skip("this machine has no tmpfs that we may write to")
+    assert memory_folder(gone) == left
+    (left / "u1").mkdir()
+    gone.rmdir()
+    here.mkdir()
+    mine = memory_folder(here)
+    assert mine is not None
+    assert mine != left
+    assert not left.exists()
+
+    async def close() -> None:
+        keeper = VolumeKeeper(here, Found(SOURCES), dict, FACTS)
+        await keeper.open()
+        await keeper.clean(set())
+        await keeper.close()
+
+    asyncio.run(close())
+    assert not mine.exists()
