@@ -1,6 +1,7 @@
 """Config maps, secrets, services and tokens for pods, asked for by need.
 
-What a container's environment names is read when the container starts. What a volume holds is followed as long as the
+What a container's environment names is read when the container starts; while no server answers, a container that starts
+again gets what the pod was given before, and the restart need not wait. What a volume holds is followed as long as the
 pod is here, by a watch on that one object, so that a change reaches the volume within a moment; changed(uid) tells. So
 a node asks for nothing but what its pods name, which is all that the node authorizer grants.
 
@@ -64,6 +65,7 @@ class Lookup:
         self._changed, self._now = changed, now
         self._followed: dict[_Key, _Followed] = {}
         self._tokens: dict[str, dict[tuple[str, str], _Token]] = {}
+        self._before: dict[str, dict[_Key, Object]] = {}  # by pod: what was read for it
         self._services: Informer | None = None
 
     async def sources(self, pod: Object) -> Sources:
@@ -71,7 +73,8 @@ class Lookup:
         namespace = spec.namespace(pod)
         wanted = needs(pod)
         self._follow(pod)
-        objects = await asyncio.gather(*(self._read(need, namespace) for need in wanted))
+        before = self._before.setdefault(spec.uid(pod), {})
+        objects = await asyncio.gather(*(self._read(need, namespace, before) for need in wanted))
         found = {(need.resource, need.name): obj for need, obj in zip(wanted, objects, strict=True) if obj is not None}
         return Sources(found, tuple(await self._all_services()), await self._all_tokens(pod))
 
@@ -84,11 +87,22 @@ class Lookup:
                 return None
             raise
 
-    async def _read(self, need: Need, namespace: str) -> Object | None:
-        followed = self._followed.get((need.resource, namespace, need.name))
+    async def _read(self, need: Need, namespace: str, before: dict[_Key, Object]) -> Object | None:
+        key = (need.resource, namespace, need.name)
+        followed = self._followed.get(key)
         if followed is not None and followed.informer.has_synced:
             return followed.informer.get(need.name, namespace)
-        return await self.find(need.resource, need.name, namespace)
+        try:
+            found = await self.find(need.resource, need.name, namespace)
+        except Unreachable:
+            if key not in before:
+                raise
+            return before[key]
+        if found is None:
+            before.pop(key, None)
+        else:
+            before[key] = found
+        return found
 
     # ---- following what volumes show ----
 
@@ -125,6 +139,7 @@ class Lookup:
         """The pod needs nothing any more."""
         uid = spec.uid(pod)
         self._tokens.pop(uid, None)
+        self._before.pop(uid, None)
         for key, followed in list(self._followed.items()):
             followed.users.discard(uid)
             if not followed.users:

@@ -62,6 +62,30 @@ def test_what_volumes_show_is_followed_and_nothing_else() -> None:
     asyncio.run(work())
 
 
+def test_a_restart_in_an_outage_gets_what_was_given_before() -> None:
+    async def work() -> None:
+        api = FakeApi()
+        api.put("configmaps", config("read", a="1"))
+        lookup, of = Lookup(api, lambda uid: None, lambda: 0.0), reader(env="read")
+        await lookup.sources(of)
+        api.down = True
+        assert (await lookup.sources(of)).find("configmaps", "read")["data"] == {"a": "1"}  # type: ignore[index]
+        other = reader(env="read")
+        other["metadata"]["uid"] = "u2"
+        with pytest.raises(Unreachable):
+            await lookup.sources(other)
+        api.down = False
+        api.drop("configmaps", "read", "default")
+        assert (await lookup.sources(of)).find("configmaps", "read") is None
+        api.down = True
+        with pytest.raises(Unreachable):
+            await lookup.sources(of)
+        lookup.release(of)
+        await lookup.close()
+
+    asyncio.run(work())
+
+
 def test_an_outage_reaches_who_asks() -> None:
     async def work() -> None:
         api = FakeApi()
