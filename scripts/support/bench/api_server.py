@@ -1,192 +1,160 @@
 """Figures of one API server on one store member, over HTTPS: start, creates, gets, a long list, watch fan-out, memory.
 
-Load comes from h2load and, for watches, from a small asyncio client; all of it shares the machine with the server. CPU
-figures are the server's own, so they mean something on a busy machine, too.
+Clients show certificates. Store, server and load share the machine. CPU figures are the server's own, so they mean
+something on a busy machine, too; rates are the best of several short windows.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
 import re
-import ssl
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import count
 from typing import Any
 
-from harness.api_site import ADMIN, Api, Site, pod
-from harness.binaries import CURES, find
-from rich.console import Console
-from rich.table import Table
+from harness.api_site import Site, pod
 
-_SMALL = {"metadata": {"generateName": "bench-", "labels": {"app": "web"}}, "data": {"key": "value" * 20}}
-_TICKS = os.sysconf("SC_CLK_TCK")
+from control.client import kubeconfig
+from support.bench.figures import Figure, cpu, pss, rss
+from support.bench.https_load import Load, Target, Watches, ask, request, run
+
+PART = "API server"
+_NAMESPACE = "/api/v1/namespaces/default"
+_MAPS, _SECRETS, _PODS = f"{_NAMESPACE}/configmaps", f"{_NAMESPACE}/secrets", f"{_NAMESPACE}/pods"
+_BARE = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"labels": {"app": "web"}}, "data": {"k": "value" * 20}}
 
 
 @dataclass(frozen=True)
-class Figure:
-    """One measurement, as a reader wants it."""
+class Size:
+    """How much of everything. windows: how often a rate is measured."""
 
-    name: str
-    value: str
+    windows: int = 5
+    requests: int = 3_000
+    pods: int = 10_000
+    watchers: int = 1_000
+    events: int = 100
 
 
-def bench_api_server(quick: bool) -> list[Figure] | None:
-    """All figures; None when h2load is missing (it is said)."""
-    if not find("h2load"):
-        print(f"bench: h2load is not on this machine; cure: {CURES['h2load']}", file=sys.stderr)
-        return None
-    # A full-size run is what the page quotes; a quick one shows that nothing is broken.
-    requests, pods, watchers, events = (1_000, 500, 50, 50) if quick else (10_000, 10_000, 1_000, 200)
+QUICK = Size(windows=2, requests=500, pods=500, watchers=100, events=50)
+
+
+def target_of(site: Site) -> Target:
+    """Its first API server, as the administrator whose certificate is in admin.conf."""
+    context = kubeconfig.load(site.folder / "admin.conf").ssl_context()
+    assert context is not None
+    return Target(site.ports[0], context)
+
+
+def measure(quick: bool) -> Iterator[Figure]:
+    """All figures."""
+    size = QUICK if quick else Size()
     with Site() as site:
-        return list(_figures(site, requests, pods, watchers, events))
+        target, pid = target_of(site), site.servers[0].pid
+        ask(target, "POST", f"{_NAMESPACE}/serviceaccounts", {"metadata": {"name": "default"}})
+        yield Figure(PART, "start to ready, empty store", f"{_start(site, size.windows):.2f} s", "≤ 1.5 s")
+        yield Figure(PART, "memory, empty (RSS / PSS)", f"{rss(pid)} / {pss(pid)} MB")
+        numbers = count()
+        yield from _requests(target, pid, size, numbers)
+        yield from _long_list(target, pid, size)
+        yield _fan_out(target, pid, size, numbers)
+        yield Figure(PART, "memory at the end (RSS / PSS)", f"{rss(pid)} / {pss(pid)} MB")
 
 
-def show(figures: list[Figure]) -> None:
-    """As a table on standard output."""
-    table = Table("one API server, one store member", "")
-    for figure in figures:
-        table.add_row(figure.name, figure.value)
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
-
-
-def _figures(site: Site, requests: int, pods: int, watchers: int, events: int) -> Iterator[Figure]:
-    api, pid = site.api(), site.servers[0].pid
-    yield Figure("start to ready, empty", f"{_start(site):.2f} s")
-    yield Figure("memory, empty", f"{_rss(pid)} MB")
-    maps = "/api/v1/namespaces/default/configmaps"
-    name = api.create(maps, _SMALL)["metadata"]["name"]
-    body = site.folder / "body.json"
-    body.write_text(json.dumps(_SMALL))
-    for connections in (1, 32):
-        with _cpu(pid) as used:
-            rate, done = _h2load(api, maps, connections, max(requests // (4 if connections == 1 else 1), 1), body)
-        yield Figure(f"creates, {connections} connections", f"{rate:,.0f}/s, {used() / done * 1e6:.0f} µs CPU each")
-    for connections in (1, 32):
-        with _cpu(pid) as used:
-            rate, done = _h2load(api, f"{maps}/{name}", connections, requests, None)
-        yield Figure(f"gets, {connections} connections", f"{rate:,.0f}/s, {used() / done * 1e6:.0f} µs CPU each")
-    yield from _long_list(api, pid, pods)
-    yield asyncio.run(_fan_out(api, pid, watchers, events))
-    yield Figure("memory at the end", f"{_rss(pid)} MB")
-
-
-def _start(site: Site) -> float:
-    """Seconds from the start of a second server until it is ready."""
-    started = time.monotonic()
-    index = site.add_server()
-    taken = time.monotonic() - started
-    site.servers[index].stop()
-    return taken
-
-
-def _long_list(api: Api, pid: int, count: int) -> Iterator[Figure]:
-    path = "/api/v1/namespaces/default/pods"
-    api.create("/api/v1/namespaces/default/serviceaccounts", {"metadata": {"name": "default"}})
-    with ThreadPoolExecutor(8) as pool:
+def _start(site: Site, times: int) -> float:
+    """Seconds from the start of a further server until it is ready: the best."""
+    taken = []
+    for _ in range(times):
         started = time.monotonic()
-        list(pool.map(lambda number: api.create(path, pod(f"p{number}")), range(count)))
-        yield Figure(f"{count:,} pods created, 8 connections", f"{count / (time.monotonic() - started):,.0f}/s")
-    started = time.monotonic()
-    with _cpu(pid) as used:
-        size = len(api.ask("GET", "/api/v1/pods").body)
-    taken = time.monotonic() - started
-    yield Figure(f"list of {count:,} pods", f"{taken:.2f} s, {size / 1e6:.1f} MB, {used() * 1000:.0f} ms CPU")
-    yield Figure("event loop held at most (with all of the above)", _lag(api))
+        index = site.add_server()
+        taken.append(time.monotonic() - started)
+        site.servers[index].stop()
+    return min(taken)
 
 
-def _lag(api: Api) -> str:
-    """The bucket of the loop's longest delay."""
-    text = api.ask("GET", "/metrics").body.decode()
-    counts = re.findall(r'fluyt_apiserver_loop_lag_seconds_bucket\{le="([^"]+)"\} ([0-9.]+)', text)
-    last = float(counts[-1][1])
-    return next(f"{bound} s" for bound, count in counts if float(count) == last)
+def named(body: dict[str, Any], name: str) -> dict[str, Any]:
+    """The same object under another name."""
+    return {**body, "metadata": {**body["metadata"], "name": name}}
 
 
-async def _fan_out(api: Api, pid: int, watchers: int, events: int) -> Figure:
-    """Many watches of one resource, while objects are created."""
-    context = ssl.create_default_context(cafile=str(api.ca))
-    counter = _Counter(watchers * events)
-    head = f"Host: x\r\nAuthorization: Bearer {ADMIN}\r\n"
-    path = "/api/v1/namespaces/default/secrets"
-    since = api.get(path)["metadata"]["resourceVersion"]
-    asked = f"GET {path}?watch=1&resourceVersion={since} HTTP/1.1\r\n{head}\r\n".encode()
-    limit = asyncio.Semaphore(50)
+def _requests(target: Target, pid: int, size: Size, numbers: Iterator[int]) -> Iterator[Figure]:
+    for connections, aim in ((1, ""), (32, "≥ 1,500/s")):
+        many = size.requests // (4 if connections == 1 else 1)
+        windows = []
+        for _ in range(size.windows):
+            bodies = [request("POST", _MAPS, named(_BARE, f"m{next(numbers)}")) for _ in range(many)]
+            windows.append(_window(target, pid, bodies, connections))
+        yield Figure(PART, f"creates, {connections} connections", _told(windows), aim)
+    for connections in (1, 32):
+        asked = [request("GET", f"{_MAPS}/m0")] * size.requests
+        windows = [_window(target, pid, asked, connections) for _ in range(size.windows)]
+        yield Figure(PART, f"gets, {connections} connections", _told(windows))
 
-    async def follow() -> None:
-        async with limit:
-            reader, writer = await asyncio.open_connection("127.0.0.1", api.port, ssl=context)
-            writer.write(asked)
-            await reader.readuntil(b"\r\n\r\n")
-            counter.standing += 1
-        while data := await reader.read(1 << 16):
-            counter.add(data.count(b'{"type":'))
-        writer.close()
 
-    tasks = [asyncio.create_task(follow()) for _ in range(watchers)]
-    while counter.standing < watchers:
-        await asyncio.sleep(0.05)
-    secret = {"metadata": {"generateName": "s-"}, "data": {"k": "dmFsdWU="}}
-    with ThreadPoolExecutor(8) as pool, _cpu(pid) as used:
+def _window(target: Target, pid: int, requests: list[bytes], connections: int) -> tuple[Load, float]:
+    """(what came of it, µs of the server's CPU a request)."""
+    with cpu(pid) as used:
+        load = run(target, requests, connections)
+        return load, used() / len(requests) * 1e6
+
+
+def _told(windows: list[tuple[Load, float]]) -> str:
+    load, cost = max(windows, key=lambda window: window[0].rate)
+    times = f"{load.quantile(0.5):.1f} / {load.quantile(0.99):.1f} ms"
+    return f"{load.rate:,.0f}/s, {times} (median / 99th), {cost:.0f} µs CPU each"
+
+
+def _long_list(target: Target, pid: int, size: Size) -> Iterator[Figure]:
+    load = run(target, [request("POST", _PODS, pod(f"p{n}")) for n in range(size.pods)], 32)
+    yield Figure(PART, f"{size.pods:,} pods created, 32 connections", f"{load.rate:,.0f}/s")
+    taken = []
+    before = _lag(target)
+    for _ in range(size.windows):
         started = time.monotonic()
-        loop = asyncio.get_running_loop()
-        await asyncio.gather(*(loop.run_in_executor(pool, api.create, path, secret) for _ in range(events)))
-        await counter.all.wait()
-        taken, cpu = time.monotonic() - started, used()
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    text = f"{counter.seen / taken:,.0f} events/s, {cpu / counter.seen * 1e6:.1f} µs CPU each (creates included)"
-    return Figure(f"{events} creates to {watchers:,} watchers", text)
+        with cpu(pid) as used:
+            length = len(ask(target, "GET", "/api/v1/pods"))
+            taken.append((time.monotonic() - started, used()))
+    best, cost = min(taken)
+    yield Figure(PART, f"list of {size.pods:,} pods", f"{best:.2f} s, {length / 1e6:.1f} MB, {cost * 1000:.0f} ms CPU")
+    after = _lag(target)
+    held = next((bound for bound in after if after[bound] - before[bound] == after["+Inf"] - before["+Inf"]), "+Inf")
+    yield Figure(PART, "event loop held meanwhile, at most", f"{held} s")
 
 
-class _Counter:
-    """Events seen by all watchers together."""
-
-    def __init__(self, wanted: int) -> None:
-        self.wanted, self.seen, self.standing = wanted, 0, 0
-        self.all = asyncio.Event()
-
-    def add(self, count: int) -> None:
-        self.seen += count
-        if self.seen >= self.wanted:
-            self.all.set()
+def _lag(target: Target) -> dict[str, float]:
+    """Buckets of the loop's delays: bound in seconds → how many were at most that."""
+    text = ask(target, "GET", "/metrics").decode()
+    found = re.findall(r'fluyt_apiserver_loop_lag_seconds_bucket\{le="([^"]+)"\} ([0-9.]+)', text)
+    return {bound: float(value) for bound, value in found}
 
 
-def _h2load(api: Api, path: str, connections: int, requests: int, body: Path | None) -> tuple[float, int]:
-    """(requests a second, requests that succeeded)."""
-    words = [find("h2load") or "h2load", "--h1", "-n", str(requests), "-c", str(connections)]
-    words += ["-H", f"authorization: Bearer {api.token}", "-H", "content-type: application/json"]
-    words += ["-d", str(body)] if body else []
-    run = subprocess.run([*words, f"https://127.0.0.1:{api.port}{path}"], capture_output=True, text=True, check=True)
-    rate = re.search(r"finished in .*?, ([0-9.]+) req/s", run.stdout)
-    done = re.search(r"status codes: (\d+) 2xx", run.stdout)
-    if rate is None or done is None or int(done.group(1)) != requests:
-        raise RuntimeError(f"h2load: not every request succeeded\n{run.stdout}")
-    return float(rate.group(1)), int(done.group(1))
+def _fan_out(target: Target, pid: int, size: Size, numbers: Iterator[int]) -> Figure:
+    """Many watches of one resource, while objects are created: in windows, the best rate counts."""
+    since = json.loads(ask(target, "GET", _SECRETS))["metadata"]["resourceVersion"]
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {}, "data": {"k": "dmFsdWU="}}
+    best, cost = 0.0, 0.0
+    with Watches(target, f"{_SECRETS}?watch=1&resourceVersion={since}", size.watchers) as watches:
+        wanted = 0
+        for _ in range(size.windows):
+            bodies = iter([request("POST", _SECRETS, named(secret, f"s{next(numbers)}")) for _ in range(size.events)])
+            wanted += size.events * size.watchers
+            rate, each = _fan_out_window(target, pid, watches, bodies, size, wanted)
+            best, cost = max((best, cost), (rate, each))
+    value = f"{best:,.0f} events/s, {cost:.1f} µs CPU each (creates included)"
+    return Figure(PART, f"watch fan-out: creates to {size.watchers:,} watchers", value, "≥ 50,000/s")
 
 
-@contextmanager
-def _cpu(pid: int) -> Iterator[Callable[[], float]]:
-    """Seconds of CPU that the process has used since the block began."""
-
-    def used() -> int:
-        fields: list[Any] = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return int(fields[11]) + int(fields[12])
-
-    before = used()
-    yield lambda: (used() - before) / _TICKS
-
-
-def _rss(pid: int) -> int:
-    """Megabytes of memory."""
-    text = Path(f"/proc/{pid}/status").read_text()
-    found = re.search(r"VmRSS:\s+(\d+) kB", text)
-    return int(found.group(1)) // 1024 if found else 0
+def _fan_out_window(
+    target: Target, pid: int, watches: Watches, bodies: Iterator[bytes], size: Size, wanted: int
+) -> tuple[float, float]:
+    """(events a second, µs of CPU an event). Eight creates are in flight, from a thread of their own."""
+    with ThreadPoolExecutor(1) as creator, cpu(pid) as used:
+        started = time.perf_counter()
+        creating = creator.submit(run, target, list(bodies), 8)
+        watches.await_events(wanted)
+        taken = time.perf_counter() - started
+        creating.result()
+        events = size.events * size.watchers
+        return events / taken, used() / events * 1e6
