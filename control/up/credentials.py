@@ -24,14 +24,17 @@ STORE_CA, STORE_SERVER, STORE_CLIENT = "etcd/ca", "etcd/server", "apiserver-etcd
 _HOSTS = ["localhost", "127.0.0.1", "::1"]
 
 
-def ensure_store(folder: Path, now: datetime) -> None:
-    """What the store's members and their clients show each other. OSErrors; ValueError names the file at fault."""
+def ensure_store(folder: Path, now: datetime, hosts: Sequence[str] = ()) -> None:
+    """What the store's members and their clients show each other. hosts: further names of this machine.
+
+    OSErrors; ValueError names the file at fault.
+    """
     pki = folder / "pki"
     with files.locked(pki):
         (pki / "etcd").mkdir(mode=0o700, exist_ok=True)
         if not files.certificate_path(pki, STORE_CA).exists():
             files.create_pair(pki, STORE_CA, make_authority("fluyt-etcd", now, AUTHORITY_LIFETIME))
-        _leaf(pki, STORE_SERVER, "fluyt-etcd-server", _HOSTS, now)
+        _leaf(pki, STORE_SERVER, "fluyt-etcd-server", [*_HOSTS, *hosts], now)
         _leaf(pki, STORE_CLIENT, "kube-apiserver-etcd-client", [], now)
 
 

@@ -47,6 +47,7 @@ COMMANDS = {
     "kube": ("control.cli.kube.group:kube", "The everyday part of kubectl."),
     "why": ("control.cli.why:why", "Say why an object is as it is."),
     "kubeconfig": ("control.cli.kubeconfig:kubeconfig", "Make a kubeconfig file for a user of the API server."),
+    "credentials": ("control.cli.credentials:credentials", "Make the credentials of a cluster's machines."),
     "pki": ("kvstore.cli.pki:pki", "Make the certificates of a cluster."),
     "completion": ("kvstore.cli.completion:completion", "Print the completion script of a shell."),
     "version": ("kvstore.cli.version:version", "Print the versions of fluyt and of its API."),
