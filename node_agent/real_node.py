@@ -33,7 +33,8 @@ class RealNode:
         """Raises ValueError for a runtime that there is not."""
         self._settings = settings
         root, node = settings.root, settings.node
-        runtime = new_runtime(settings.runtime, settings.endpoint, root, node.name)
+        self.network = NodeNetwork(settings, client, self._network_changed)
+        runtime = new_runtime(settings.runtime, settings.endpoint, root, node.name, self.network.bridge)
         machine = read_machine(root)
         log_root = str(settings.log_root or root / "logs" / "pods")
         self._lookup = Lookup(client, self._volumes_changed, time.time)
@@ -55,7 +56,6 @@ class RealNode:
             last_words=self._last_words,
         )
         self.agent = NodeAgent(node, machine, parts)
-        self.network = NodeNetwork(settings, client)
         self._static = self._static_pods(settings.static_pods) if settings.static_pods is not None else None
         if self._static is not None:
             self.agent.first_pods = self._static.scan
@@ -63,6 +63,11 @@ class RealNode:
 
     def _volumes_changed(self, uid: str) -> None:
         self._housekeeping.volumes_changed(uid)
+
+    def _network_changed(self, fault: str) -> None:
+        """fault: why pods can have no network, "" when they can."""
+        self.agent.context.node = replace(self.agent.context.node, dns=self.network.pods_dns)
+        self.agent.fault("network", fault)
 
     def _last_words(self, status: ContainerStatus) -> str:
         return last_words(status, self._volumes.message_file)
@@ -74,6 +79,7 @@ class RealNode:
         await self.network.start()
         self.agent.context.node = replace(self.agent.context.node, dns=self.network.pods_dns)
         await self.agent.start()
+        await self.network.clean(await self.agent.parts.runtime.list_sandboxes())
         self._recorder.record(node_reference(self._settings.node.name), NORMAL, "Starting", "Starting kubelet.")
         if self._static is not None:
             self.agent.also(self._follow_static(self._static), "static pods")

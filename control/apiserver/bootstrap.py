@@ -23,6 +23,11 @@ async def ensure_defaults(server: Server) -> None:
             await _create(objects, "namespaces", _namespace(name))
     if caches.get("services", "default", "kubernetes") is None:
         await _create(objects, "services", _service(server))
+    if (
+        caches.get("services", "kube-system", "kube-dns") is None
+        and server.settings.service_cluster_ip_range.num_addresses > 16
+    ):
+        await _create(objects, "services", _dns_service(server))
     # Admission looks at the caches: they must have what was just made.
     await server.feed.confirm()
 
@@ -42,6 +47,25 @@ def _ip_taken(problem: StatusError) -> bool:
 
 def _namespace(name: str) -> Object:
     return {"metadata": {"name": name}, "spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"}}
+
+
+def _dns_service(server: Server) -> Object:
+    """The address that programs know as the cluster's DNS: the tenth of the range. It has no endpoints: every node's
+    agent answers itself, until somebody gives the Service a selector.
+    """
+    ports = [{"name": "dns", "protocol": "UDP"}, {"name": "dns-tcp", "protocol": "TCP"}]
+    return {
+        "metadata": {
+            "name": "kube-dns",
+            "namespace": "kube-system",
+            "labels": {"k8s-app": "kube-dns", "kubernetes.io/name": "CoreDNS"},
+        },
+        "spec": {
+            "type": "ClusterIP",
+            "clusterIP": str(server.settings.service_cluster_ip_range[10]),
+            "ports": [{**port, "port": 53, "targetPort": 53} for port in ports],
+        },
+    }
 
 
 def _service(server: Server) -> Object:

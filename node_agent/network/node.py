@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from node_agent.network.dns.server import DnsServer
 from node_agent.network.dns.upstream import Upstream
 from node_agent.network.dns.zone import Zone
 from node_agent.network.machine_lock import MachineLock, path_of
+from node_agent.network.pods.bridge import BridgeNetwork
+from node_agent.network.pods.keeper import PodNetwork
 from node_agent.network.proxy import nftables
 from node_agent.network.proxy.addresses import ServiceAddresses
 from node_agent.network.proxy.endpoints import Backend, Here
@@ -28,7 +30,7 @@ from node_agent.network.proxy.userspace import UserSpaceProxy
 from node_agent.network.settings import cluster_id, dns_address, short
 from node_agent.network.view import ClusterView
 from node_agent.pod.network import ClusterDns
-from node_agent.runtime.types import Dns
+from node_agent.runtime.types import Dns, Sandbox, SandboxState
 from node_agent.settings import AgentSettings
 
 log = logging.getLogger(__name__)
@@ -37,14 +39,21 @@ log = logging.getLogger(__name__)
 class NodeNetwork:
     """start() before the agent, then stop()."""
 
-    def __init__(self, settings: AgentSettings, client: Client) -> None:
-        self._settings, self._client = settings, client
+    def __init__(self, settings: AgentSettings, client: Client, changed: Callable[[str], None]) -> None:
+        """changed(fault): what pods are to be told of names may be another; fault: why they can have no network."""
+        self._settings, self._client, self._told = settings, client, changed
         self.cluster = _cluster_of(client.config)
         self.view = ClusterView(client)
         self.machines_dns = _machines_dns(settings.network.resolv_conf)
         domain = settings.node.dns.domain
         self.dns = DnsServer(Zone(domain, self.view), Upstream(()), lambda: self.view.synced)
         self.proxy: ServiceProxy | None = None
+        self.bridge: BridgeNetwork | None = None
+        self._pods: PodNetwork | None = None
+        if settings.network.bridge:
+            node = settings.node
+            self.bridge = bridge_of(settings.root, node.name)
+            self._pods = PodNetwork(client, self.bridge, node.name, node.ips, changed, self._bridge_opened)
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -57,6 +66,12 @@ class NodeNetwork:
     async def start(self) -> None:
         """Answer names, and begin to serve Services; waits for no API server."""
         network = self._settings.network
+        if self.bridge is not None and self._pods is not None:
+            try:
+                await self.bridge.open()
+            except (CommandFailed, OSError) as problem:
+                log.warning("the bridge of last time cannot be had: %s", problem)
+            self._spawn(self._pods.run(), "network of the pods")
         if network.serve_dns:
             await self._serve_dns()
         if network.proxy_mode != "none":
@@ -74,6 +89,8 @@ class NodeNetwork:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self.proxy is not None:
             await self.proxy.close()
+        if self._pods is not None:
+            await self._pods.stop()
         await self.dns.close()
         await self.view.stop()
 
@@ -89,17 +106,39 @@ class NodeNetwork:
     # ---- names ----
 
     async def _serve_dns(self) -> None:
+        await self._listen(*self._own_dns(), *self._settings.node.dns.servers)
+        self._choose_upstream()
+
+    def _own_dns(self) -> list[str]:
+        """Pods on a bridge reach the bridge's addresses, all others the machine's loopback ones."""
+        if self.bridge is not None:
+            return self.bridge.gateways if self.bridge.ready else []
+        return [dns_address(self.cluster, self._settings.node.name)]
+
+    async def _bridge_opened(self) -> None:
+        """Its addresses are there, maybe others than before."""
+        if self._settings.network.serve_dns and self.bridge is not None:
+            have = {address for address, _ in self.dns.addresses}
+            await self._listen(*(address for address in self.bridge.gateways if address not in have))
+            self._choose_upstream()
+        if self.proxy is not None:
+            self.proxy.changed()
+        self._told("")
+
+    async def _listen(self, *addresses: str) -> None:
         named = self._settings.node.dns.servers
-        own = dns_address(self.cluster, self._settings.node.name)
-        for address in dict.fromkeys((own, *named)):
+        for address in dict.fromkeys(addresses):
             try:
                 await self.dns.listen(address)
             except OSError as problem:
                 # One that was named may well be another machine's, or the Service's.
                 level = logging.INFO if address in named else logging.WARNING
                 log.log(level, "the cluster's names are not answered at %s:53: %s", address, problem.strerror)
+
+    def _choose_upstream(self) -> None:
         listening = {address for address, _ in self.dns.addresses}
-        self.dns.upstream = Upstream.of(upstreams(self.machines_dns, {*listening, *named}))
+        own = {*listening, *self._settings.node.dns.servers}
+        self.dns.upstream = Upstream.of(upstreams(self.machines_dns, own))
 
     def _dns_backends(self) -> list[Backend]:
         return [Backend(address, port, True) for address, port in self.dns.addresses[:1]]
@@ -108,7 +147,7 @@ class NodeNetwork:
 
     def _here(self) -> Here:
         node = self._settings.node
-        return Here({node.name}, {*node.ips})
+        return Here({node.name} if self._pods is None else self._pods.nodes_here, {*node.ips})
 
     async def _proxy_backend(self) -> ProxyBackend:
         mode = self._settings.network.proxy_mode
@@ -127,6 +166,22 @@ class NodeNetwork:
                 return made
         log.warning("without root there are no cluster IPs on this machine, only node ports")
         return None
+
+    # ---- pods ----
+
+    async def clean(self, sandboxes: Iterable[Sandbox]) -> None:
+        """Take back what belongs to pods that are gone. sandboxes: all that the runtime knows."""
+        if self.bridge is None:
+            return
+        try:
+            await self.bridge.clean({each.id for each in sandboxes if each.state is SandboxState.READY})
+        except (CommandFailed, OSError) as problem:
+            log.warning("leftovers of the pods' network: %s", problem)
+
+
+def bridge_of(root: Path, node: str) -> BridgeNetwork:
+    """root: the agent's folder."""
+    return BridgeNetwork(short("fluyt0-", node), root / "network.json")
 
 
 def _cluster_of(config: Config) -> str:

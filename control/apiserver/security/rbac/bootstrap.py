@@ -199,7 +199,8 @@ BINDINGS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "system:public-info-viewer": ((), (_AUTHENTICATED, _UNAUTHENTICATED)),
     "system:monitoring": ((), ("system:monitoring",)),
     "system:node": ((), ()),
-    "system:node-proxier": (("system:kube-proxy",), ()),
+    # Agents proxy Services and lead to other nodes' pods themselves, with their node's credentials.
+    "system:node-proxier": (("system:kube-proxy",), ("system:nodes",)),
     "system:kube-scheduler": (("system:kube-scheduler",), ()),
     "system:kube-controller-manager": (("system:kube-controller-manager",), ()),
     "system:service-account-issuer-discovery": ((), ("system:serviceaccounts",)),

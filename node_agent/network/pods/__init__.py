@@ -1,0 +1,1 @@
+"""Pods' own addresses: a bridge for each node, with addresses of the node's range (podCIDR)."""
