@@ -16,7 +16,6 @@ from control.api import protobuf
 
 COMMANDS = {
     "clusterrole": "create clusterrole cr --verb=get,list --resource=pods,deployments.apps",
-    "clusterrolebinding": "create clusterrolebinding crb --clusterrole=view --user=u --group=g --serviceaccount=n:s",
     "configmap": "create configmap c --from-literal=a=b --from-literal=empty=",
     "cronjob": "create cronjob cj --image=x --schedule=@daily --restart=OnFailure -- date",
     "deployment": "create deployment d --image=nginx --replicas=0 --port=80",
@@ -27,12 +26,9 @@ COMMANDS = {
     "priorityclass": "create priorityclass pc --value=-10 --description=low --preemption-policy=Never",
     "quota": "create quota q --hard=cpu=1500m,pods=10,memory=1Gi --scopes=BestEffort",
     "role": "create role r --verb=get --resource=pods --resource-name=x",
-    "rolebinding": "create rolebinding rb --role=r --user=u",
     "secret": "create secret generic s --from-literal=k=v",
-    "secret-tls": "create secret docker-registry dr --docker-server=h --docker-username=u --docker-password=p",
     "service": "create service nodeport sv --tcp=80:8080 --node-port=30080",
     "service-external": "create service externalname se --external-name=h.example --tcp=80",
-    "serviceaccount": "create serviceaccount sa",
 }
 
 

@@ -1,4 +1,4 @@
-"""A whole master (store, API server, controllers) and each kubectl with a namespace of its own."""
+"""A whole master in one process (store, API server, controllers, scheduler), and each kubectl in its own namespace."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from control.testing.kube import KubeApi
 
 @pytest.fixture(scope="session")
 def master(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubeApi]:
-    with KubeApi(tmp_path_factory.mktemp("master"), []) as api:
+    with KubeApi(tmp_path_factory.mktemp("master"), ["--in-process"]) as api:
         yield api
 
 
