@@ -7,22 +7,29 @@ for a while in every test run (test_fuzz_targets.py).
 
 from __future__ import annotations
 
+import contextlib
+import io
 import tempfile
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from google.protobuf.message import DecodeError
 
+from kvstore.backup import reading, rows, snapshot_file
+from kvstore.backup.status import status
 from kvstore.errors import EtcdError
 from kvstore.member import requests
 from kvstore.member.membership import raft_change
+from kvstore.mvcc.types import pack, to_bytes
 from kvstore.pb import etcd_pb2 as pb
 from kvstore.pb import raft_pb2
 from kvstore.raft import codec
 from kvstore.raft.types import Entry, HardState, SnapshotMeta
 from kvstore.services import gateway_json
 from kvstore.storage import Log
+from kvstore.storage.bolt import BoltWriter
 from kvstore.storage.errors import StorageError
 from kvstore.storage.log import format as log_format
 from kvstore.storage.sync_mark import SyncMark
@@ -129,6 +136,54 @@ def _log_file(data: bytes) -> None:
         assert entries == ENTRIES[: len(entries)], "the log made something up"
 
 
+def _snapshot() -> bytes:
+    """A snapshot file without its checksum: a few keys, one of them deleted, and a lease."""
+    made = [pb.KeyValue(key=b"k%d" % n, create_revision=n, mod_revision=n, version=1, lease=7) for n in (2, 3)]
+    history = [(rows.revision_key(to_bytes(pack(kv.mod_revision)), False), kv.SerializeToString()) for kv in made]
+    gone = (rows.revision_key(to_bytes(pack(4)), True), pb.KeyValue(key=b"k2").SerializeToString())
+    file = io.BytesIO()
+    writer = BoltWriter(file)
+    writer.bucket(b"alarm", [])
+    writer.bucket(b"key", [*history, gone])
+    writer.bucket(b"lease", [(rows.number(7), rows.lease_value(7, 60, 60))])
+    writer.finish()
+    return file.getvalue()
+
+
+class _Rows(dict[bytes, bytes]):
+    """A table in memory, as far as a restore needs one."""
+
+    def put(self, key: bytes, value: bytes) -> None:
+        self[key] = value
+
+    append = put
+
+    def delete(self, key: bytes) -> None:
+        self.pop(key, None)
+
+
+class _Tables(defaultdict[str, _Rows]):
+    def __init__(self) -> None:
+        super().__init__(_Rows)
+
+    def table(self, name: str) -> Any:
+        return self[name]
+
+
+def _snapshot_file(data: bytes) -> None:
+    """A snapshot file with any content is refused, or read to its end, both for its status and for a restore."""
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(data)
+        file.flush()
+        with contextlib.suppress(StorageError):
+            status(file.name)
+        try:
+            with snapshot_file.opened(file.name) as bolt:
+                assert reading.load(bolt, _Tables(), lambda: None) >= 0
+        except StorageError:
+            return
+
+
 def _log_header(data: bytes) -> None:
     try:
         log_format.decode_header(data)
@@ -202,6 +257,7 @@ TARGETS: dict[str, Target] = {
     "batch": Target(_batch, [requests.encode_head(1, 2) + requests.encode_request(1, _PUT) * 2]),
     "membership": Target(_membership, [b"\1\0\0\0" + pb.Member(ID=7, peerURLs=["http://a:1"]).SerializeToString()]),
     "log_file": Target(_log_file, [_segment()]),
+    "snapshot_file": Target(_snapshot_file, [_snapshot()]),
     "log_header": Target(_log_header, [_segment()]),
     "sync_mark": Target(_sync_mark, [b"FLUYTSYN" + bytes(1016)]),
     "http2_server": Target(_http2_server, [bytes(9), b"\0\0\0\4\0\0\0\0\0"]),
