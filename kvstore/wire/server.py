@@ -11,7 +11,7 @@ import ssl as tls
 from collections.abc import Callable
 from typing import cast
 
-from kvstore.wire.grpc.deadlines import GRAIN, Deadlines
+from kvstore.wire.grpc.deadlines import Deadlines
 from kvstore.wire.grpc.methods import Method, Methods, StreamFactory, UnaryHandler
 from kvstore.wire.grpc.server_connection import ServerConnection
 from kvstore.wire.h2.frames import PREFACE
@@ -22,6 +22,8 @@ from kvstore.wire.link import Link, Traffic, tune
 from kvstore.wire.tls import Certificate, common_name
 
 _TICK = 1.0
+# Timers of uvloop are whole milliseconds, and may come that much early.
+_TIMER_ERROR = 0.001
 Admits = Callable[[Certificate | None], bool]
 
 
@@ -48,7 +50,8 @@ class GrpcServer:
         self.http: HttpHandler | None = None
         self.stats = Stats()
         self._methods = Methods()
-        self.deadlines = Deadlines()
+        self.deadlines = Deadlines(self._expire_at)
+        self._expiry: asyncio.TimerHandle | None = None
         self.links: set[_ServerProtocol] = set()
         self._listeners: list[asyncio.Server] = []
         self._timers: list[asyncio.TimerHandle] = []
@@ -89,7 +92,6 @@ class GrpcServer:
         )
         self._listeners.append(listener)
         if not self._timers:
-            self._every(GRAIN, self._expire)
             self._every(_TICK, self._tick)
         return int(listener.sockets[0].getsockname()[1])
 
@@ -103,8 +105,19 @@ class GrpcServer:
 
         self._timers.append(loop.call_later(period, run))
 
-    def _expire(self, now: float) -> None:
-        for call in self.deadlines.expired(now):
+    def _expire_at(self, at: float) -> None:
+        """Look at the deadlines then (loop time), and no more at the time that was said before."""
+        if self._expiry is not None:
+            self._expiry.cancel()
+        loop = asyncio.get_running_loop()
+        self._expiry = loop.call_later(max(at - loop.time(), 0.0) + _TIMER_ERROR, self._expire)
+
+    def _expire(self) -> None:
+        self._expiry = None
+        late = self.deadlines.expired(asyncio.get_running_loop().time())
+        if (at := self.deadlines.next_at()) is not None:
+            self._expire_at(at)
+        for call in late:
             call.expire()
 
     def _tick(self, now: float) -> None:
@@ -122,7 +135,7 @@ class GrpcServer:
             self._empty = asyncio.Event()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._empty.wait(), grace)
-        for timer in self._timers:
+        for timer in [*self._timers, *([self._expiry] if self._expiry else [])]:
             timer.cancel()
         for link in list(self.links):
             link.abort()

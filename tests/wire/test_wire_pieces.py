@@ -153,6 +153,47 @@ def test_a_deadline_in_the_past_expires_next():
     assert deadlines.expired(100.0 + 2 * GRAIN) == [call]
 
 
+@given(st.lists(st.tuples(st.floats(0, 0.3), st.floats(0, 3), st.booleans()), max_size=40))
+def test_a_timer_that_is_set_as_told_finds_every_deadline(calls):
+    """Who only looks when it was told to misses none, and is not told of calls that have ended."""
+    timer = []
+    deadlines, now = Deadlines(lambda at: timer.__setitem__(slice(None), [at])), 1_000.0
+    due = {}
+
+    def look_until(end):
+        while timer and timer[0] <= end:
+            (at,) = timer
+            timer.clear()
+            for call in deadlines.expired(at + GRAIN / 100):
+                assert due.pop(call) <= at + GRAIN / 100
+            if (then := deadlines.next_at()) is not None:
+                timer[:] = [then]
+
+    for pause, length, ends_early in calls:
+        now += pause
+        look_until(now)
+        call = Call()
+        deadlines.add(call, now + length)
+        if ends_early:
+            call.deadline_bucket.pop(call)
+        else:
+            due[call] = now + length
+        assert all(end > now - 2 * GRAIN for end in due.values())
+    look_until(now + 4)
+    assert not due
+    assert not timer
+
+
+def test_an_idle_server_is_not_told_to_look():
+    told = []
+    deadlines, call = Deadlines(told.append), Call()
+    for at in (5.0, 7.0, 5.0):
+        deadlines.add(call, at)
+        call.deadline_bucket.pop(call)
+    assert told == [pytest.approx(5.0, abs=2 * GRAIN)]
+    assert deadlines.next_at() is None
+
+
 @pytest.mark.parametrize("length", [0, 1, 10, 11, 25, 30])
 def test_long_blocks_are_cut(length):
     block = bytes(range(length))

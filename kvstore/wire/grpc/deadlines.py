@@ -1,48 +1,62 @@
 """Deadlines of many calls at a coarse grain: adding and removing one costs a dictionary operation, no timer.
 
 The client keeps the exact deadline; ours only ends work that nobody waits for. So a call may run up to one grain
-longer, never shorter.
+longer, never shorter. One timer serves them all, and only while there is something to wait for: a server that ticked
+for calls that are not there would wake an idle machine fifty times a second.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from kvstore.wire.grpc.call import Call
 
 # Seconds.
 GRAIN = 0.02
+_NEVER: Final = float("inf")
 
 
 class Deadlines:
-    """Invariant: a call with a deadline is in exactly the bucket its `deadline_bucket` names."""
+    """Invariants: a call with a deadline is in exactly the bucket its `deadline_bucket` names; every bucket's number is
+    in the heap once; with calls there is an announced bucket, and none before it has calls."""
 
-    def __init__(self) -> None:
+    def __init__(self, earlier: Callable[[float], None] | None = None) -> None:
+        """earlier: called with a time (seconds, monotonic) before all announced ones, at which `expired` and then
+        `next_at` are to be called."""
         self._buckets: dict[int, dict[Call, None]] = {}
-        self._next = 0
+        self._numbers: list[int] = []
+        self._announced: float = _NEVER
+        self._earlier = earlier
 
     def __len__(self) -> int:
         return sum(map(len, self._buckets.values()))
 
     def add(self, call: Call, at: float) -> None:
         """Watch the call until the time `at` (seconds, monotonic)."""
-        number = max(int(at / GRAIN) + 1, self._next)
+        number = int(at / GRAIN) + 1
         bucket = self._buckets.get(number)
         if bucket is None:
             bucket = self._buckets[number] = {}
+            heappush(self._numbers, number)
         bucket[call] = None
         call.deadline_bucket = bucket
+        if number < self._announced and self._earlier is not None:
+            self._announced = number
+            self._earlier(number * GRAIN)
 
     def expired(self, now: float) -> list[Call]:
         """The calls whose time is over, removed."""
-        current = int(now / GRAIN)
         late: list[Call] = []
-        if len(self._buckets) < current - self._next:
-            due = sorted(number for number in self._buckets if number <= current)
-        else:
-            due = [number for number in range(self._next, current + 1) if number in self._buckets]
-        for number in due:
-            late.extend(self._buckets.pop(number))
-        self._next = current + 1
+        while self._numbers and self._numbers[0] <= int(now / GRAIN):
+            late.extend(self._buckets.pop(heappop(self._numbers)))
         return late
+
+    def next_at(self) -> float | None:
+        """When the next call's time is over (seconds, monotonic), which is announced by that; None without calls."""
+        while self._numbers and not self._buckets[self._numbers[0]]:
+            del self._buckets[heappop(self._numbers)]
+        self._announced = self._numbers[0] if self._numbers else _NEVER
+        return self._numbers[0] * GRAIN if self._numbers else None
