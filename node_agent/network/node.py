@@ -43,6 +43,7 @@ class NodeNetwork:
         """changed(fault): what pods are to be told of names may be another; fault: why they can have no network."""
         self._settings, self._client, self._told = settings, client, changed
         self.cluster = _cluster_of(client.config)
+        self._addresses = ServiceAddresses(short("fluyt-", self.cluster))
         self.view = ClusterView(client)
         self.machines_dns = _machines_dns(settings.network.resolv_conf)
         domain = settings.node.dns.domain
@@ -154,18 +155,22 @@ class NodeNetwork:
         if mode != "userspace":
             obstacle = await nftables.why_not()
             if not obstacle or mode == "nftables":
-                return nftables.NftablesProxy(self.cluster)
+                return nftables.NftablesProxy(self.cluster, self._addresses.close)
             log.info("Services are forwarded in user space, nftables cannot be used: %s", obstacle)
-        return UserSpaceProxy(await self._own_addresses())
+        return UserSpaceProxy(await self._own_addresses(), self._no_table)
 
     async def _own_addresses(self) -> ServiceAddresses | None:
         if os.geteuid() == 0 and program("ip"):
-            made = ServiceAddresses(short("fluyt-", self.cluster))
             with contextlib.suppress(CommandFailed):
                 await run("ip", "link", "show")
-                return made
+                return self._addresses
         log.warning("without root there are no cluster IPs on this machine, only node ports")
         return None
+
+    async def _no_table(self) -> None:
+        if program("nft"):
+            with contextlib.suppress(CommandFailed):
+                await nftables.remove_table(self.cluster)
 
     # ---- pods ----
 

@@ -68,9 +68,18 @@ def test_names_that_exist(name: str, kind: str, data: list[tuple[object, ...]]) 
 
 @pytest.mark.parametrize(
     "name",
-    ["nope.default.svc", "web.other.svc", "other.svc", "db-2.db.default.svc", "_x._tcp.web.default.svc", "a.web.default.svc",
-     "x.out.default.svc", "nope", "1-2.default.pod"],
-)  # fmt: skip
+    [
+        "nope.default.svc",
+        "web.other.svc",
+        "other.svc",
+        "db-2.db.default.svc",
+        "_x._tcp.web.default.svc",
+        "a.web.default.svc",
+        "x.out.default.svc",
+        "nope",
+        "1-2.default.pod",
+    ],
+)
 def test_names_that_do_not(name: str) -> None:
     found = ZONE.find(f"{name}.cluster.local", "A")
     assert found is not None

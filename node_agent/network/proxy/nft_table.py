@@ -28,6 +28,7 @@ _NAT, _SRCNAT, _FILTER = (
     "type filter hook {} priority -110;",
 )
 _FAMILIES: Final = {"IPv4": ("ip", "ipv4_addr", ""), "IPv6": ("ip6", "ipv6_addr", "6")}
+_LOOPBACK: Final = {"ip": "127.0.0.0/8", "ip6": "::1"}
 _LONGEST: Final = 100
 _MOST_CLIENTS: Final = 65_535
 
@@ -51,6 +52,7 @@ class _Builder:
         self._extra: dict[str, Lookup] = {}
         self._by_address: dict[str, dict[str, str]] = {"IPv4": {}, "IPv6": {}}
         self._by_node_port: dict[str, dict[str, str]] = {"IPv4": {}, "IPv6": {}}
+        self._by_loopback: dict[str, dict[str, str]] = {"IPv4": {}, "IPv6": {}}
         self._refused: dict[str, dict[str, str]] = {"IPv4": {}, "IPv6": {}}
         self._refused_ports: dict[str, dict[str, str]] = {"IPv4": {}, "IPv6": {}}
         self._itself: dict[str, dict[str, str]] = {"IPv4": {}, "IPv6": {}}
@@ -79,8 +81,18 @@ class _Builder:
             key = f"{port.protocol.lower()} . {port.node_port}"
             if verdict:
                 self._by_node_port[port.family][key] = verdict
+                self._loopback(port, key)
             else:
                 self._refused_ports[port.family][key] = ""
+
+    def _loopback(self, port: ServicePort, key: str) -> None:
+        """From the machine's loopback address no packet gets to another machine: its own endpoints alone will do."""
+        local = tuple(backend for backend in port.external if backend.local)
+        if local:
+            name = _name("lo", port)
+            mark = f"meta mark set meta mark or {MARK:#x}"
+            self._chains[name] = Chain((mark, *_by_chance(port.family, local)))
+            self._by_loopback[port.family][key] = f"goto {name}"
 
     def _internal(self, port: ServicePort) -> str:
         """The verdict; "": refuse."""
@@ -141,6 +153,7 @@ class _Builder:
             found[f"refused{suffix}"] = Lookup("set", f"type {key};", self._refused[family])
             port_key = "inet_proto . inet_service"
             found[f"node-ports{suffix}"] = Lookup("map", f"type {port_key} : verdict;", self._by_node_port[family])
+            found[f"loopback-ports{suffix}"] = Lookup("map", f"type {port_key} : verdict;", self._by_loopback[family])
             found[f"refused-ports{suffix}"] = Lookup("set", f"type {port_key};", self._refused_ports[family])
             found[f"itself{suffix}"] = Lookup("set", f"type {kind} . {kind};", self._itself[family])
         return found | self._extra
@@ -154,7 +167,13 @@ class _Builder:
         for selector, _, suffix in _FAMILIES.values():
             key = f"{selector} daddr . meta l4proto . th dport"
             own = f"meta nfproto {'ipv6' if suffix else 'ipv4'} fib daddr type local meta l4proto . th dport"
-            services += [f"{key} vmap @addresses{suffix}", f"{own} vmap @node-ports{suffix}"]
+            loopback = f"{selector} daddr {_LOOPBACK[selector]}"
+            services += [
+                f"{key} vmap @addresses{suffix}",
+                f"{loopback} meta l4proto . th dport vmap @loopback-ports{suffix}",
+                f"{loopback} return",
+                f"{own} vmap @node-ports{suffix}",
+            ]
             refuse += [f"{key} @refused{suffix} reject", f"{own} @refused-ports{suffix} reject"]
             back.append(f"ct status dnat {selector} saddr . {selector} daddr @itself{suffix} masquerade")
         base = {f"nat-{hook}": Chain(("jump services",), _NAT.format(hook)) for hook in ("prerouting", "output")}

@@ -11,7 +11,7 @@ import contextlib
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from node_agent.network.command import CommandFailed, program, run
@@ -24,17 +24,19 @@ log = logging.getLogger(__name__)
 
 
 class NftablesProxy:
-    """cluster: what tells it from others on the machine."""
+    """cluster: what tells it from others on the machine. clear(): removes what a user-space proxy that was killed has
+    left."""
 
     name = "nftables"
 
-    def __init__(self, cluster: str) -> None:
-        self._cluster = cluster
+    def __init__(self, cluster: str, clear: Callable[[], Awaitable[None]]) -> None:
+        self._cluster, self._clear = cluster, clear
         self._table: Table | None = None
 
     async def open(self) -> None:
         """Raises CommandFailed."""
         await remove_leftovers()
+        await self._clear()
         # Answers of pods on a bridge, and what comes from outside, pass through.
         await asyncio.to_thread(_forward)
 
@@ -56,7 +58,12 @@ class NftablesProxy:
 
     async def close(self) -> None:
         self._table = None
-        await _delete(table_name(self._cluster))
+        await remove_table(self._cluster)
+
+
+async def remove_table(cluster: str) -> None:
+    """Remove a cluster's table, if there is one. Raises CommandFailed."""
+    await _delete(table_name(cluster))
 
 
 async def why_not() -> str:

@@ -6,7 +6,7 @@ Without root a machine cannot be given the cluster's addresses; then there are n
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from node_agent.network.proxy.addresses import ServiceAddresses
 from node_agent.network.proxy.listeners import Place, Target, addresses, places
@@ -20,18 +20,20 @@ Forwarder = TcpForwarder | UdpForwarder
 
 
 class UserSpaceProxy:
-    """own: where the cluster's addresses are put; None: they cannot be."""
+    """own: where the cluster's addresses are put; None: they cannot be. clear(): removes what an nftables proxy that
+    was killed has left."""
 
     name = "userspace"
 
-    def __init__(self, own: ServiceAddresses | None) -> None:
-        self._own = own
+    def __init__(self, own: ServiceAddresses | None, clear: Callable[[], Awaitable[None]]) -> None:
+        self._own, self._clear = own, clear
         self.forwarders: dict[Place, Forwarder] = {}
         self._refused: dict[Place, str] = {}
 
     async def open(self) -> None:
         """Raises CommandFailed when addresses cannot be added after all."""
         if self._own is not None:
+            await self._clear()
             await self._own.open()
 
     async def apply(self, ports: Sequence[ServicePort]) -> None:
