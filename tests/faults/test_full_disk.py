@@ -19,6 +19,8 @@ from harness.cluster import Cluster, ClusterFactory
 from harness.require import missing, require
 from harness.stubs import Stub
 from harness.wait import wait_until
+from linearizability.proof import prove
+from linearizability.traffic import Traffic
 
 from kvstore.pb import etcd_pb2 as pb
 
@@ -130,6 +132,26 @@ def test_a_member_alone(cluster: Cluster) -> None:
     wait_until(lambda: writes_again(stub), "writes after space was freed")
     assert alarms(stub) == []
     assert keys(stub) == written[2:]
+
+
+@pytest.mark.parametrize("cluster", [3], indirect=True)
+def test_clients_go_on_through_it(cluster: Cluster, seed: int) -> None:
+    """Reads and deletes are answered, writes are refused or not; nothing acknowledged is lost, nothing stale read."""
+    with Traffic(cluster.endpoints, seed) as load:
+        load.wait_for_more(100)
+        filler = fill(cluster.members[0].data_dir)
+        stub = cluster.stub(1)
+        put_until_refused(stub)
+        wait_until(lambda: alarms(stub), "the alarm")
+        refused = len(load.refused)
+        wait_until(lambda: len(load.refused) > refused + 20, "clients to be refused")
+        filler.unlink()
+        # Not before the member has seen it: it would raise the alarm again.
+        log = cluster.members[0].log
+        wait_until(lambda: "there is room on the disk again" in log.read_text(), "the member to see that there is room")
+        wait_until(lambda: writes_again(stub), "writes after space was freed")
+        load.wait_for_more(100)
+    prove(load, cluster)
 
 
 @pytest.mark.parametrize("cluster", [3], indirect=True)
