@@ -18,7 +18,7 @@ from typing import Any
 from harness.api_site import Site, pod
 
 from control.client import kubeconfig
-from support.bench.figures import Figure, cpu, pss, rss
+from support.bench.figures import Figure, cpu, cpu_of, pss, rss
 from support.bench.https_load import Load, Target, Watches, ask, request, run
 
 PART = "API server"
@@ -86,18 +86,18 @@ def _requests(target: Target, pid: int, size: Size, numbers: Iterator[int]) -> I
         for _ in range(size.windows):
             bodies = [request("POST", _MAPS, named(_BARE, f"m{next(numbers)}")) for _ in range(many)]
             windows.append(_window(target, pid, bodies, connections))
-        yield Figure(PART, f"creates, {connections} connections", _told(windows), aim)
+        yield Figure(PART, f"creates, connections: {connections}", _told(windows), aim)
     for connections in (1, 32):
         asked = [request("GET", f"{_MAPS}/m0")] * size.requests
         windows = [_window(target, pid, asked, connections) for _ in range(size.windows)]
-        yield Figure(PART, f"gets, {connections} connections", _told(windows))
+        yield Figure(PART, f"gets, connections: {connections}", _told(windows))
 
 
 def _window(target: Target, pid: int, requests: list[bytes], connections: int) -> tuple[Load, float]:
     """(what came of it, µs of the server's CPU a request)."""
-    with cpu(pid) as used:
-        load = run(target, requests, connections)
-        return load, used() / len(requests) * 1e6
+    before = list[float]()
+    load = run(target, requests, connections, lambda: before.append(cpu_of(pid)))
+    return load, (cpu_of(pid) - before[0]) / len(requests) * 1e6
 
 
 def _told(windows: list[tuple[Load, float]]) -> str:

@@ -23,7 +23,7 @@ PARTS: dict[str, Callable[[bool], Iterator[Figure]]] = {
 }
 _PAGE = """# The control plane in figures
 
-Measured by `scripts/bench --control` on {date}: {machine}; {load}.
+Measured by `scripts/bench --control{quick}` on {date}: {machine}; {load}.
 All of it (store, servers, agents and the load) runs on that one machine, over HTTPS with client certificates. A rate is
 the best of several short windows; what is told as CPU is what the server itself used, and means something on a busy
 machine, too.
@@ -32,7 +32,7 @@ machine, too.
 
 
 def bench(quick: bool, only: Sequence[str], output: Path | None, as_table: bool) -> list[Figure] | None:
-    """Measure and report; None when a part is named that there is not, or one failed (it is said)."""
+    """Measure and report; None when a part is named that there is not, or one failed (it is said, the others go on)."""
     errors = Console(stderr=True)
     strange = [name for name in only if name not in PARTS]
     if strange:
@@ -41,24 +41,31 @@ def bench(quick: bool, only: Sequence[str], output: Path | None, as_table: bool)
     # What was started is ended also when we are told to end.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     load, figures = os.getloadavg()[0], list[Figure]()
-    for name in only or PARTS:
-        try:
-            for figure in PARTS[name](quick):
-                figures.append(figure)
-                errors.print(f"{figure.part}: {figure.name}: {figure.value}", highlight=False)
-        except RuntimeError as problem:
-            errors.print(f"bench: {name}: {problem}", markup=False)
-            return None
+    failed = [name for name in only or PARTS if not _measured(name, quick, figures, errors)]
     if as_table:
         show(figures)
     if output is not None:
-        _write(figures, output, load)
+        _write(figures, output, load, quick)
         print(f"written: {output}", file=sys.stderr)
-    return figures
+    return None if failed else figures
 
 
-def _write(figures: Sequence[Figure], output: Path, load: float) -> None:
+def _measured(name: str, quick: bool, figures: list[Figure], errors: Console) -> bool:
+    """Measure one part; False when it failed (it is said): what it had measured until then counts."""
+    try:
+        for figure in PARTS[name](quick):
+            figures.append(figure)
+            errors.print(f"{figure.part}: {figure.name}: {figure.value}", highlight=False)
+    except (RuntimeError, OSError) as problem:
+        errors.print(f"bench: {name}: {problem}", markup=False)
+        return False
+    return True
+
+
+def _write(figures: Sequence[Figure], output: Path, load: float, quick: bool) -> None:
     on = ", ".join(machine().values())
     date = time.strftime("%Y-%m-%d", time.gmtime())
     others = f"load of others when it began: {load:.1f} processes"
-    output.write_text(_PAGE.format(date=date, machine=on, load=others, tables=markdown(figures)))
+    output.write_text(
+        _PAGE.format(quick=" --quick" if quick else "", date=date, machine=on, load=others, tables=markdown(figures))
+    )

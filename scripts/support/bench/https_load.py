@@ -13,7 +13,7 @@ import selectors
 import socket
 import ssl
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -77,14 +77,17 @@ def _unchunked(data: bytes) -> bytes:
         position = end + 2 + size + 2
 
 
-def run(target: Target, requests: Sequence[bytes], connections: int) -> Load:
-    """Send all of them over so many connections. RuntimeError if the server refuses one."""
+def run(
+    target: Target, requests: Sequence[bytes], connections: int, when_connected: Callable[[], None] = lambda: None
+) -> Load:
+    """Send all of them over so many connections; the clock starts when they stand. RuntimeError if one is refused."""
     waiting = iter(requests)
     links = [_Link(target.connect(), waiting) for _ in range(connections)]
     with selectors.DefaultSelector() as selector:
         for link in links:
             link.socket.setblocking(False)
             selector.register(link.socket, selectors.EVENT_READ, link)
+        when_connected()
         started = time.perf_counter()
         open_links = sum(link.next() for link in links)
         while open_links:
