@@ -152,7 +152,8 @@ class ControlPlane:
         pki = self.folder / "pki"
         files = ["--cacert", f"{pki}/etcd/ca.crt", "--cert", f"{pki}/apiserver-etcd-client.crt"]
         files += ["--key", f"{pki}/apiserver-etcd-client.key"]
-        query = ["get", "--prefix", "/fluyt/leaders/controllers/", "--sort-by", "CREATE", "--limit", "1"]
+        query = ["get", "--prefix", "/fluyt/leaders/controllers/", "--sort-by", "CREATE", "--order", "ASCEND"]
+        query += ["--limit", "1"]
         servers = ",".join(self._cluster.planned().store_urls)
         said = self._checked([self._fluyt, "--endpoints", servers, *files, *query, "--print-value-only"])
         for master in self._masters:

@@ -8,7 +8,7 @@ import os
 import signal
 
 import pytest
-from whole_cluster import GRACE, Object, WholeCluster, example, named
+from whole_cluster import GRACE, Object, WholeCluster, example, is_ready, named
 from whole_remains import actual, desired_is_actual, running
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the nodes' containers are made by root")
@@ -17,21 +17,25 @@ ROLES = ("store", "apiserver", "controllers", "scheduler")
 
 @pytest.fixture(scope="module", autouse=True)
 def workloads(cluster: WholeCluster) -> None:
-    """A web server and three members with fixed names, which do not wait for nodes that are gone."""
+    """A web server and two members with fixed names, which wait long for a node that is silent."""
+    deploy(cluster, 300)
+
+
+def deploy(cluster: WholeCluster, patience: int) -> None:
+    """patience: seconds that pods stay on a node that is silent."""
     members = named(example("statefulset.yaml"), "StatefulSet")
     web = named(example("web.yaml"), "Deployment")
+    how = {"operator": "Exists", "effect": "NoExecute", "tolerationSeconds": patience}
     for each in (members, web):
-        each["spec"]["template"]["spec"]["tolerations"] = impatient()
+        keys = ("node.kubernetes.io/unreachable", "node.kubernetes.io/not-ready")
+        each["spec"]["template"]["spec"]["tolerations"] = [{"key": key, **how} for key in keys]
     members["spec"]["replicas"] = 2
     web["spec"]["template"]["spec"]["containers"][0].pop("lifecycle")
     cluster.apply(*[each for each in example("web.yaml") if each["kind"] != "Deployment"], web, members)
+    cluster.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
+    cluster.kubectl("rollout", "status", "statefulset/db", "--timeout=60s")
     cluster.wait_ready("web", 3)
     cluster.wait_ready("db", 2)
-
-
-def impatient() -> list[Object]:
-    how = {"operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 1}
-    return [{"key": f"node.kubernetes.io/{state}", **how} for state in ("unreachable", "not-ready")]
 
 
 def scale_and_back(cluster: WholeCluster) -> None:
@@ -42,6 +46,8 @@ def scale_and_back(cluster: WholeCluster) -> None:
 
 
 def answers(pod: Object) -> bool:
+    if not is_ready(pod):
+        return False
     connection = http.client.HTTPConnection(pod["status"]["podIP"], 8080, timeout=10)
     try:
         connection.request("GET", "/")
@@ -92,7 +98,7 @@ def test_leaders_that_stand_still_are_replaced(cluster: WholeCluster) -> None:
     finally:
         for name in paused:
             cluster.signal(name, signal.SIGCONT)
-    assert not set(successors) & set(paused)
+    assert set(successors).isdisjoint(paused)
     # The old ones go on with what they were about to do; what they write is refused, and nothing comes twice.
     cluster.kubectl("scale", "deployment/web", "--replicas=3")
     cluster.wait_ready("web", 3)
@@ -147,6 +153,7 @@ def test_a_restarted_agent_restarts_nothing(cluster: WholeCluster) -> None:
 
 def test_a_node_that_is_cut_off_is_given_up(cluster: WholeCluster) -> None:
     """Its agent stands still, its containers go on: the worst case for what must not run twice."""
+    deploy(cluster, 1)
     member = cluster.wait_ready("db", 2)[1]
     node, uid = member["spec"]["nodeName"], member["metadata"]["uid"]
     other = "n1" if node == "n2" else "n2"

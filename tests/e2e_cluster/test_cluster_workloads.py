@@ -23,7 +23,9 @@ def web(cluster: WholeCluster) -> None:
 
 
 def test_an_update_and_its_rollback_refuse_nobody(cluster: WholeCluster) -> None:
-    with ServiceClient(cluster, "web", 8080) as client, PodWatch(cluster, "web") as watch:
+    address = cluster.kubectl("get", "service", "web", "-o", "jsonpath={.spec.clusterIP}")
+    cluster.wait(lambda: served(address), "the Service's proxy")
+    with ServiceClient(cluster, "web") as client, PodWatch(cluster, "web") as watch:
         cluster.wait(lambda: client.versions() == {"1"}, "answers of version 1")
         cluster.kubectl("set", "env", "deployment/web", "VERSION=2")
         cluster.kubectl("rollout", "status", "deployment/web", "--timeout=60s")
@@ -35,6 +37,14 @@ def test_an_update_and_its_rollback_refuse_nobody(cluster: WholeCluster) -> None
     assert watch.fewest_ready() >= 3
     history = cluster.kubectl("rollout", "history", "deployment/web").split()
     assert [word for word in history if word.isdigit()] == ["2", "3"]
+
+
+def served(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://{address}/", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
 
 
 def test_scaling(cluster: WholeCluster) -> None:

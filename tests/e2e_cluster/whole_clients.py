@@ -32,50 +32,34 @@ class _Restless:
 
 
 class ServiceClient:
-    """Requests to the ready endpoints of a Service, in turn, each on a connection of its own, as a proxy would.
+    """Requests to a Service at its cluster address, each on a connection of its own.
 
     answers: what was said, by text; refused: what was not.
     """
 
-    def __init__(self, cluster: WholeCluster, service: str, port: int) -> None:
-        self._cluster, self._service, self._port = cluster, service, port
-        self._endpoints: list[str] = []
+    def __init__(self, cluster: WholeCluster, service: str) -> None:
+        self._address = cluster.get(f"/api/v1/namespaces/default/services/{service}")["spec"]["clusterIP"]
         self.answers: dict[str, int] = {}
         self.refused: list[str] = []
-        self._turns = 0
-        self._threads = [_Restless(self._look, 0.1), _Restless(self._ask, 0.02)]
+        self._thread = _Restless(self._ask, 0.02)
 
     def __enter__(self) -> Self:
-        self._look()
-        for thread in self._threads:
-            thread.start()
+        self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for thread in self._threads:
-            thread.stop()
-
-    def _look(self) -> None:
-        slices = self._cluster.list("endpointslices", f"kubernetes.io/service-name={self._service}")
-        entries = [entry for each in slices for entry in each.get("endpoints") or []]
-        self._endpoints = [entry["addresses"][0] for entry in entries if entry["conditions"].get("ready")]
+        self._thread.stop()
 
     def _ask(self) -> None:
-        endpoints = self._endpoints
-        if not endpoints:
-            self.refused.append("there is no ready endpoint")
-            return
-        self._turns += 1
-        address = endpoints[self._turns % len(endpoints)]
-        connection = http.client.HTTPConnection(address, self._port, timeout=10)
+        connection = http.client.HTTPConnection(self._address, 80, timeout=10)
         try:
             connection.request("GET", "/")
             answer = connection.getresponse()
             text = answer.read().decode()
         except (OSError, http.client.HTTPException) as problem:
-            self.refused.append(f"{address}: {problem!r}")
+            self.refused.append(repr(problem))
             return
         finally:
             connection.close()

@@ -185,7 +185,18 @@ class WholeCluster:
         store = self.cluster.planned().store_urls
         files = ["--cacert", f"{pki}/etcd/ca.crt"]
         files += ["--cert", f"{pki}/apiserver-etcd-client.crt", "--key", f"{pki}/apiserver-etcd-client.key"]
-        query = ["get", "--prefix", f"/fluyt/leaders/{role}/", "--sort-by", "CREATE", "--limit", "1"]
+        # Without an order etcd, and so our store, sorts only the first keys.
+        query = [
+            "get",
+            "--prefix",
+            f"/fluyt/leaders/{role}/",
+            "--sort-by",
+            "CREATE",
+            "--order",
+            "ASCEND",
+            "--limit",
+            "1",
+        ]
         answer = self.fluyt("--endpoints", ",".join(store), *files, *query, "--print-value-only")
         masters = self.cluster.planned().masters
         pids = {self.cluster.children.pid(f"{m.name}-{role}"): f"{m.name}-{role}" for m in masters}
