@@ -33,6 +33,7 @@ async def _all(folder: Path, plan: Plan, nodes: list[Node]) -> list[str]:
 
 async def _node(folder: Path, plan: Plan, node: Node) -> None:
     # Loaded here: a cluster without nodes needs no agent.
+    from node_agent.network.node import LEDGER, remove_bridge
     from node_agent.pod.labels import NODE
     from node_agent.runtime.interface import Runtime
     from node_agent.runtimes import new_runtime
@@ -50,3 +51,5 @@ async def _node(folder: Path, plan: Plan, node: Node) -> None:
         await asyncio.gather(*(pod(runtime, sandbox.id) for sandbox in found))
     finally:
         await runtime.close()
+    if (folder / node.name / LEDGER).exists():
+        await remove_bridge(folder / node.name, node.name)

@@ -10,7 +10,7 @@ import logging
 import os
 from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from control.client.client import Client
 from control.client.config import Config
@@ -34,6 +34,8 @@ from node_agent.runtime.types import Dns, Sandbox, SandboxState
 from node_agent.settings import AgentSettings
 
 log = logging.getLogger(__name__)
+
+LEDGER: Final = "network.json"
 
 
 class NodeNetwork:
@@ -186,7 +188,14 @@ class NodeNetwork:
 
 def bridge_of(root: Path, node: str) -> BridgeNetwork:
     """root: the agent's folder."""
-    return BridgeNetwork(short("fluyt0-", node), root / "network.json")
+    return BridgeNetwork(short("fluyt0-", node), root / LEDGER)
+
+
+async def remove_bridge(root: Path, node: str) -> None:
+    """When the node's pods are gone for good. Raises CommandFailed, OSError."""
+    bridge = bridge_of(root, node)
+    await bridge.clean(())
+    await bridge.remove()
 
 
 def _cluster_of(config: Config) -> str:

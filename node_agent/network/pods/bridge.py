@@ -19,7 +19,8 @@ from pathlib import Path
 from node_agent.network.command import CommandFailed, run
 from node_agent.network.pods import commands, pod_table
 from node_agent.network.pods.commands import Words
-from node_agent.network.pods.leases import Ledger, Network, NoAddress, gateway, lease, parse_ranges, release
+from node_agent.network.pods.leases import Network, NoAddress, gateway, lease, parse_ranges, release
+from node_agent.network.pods.ledger import Ledger
 from node_agent.network.ruleset import Table, change, whole
 from node_agent.runtime.errors import CannotCreate
 from node_agent.runtime.types import SandboxConfig

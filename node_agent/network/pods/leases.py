@@ -1,20 +1,15 @@
-"""Which sandbox has which address of the node's range: decided from values, kept in a file.
+"""Which sandbox has which address of the node's range: decided from values.
 
 Invariants: an address has one sandbox at most; a sandbox keeps its addresses until it gives them back; what was given
-back longest ago is given out first, so that an address's late packets do not reach its next pod. Pure but for Ledger.
+back longest ago is given out first, so that an address's late packets do not reach its next pod. Pure.
 """
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from pathlib import Path
 from typing import Final
-
-from node_agent.runtime.types import PortMapping
 
 Network = IPv4Network | IPv6Network
 _MOST_FREED: Final = 4096
@@ -72,36 +67,3 @@ def _free(network: Network, taken: set[str], freed: Sequence[str]) -> str:
 def parse_ranges(texts: Sequence[str]) -> list[Network]:
     """Raises ValueError."""
     return [ip_network(text) for text in texts]
-
-
-class Ledger:
-    """The file. Faults assumed: the machine stops at any moment; a file that cannot be read counts as empty."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self.ranges: list[str] = []
-        self.leases = Leases()
-        self.ports: dict[str, tuple[PortMapping, ...]] = {}  # host ports by sandbox
-
-    def load(self) -> None:
-        try:
-            content = json.loads(self._path.read_text())
-            self.ranges = [str(each) for each in content["ranges"]]
-            held = {str(k): tuple(map(str, v)) for k, v in content["held"].items()}
-            self.leases = Leases(held, tuple(map(str, content["freed"])))
-            self.ports = {str(k): tuple(PortMapping(**each) for each in v) for k, v in content["ports"].items()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            self.ranges, self.leases, self.ports = [], Leases(), {}
-
-    def save(self) -> None:
-        """Whole or not at all. Raises OSError."""
-        ports = {sandbox: [asdict(each) for each in mappings] for sandbox, mappings in self.ports.items()}
-        held = dict(self.leases.held)
-        content = {"ranges": self.ranges, "held": held, "freed": self.leases.freed, "ports": ports}
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self._path.with_name(f".{self._path.name}.new")
-        with temporary.open("w") as file:
-            json.dump(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self._path)
