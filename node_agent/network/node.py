@@ -113,9 +113,13 @@ class NodeNetwork:
         self._choose_upstream()
 
     def _own_dns(self) -> list[str]:
-        """Pods on a bridge reach the bridge's addresses, all others the machine's loopback ones."""
+        """Pods on a bridge reach the bridge's addresses, those on the machine's network its loopback ones; those on
+        the container runtime's network reach whatever --cluster-dns names.
+        """
         if self.bridge is not None:
             return self.bridge.gateways if self.bridge.ready else []
+        if self._settings.node.pod_network:
+            return []
         return [dns_address(self.cluster, self._settings.node.name)]
 
     async def _bridge_opened(self) -> None:
@@ -189,6 +193,12 @@ class NodeNetwork:
 def bridge_of(root: Path, node: str) -> BridgeNetwork:
     """root: the agent's folder."""
     return BridgeNetwork(short("fluyt0-", node), root / LEDGER)
+
+
+async def clear_services() -> None:
+    """Remove the Services of agents that were killed and are not there any more. Raises CommandFailed."""
+    if os.geteuid() == 0 and program("nft"):
+        await nftables.remove_leftovers()
 
 
 async def remove_bridge(root: Path, node: str) -> None:
