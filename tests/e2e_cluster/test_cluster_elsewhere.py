@@ -1,0 +1,134 @@
+"""The same on what is not ours: a real etcd; with FLUYT_SOAK=1 Docker, containerd, a hundred nodes, real graces."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness.cluster import ClusterFactory
+from harness.require import missing, require
+from runtime_conformance import image_tar
+from runtime_conformance.daemons import containerd, dockerd
+from whole_clients import PodWatch
+from whole_cluster import Object, WholeCluster, example, named
+from whole_remains import desired_is_actual, nothing_is_left
+
+from node_agent.runtimes import new_runtime
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the nodes' containers are made by root")
+soak = pytest.mark.skipif(not os.environ.get("FLUYT_SOAK"), reason="long: only with FLUYT_SOAK=1 (scripts/soak)")
+DAEMONS = {"docker": dockerd, "cri": containerd}
+IMAGE = "fluyt.test/busybox:1"
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Iterator[WholeCluster]:
+    """Not started yet; nothing is left of it."""
+    made = WholeCluster(tmp_path / "cluster", require("kubectl-1.32"))
+    yield made
+    if (made.folder / "cluster.json").exists():
+        made.down()
+    nothing_is_left(made.folder)
+
+
+def test_on_debians_etcd(bare: WholeCluster, new_cluster: ClusterFactory) -> None:
+    store = new_cluster("etcd-3.4", members=1)
+    bare.up("--nodes", "1", "--etcd-servers", f"http://{store.endpoints[0]}")
+    assert not [row.name for row in bare.cluster.rows if row.role == "store"]
+    update_and_roll_back(bare, example("web.yaml"))
+    desired_is_actual(bare)
+
+
+def update_and_roll_back(cluster: WholeCluster, objects: list[Object]) -> None:
+    cluster.apply(*objects)
+    cluster.kubectl("rollout", "status", "deployment/web", "--timeout=75s")
+    with PodWatch(cluster, "web") as watch:
+        for words in (["set", "env", "deployment/web", "VERSION=2"], ["rollout", "undo", "deployment/web"]):
+            cluster.kubectl(*words)
+            cluster.kubectl("rollout", "status", "deployment/web", "--timeout=75s")
+    assert watch.fewest_ready() >= 3
+
+
+@soak
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("runtime", sorted(DAEMONS))
+def test_on_engines_of_others(runtime: str, bare: WholeCluster) -> None:
+    if not image_tar.BUSYBOX.exists():
+        missing("/bin/busybox is not on this machine; cure: apt-get install busybox-static")
+    folder = Path(tempfile.mkdtemp(prefix="fluyt-d-"))
+    try:
+        with DAEMONS[runtime](folder) as daemon:
+            endpoint = f"unix://{daemon}"
+            asyncio.run(load(runtime, endpoint, folder))
+            words = ["--runtime", runtime, "--container-runtime-endpoint", endpoint]
+            bare.up("--masters", "3", "--nodes", "2", *words)
+            update_and_roll_back(bare, [busybox(each) for each in example("web.yaml")])
+            leader = bare.leader("controllers").partition("-")[0]
+            for role in ("store", "apiserver", "controllers", "scheduler"):
+                bare.signal(f"{leader}-{role}", signal.SIGKILL)
+            bare.kubectl("scale", "deployment/web", "--replicas=5")
+            bare.wait_ready("web", 5)
+            pod = bare.pods("web")[0]["metadata"]["name"]
+            assert bare.kubectl("exec", pod, "--", "echo", "here") == "here\n"
+            bare.kubectl("delete", "deployment", "web", "--cascade=foreground", "--wait")
+            bare.down()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+async def load(runtime: str, endpoint: str, folder: Path) -> None:
+    made = new_runtime(runtime, endpoint, folder / "root", "n1")
+    await made.open()
+    assert await made.load_image(image_tar.busybox(folder / "busybox.tar")) == (IMAGE,)
+    await made.close()
+
+
+def busybox(obj: Object) -> Object:
+    """The web server without Python."""
+    if obj["kind"] != "Deployment":
+        return obj
+    container: Any = obj["spec"]["template"]["spec"]["containers"][0]
+    script = 'mkdir -p /srv && echo "version $VERSION" > /srv/index.html && exec httpd -f -p $POD_IP:8080 -h /srv'
+    container |= {"image": IMAGE, "imagePullPolicy": "IfNotPresent", "command": ["sh", "-c", script]}
+    return obj
+
+
+@soak
+@pytest.mark.timeout(400)
+def test_a_hundred_nodes_and_the_loss_of_a_master(bare: WholeCluster) -> None:
+    bare.up("--masters", "3", "--nodes", "100", "--runtime", "simulated", extra=())
+    web = named(example("web.yaml"), "Deployment")
+    web["spec"]["replicas"] = 500
+    bare.apply(*[each for each in example("web.yaml") if each["kind"] != "Deployment"], web)
+    bare.wait_ready("web", 500, 200)
+    leader = bare.leader("controllers").partition("-")[0]
+    for role in ("store", "apiserver", "controllers", "scheduler"):
+        bare.signal(f"{leader}-{role}", signal.SIGKILL)
+    bare.kubectl("scale", "deployment/web", "--replicas=100")
+    bare.wait_ready("web", 100, 200)
+
+
+@soak
+@pytest.mark.timeout(600)
+def test_a_node_is_given_up_after_kubernetes_own_times(bare: WholeCluster) -> None:
+    bare.up("--masters", "1", "--nodes", "2", extra=())
+    bare.apply(*example("web.yaml"))
+    bare.wait_ready("web", 3)
+    bare.signal("n2-agent", signal.SIGSTOP)
+    try:
+
+        def moved() -> bool:
+            pods = [pod for pod in bare.pods("web") if "deletionTimestamp" not in pod["metadata"]]
+            return len(pods) == 3 and all(pod["spec"].get("nodeName") == "n1" for pod in pods)
+
+        bare.wait(moved, "the pods on n1", 120)
+    finally:
+        bare.signal("n2-agent", signal.SIGCONT)
+    desired_is_actual(bare)
