@@ -7,6 +7,7 @@ The lock is a file that is locked, so it ends with its holder however that ends;
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import os
 import tempfile
@@ -60,10 +61,20 @@ class MachineLock:
         except BaseException:
             os.close(handle)
             raise
+        if not self._still_there(handle):
+            os.close(handle)
+            return False
         os.ftruncate(handle, 0)
         os.write(handle, note.encode())
         self._handle = handle
         return True
+
+    def _still_there(self, handle: int) -> bool:
+        """Whether the file that is locked is the one at the path: its last holder may have removed it meanwhile."""
+        try:
+            return os.fstat(handle).st_ino == os.stat(self.path).st_ino
+        except FileNotFoundError:
+            return False
 
     def holder(self) -> str:
         """The note of who holds it; "" when nobody has said."""
@@ -79,5 +90,7 @@ class MachineLock:
 
     def release(self) -> None:
         if self._handle is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(self.path)
             os.close(self._handle)
             self._handle = None

@@ -6,8 +6,8 @@ import subprocess
 import sys
 
 import pytest
-from conftest import NODES, World, slices
 from harness.wait import wait_until
+from network_world import NODES, World, slices
 
 ADDRESSES = {"a": "10.244.1.2", "b": "10.244.2.2"}
 SLICES = "endpointslices.discovery.k8s.io"

@@ -115,3 +115,4 @@ def test_one_holds_a_machines_lock(tmp_path: Path) -> None:
     first.release()
     assert second.take("node n2")
     second.release()
+    assert not second.path.exists()
