@@ -35,8 +35,8 @@ def _sweep() -> None:
     """Remove the data that killed runs left behind: of folders whose process is no more."""
     for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER}-*-*"):
         owner = folder.name.removeprefix(f"{_FOLDER}-").split("-")[0]
-        if Path("/proc", owner).exists() or os.environ.get("FLUYT_KEEP_DATA"):
-            continue
+        if Path("/proc", owner).exists() or os.environ.get("FLUYT_KEEP_DATA") or not os.access(folder, os.W_OK):
+            continue  # at work, wanted, or another user's
         for data in (d for d in folder.iterdir() if d.is_dir()):
             # Logs of a failed test are small, and someone may still want to read them.
             shutil.rmtree(data, ignore_errors=True)
