@@ -64,6 +64,9 @@ def _store(folder: Path, plan: Plan, master: Master) -> Row:
         "peer-key-file": _key(folder, STORE_SERVER),
         "peer-trusted-ca-file": _crt(folder, STORE_CA),
         "peer-client-cert-auth": "true",
+        # Half of etcd's heartbeats: a leader that dies is noticed by its connections, and three stores idle on one machine.
+        "heartbeat-interval": "200",
+        "election-timeout": "1000",
         # What a Kubernetes API server asks its etcd for: five minutes of history.
         "auto-compaction-mode": "periodic",
         "auto-compaction-retention": "5m",
