@@ -64,7 +64,7 @@ def _store(folder: Path, plan: Plan, master: Master) -> Row:
         "peer-key-file": _key(folder, STORE_SERVER),
         "peer-trusted-ca-file": _crt(folder, STORE_CA),
         "peer-client-cert-auth": "true",
-        # Half of etcd's heartbeats: a leader that dies is noticed by its connections, and three stores idle on one machine.
+        # Half of etcd's heartbeats: a leader that dies is noticed by its connections, and three stores share a machine.
         "heartbeat-interval": "200",
         "election-timeout": "1000",
         # What a Kubernetes API server asks its etcd for: five minutes of history.
