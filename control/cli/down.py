@@ -48,13 +48,22 @@ def down(data_dir: Path | None, wipe: bool) -> None:
         for line in cluster.left_behind:
             click.echo(f"containers may be left on {line}", err=True)
         if wipe:
-            shutil.rmtree(folder)
+            _wipe(folder)
     except UpError as problem:
         raise CommandError(str(problem)) from None
     except OSError as problem:
         raise CommandError(f"{problem.filename or folder}: {problem.strerror or problem}") from None
     what = f"fluyt up (pid {supervisor}) and all of its processes" if supervisor else f"{len(stopped)} processes"
     click.echo(f"ended {what}; " + (f"removed {folder}" if wipe else f"the data stays in {folder}"))
+
+
+def _wipe(folder: Path) -> None:
+    def open_up(function: object, path: str, problem: object) -> None:
+        # Without root overlayfs leaves folders that not even their owner may read.
+        os.chmod(path, 0o700)
+        shutil.rmtree(path)
+
+    shutil.rmtree(folder, onerror=open_up)
 
 
 def _end(pid: int, cluster: Cluster) -> None:

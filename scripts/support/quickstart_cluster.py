@@ -61,7 +61,7 @@ class ControlPlane:
     def close(self) -> None:
         """End it, containers too."""
         if self._started:
-            self._run([self._fluyt, "down", "--data-dir", str(self.folder)])
+            self._run([self._fluyt, "down", "--data-dir", str(self.folder), "--wipe"])
 
     # ---- steps ----
 

@@ -89,8 +89,16 @@ def test_what_a_weaker_machine_does_instead() -> None:
     assert spec(config, host, bare)["namespaces"] == {}
     with pytest.raises(CannotCreate, match="no namespaces"):
         spec(config, IMAGE, bare)
-    with pytest.raises(CannotCreate, match="/data"):
-        spec(replace(config, mounts=(Mount("/1", "/data"),)), host, bare)
+    # What Kubernetes adds to every container must not keep it from running; what its author wants does.
+    added = (Mount("/1", "/dev/termination-log"), Mount("/2", "/var/run/secrets/kubernetes.io/serviceaccount"))
+    assert spec(replace(config, mounts=added), host, bare)["root"] == {"mode": "plain"}
+    with pytest.raises(CannotCreate, match=r": /data$"):
+        spec(replace(config, mounts=(*added, Mount("/1", "/data"))), host, bare)
+    steps = spec(replace(config, mounts=(*added, Mount("/1", "/data"))), host, replace(ROOT, overlay=False))["mounts"]
+    where = {step["at"]: step.get("optional", False) for step in steps if step.get("source") in ("/1", "/2")}
+    assert where == {**dict.fromkeys((mount.container_path for mount in added), True), "/data": False}
+    whole = spec(replace(config, mounts=added), host, ROOT)["mounts"]
+    assert not [step for step in whole if step.get("source") in ("/1", "/2") and step.get("optional")]
     assert spec(config, host, replace(ROOT, overlay=False))["root"] == {"mode": "host"}
     with pytest.raises(CannotCreate, match="propagate"):
         spec(replace(config, mounts=(Mount("/1", "/d", propagation=Propagation.BIDIRECTIONAL),)))

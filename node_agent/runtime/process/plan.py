@@ -17,6 +17,8 @@ from node_agent.runtime.types import ContainerConfig, Mount, Propagation, Securi
 
 _NOSUID, _NODEV, _NOEXEC, _RDONLY = 2, 4, 8, 1
 _SHM = "mode=1777,size=65536k"
+# Mounts that Kubernetes adds to every container by itself.
+_ADDED = ("/dev/termination-log", "/var/run/secrets/kubernetes.io/serviceaccount")
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +151,9 @@ def _escaped(path: str) -> str:
 
 
 def _refuse_mounts(config: ContainerConfig) -> list[dict[str, Any]]:
-    if config.mounts:
-        at = ", ".join(mount.container_path for mount in config.mounts)
+    asked = [mount.container_path for mount in config.mounts if not _is_added(mount)]
+    if asked:
+        at = ", ".join(asked)
         raise CannotCreate(f"volumes cannot be mounted on this machine (no mount namespaces): {at}")
     return []
 
@@ -167,7 +170,10 @@ def mount_steps(
         for name in shared.files
         if f"/etc/{name}" not in given
     ]
-    steps += [_volume(mount) for mount in sorted(config.mounts, key=lambda each: each.container_path.count("/"))]
+    for mount in sorted(config.mounts, key=lambda each: each.container_path.count("/")):
+        # What no author asked for must not keep a pod from running on a machine whose tree has no place for it.
+        added = as_it_is and _is_added(mount)
+        steps.append({**_volume(mount), "optional": True} if added else _volume(mount))
     return steps
 
 
@@ -205,6 +211,10 @@ def _sys(shared: Shared, able: Abilities, quiet: int) -> list[dict[str, Any]]:
     if able.user and not shared.own_network:
         return [{"do": "bind", "source": "/sys", "at": "/sys", "readonly": True}]
     return [{"do": "filesystem", "type": "sysfs", "at": "/sys", "flags": quiet | _RDONLY}]
+
+
+def _is_added(mount: Mount) -> bool:
+    return mount.container_path.rstrip("/") in _ADDED
 
 
 def _volume(mount: Mount) -> dict[str, Any]:
