@@ -57,6 +57,14 @@ def served_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubeApi]:
         yield api
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long is for scripts/soak."""
+    if not os.environ.get("FLUYT_SOAK"):
+        for item in items:
+            if item.get_closest_marker("soak"):
+                item.add_marker(pytest.mark.skip(reason="takes long: FLUYT_SOAK=1 (scripts/soak) runs it"))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
     """Put the end of every live member's log into the report of a failed test, and keep the files."""

@@ -11,14 +11,14 @@ from harness.api_site import Api, Site
 _numbers = itertools.count(1)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def site() -> Iterator[Site]:
     """An API server on our own store."""
     with Site() as running:
         yield running
 
 
-@pytest.fixture(scope="session", params=["fluyt", "etcd-3.4"])
+@pytest.fixture(scope="package", params=["fluyt", "etcd-3.4"])
 def any_site(request: pytest.FixtureRequest) -> Iterator[Site]:
     """An API server on our own store, and one on Debian's etcd."""
     if request.param == "fluyt":
@@ -28,7 +28,7 @@ def any_site(request: pytest.FixtureRequest) -> Iterator[Site]:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def later(site: Site) -> Api:
     """A second server on the same store, started when there was something in it."""
     return site.api(site.add_server())

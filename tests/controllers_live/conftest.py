@@ -13,7 +13,7 @@ from control.testing.kube import KubeApi
 _numbers = itertools.count(1)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     folder = tmp_path_factory.mktemp("controllers")
     with KubeApi(folder, []) as api:

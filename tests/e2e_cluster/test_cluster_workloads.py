@@ -99,6 +99,7 @@ def test_a_job_finishes(cluster: WholeCluster) -> None:
     cluster.kubectl("delete", "job", "squares")
 
 
+@pytest.mark.soak
 def test_load_makes_more_of_them(cluster: WholeCluster) -> None:
     cluster.apply(*example("hpa.yaml"))
     cluster.wait_ready("burn", 1)

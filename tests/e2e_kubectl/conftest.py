@@ -11,7 +11,7 @@ from kubectl_cli import Kubectl
 from control.testing.kube import KubeApi
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def master(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubeApi]:
     with KubeApi(tmp_path_factory.mktemp("master"), ["--in-process"]) as api:
         yield api

@@ -18,7 +18,7 @@ def namespace(served_api: KubeApi) -> Iterator[str]:
     served_api.delete_namespace(name)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def api_client(served_api: KubeApi) -> Iterator[kubernetes.client.ApiClient]:
     """The kubernetes client, from the kubeconfig as a user would."""
     with kubernetes.config.new_client_from_config(str(served_api.kubeconfig)) as client:

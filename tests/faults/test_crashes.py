@@ -99,6 +99,7 @@ def test_a_clean_stop_keeps_everything(new_cluster: ClusterFactory, seed: int) -
         assert codes == [0, 0, 0]
 
 
+@pytest.mark.soak
 def test_a_member_that_was_away_catches_up(new_cluster: ClusterFactory) -> None:
     """Far enough behind that the others' logs no longer reach back: it needs a snapshot."""
     cluster = new_cluster(flags=["--snapshot-count", "100"])

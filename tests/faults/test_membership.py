@@ -66,6 +66,7 @@ def test_three_grow_to_five_and_shrink_back_under_load(new_cluster: ClusterFacto
 
 
 @pytest.mark.timeout(240)
+@pytest.mark.soak
 def test_the_same_members_after_every_kind_of_restart(new_cluster: ClusterFactory, seed: int) -> None:
     """kill -9 of one after the other, then of all at once, with members that came and went."""
     chance = random.Random(seed)
@@ -143,6 +144,7 @@ def test_a_learner_joins_a_cluster_whose_log_was_cut(new_cluster: ClusterFactory
 
 
 @pytest.mark.timeout(240)
+@pytest.mark.soak
 def test_a_joining_member_that_is_killed_again_and_again_arrives(new_cluster: ClusterFactory, seed: int) -> None:
     """kill -9 at chance moments from its first line to its last snapshot."""
     chance = random.Random(seed)

@@ -24,7 +24,7 @@ STAYS = {
 }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def kube_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubeApi]:
     """Store, API server, controllers, scheduler and a node that runs the machine's own programs as containers."""
     folder = tmp_path_factory.mktemp("kube-cli")

@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 import grpc
+import pytest
 from harness.cluster import Cluster, ClusterFactory
 from harness.stubs import Stub
 from harness.wait import wait_until
@@ -94,6 +95,7 @@ def test_the_file_shrinks_while_clients_write(new_cluster: ClusterFactory, seed:
     assert files == set()
 
 
+@pytest.mark.soak
 def test_killed_again_and_again(new_cluster: ClusterFactory, seed: int) -> None:
     """Whenever the process is killed, what was acknowledged is there at the next start."""
     rng = random.Random(seed)
