@@ -23,6 +23,8 @@ from runtime_conformance.daemons import containerd, dockerd
 from control.testing.kube import KubeApi
 from node_agent.runtimes import new_runtime
 
+pytestmark = pytest.mark.soak
+
 IMAGE = "fluyt.test/busybox:1"
 DAEMONS = {"docker": dockerd, "cri": containerd}
 

@@ -69,6 +69,7 @@ def test_leadership_can_be_handed_over(new_store: Callable[..., Cluster]) -> Non
             client.maintenance.move_leader(12345, cluster.endpoints[other])
 
 
+@pytest.mark.soak
 def test_every_acknowledged_write_survives_every_member(new_store: Callable[..., Cluster], name: str) -> None:
     with new_store(members=3) as cluster, Client(cluster.endpoints, timeout=15) as client:
         acknowledged, doubtful = set[str](), set[str]()

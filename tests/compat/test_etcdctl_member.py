@@ -166,6 +166,7 @@ def test_the_same_is_said(pair: Pair, tool: Tool, story: Callable[[Session], Non
 
 
 @pytest.mark.timeout(240)
+@pytest.mark.soak
 def test_fluyt_says_what_etcdctl_says(pair: Pair) -> None:
     """The same story at the same server; only the words of errors around the server's own may differ."""
     told = []

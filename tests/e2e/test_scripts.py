@@ -12,6 +12,7 @@ from harness.binaries import subject
 from harness.etcdctl import etcdctl
 from harness.process import clean_environment
 from harness.require import require
+from harness.wait import wait_until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SCRIPTS = ROOT / "scripts"
@@ -43,10 +44,11 @@ def test_help_teaches(name: str) -> None:
     assert len(outcome.stdout.splitlines()) >= 4
 
 
+@pytest.mark.timeout(300)
 def test_quickstart_shows_what_it_says() -> None:
     """Exit code 0, an outage in milliseconds, and no process left behind."""
     require("fluyt")
-    outcome = run("quickstart", "--exit")
+    outcome = run("quickstart", "--exit", timeout=280)
     assert outcome.returncode == 0, outcome.stdout + outcome.stderr
     assert "ms without a write" in outcome.stdout
     assert "all of it held" in outcome.stdout
@@ -66,7 +68,9 @@ def test_a_cluster_that_stays(tmp_path: Path) -> None:
             if "ENDPOINTS=" in line
         )
         assert etcdctl("3.5", "put", "kept", "yes", endpoints=endpoints).stdout == "OK\n"
-        os.kill(int((folder / "m1.pid").read_text()), 9)
+        killed = int((folder / "m1.pid").read_text())
+        os.kill(killed, 9)
+        wait_until(lambda: not Path("/proc", str(killed)).exists(), "the killed master to be gone")
         again = run("start-cluster", *where)
         assert "1 of 3 masters started" in again.stdout, again.stdout + again.stderr
         assert run("start-cluster", *where, "--masters", "5").returncode == 1

@@ -38,6 +38,7 @@ def bare(tmp_path: Path) -> Iterator[WholeCluster]:
     nothing_is_left(made.folder)
 
 
+@pytest.mark.soak
 def test_on_debians_etcd(bare: WholeCluster, new_cluster: ClusterFactory) -> None:
     store = new_cluster("etcd-3.4", members=1)
     bare.up("--nodes", "1", "--etcd-servers", f"http://{store.endpoints[0]}")

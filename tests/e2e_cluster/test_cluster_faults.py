@@ -11,7 +11,10 @@ import pytest
 from whole_cluster import GRACE, Object, WholeCluster, example, is_ready, named
 from whole_remains import actual, desired_is_actual, running
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the nodes' containers are made by root")
+pytestmark = [
+    pytest.mark.soak,
+    pytest.mark.skipif(os.geteuid() != 0, reason="the nodes' containers are made by root"),
+]
 ROLES = ("store", "apiserver", "controllers", "scheduler")
 
 

@@ -41,6 +41,7 @@ def test_every_member_killed_in_turn(new_cluster: ClusterFactory, seed: int) -> 
     prove(load, cluster)
 
 
+@pytest.mark.soak
 def test_the_leader_killed_again_and_again(new_cluster: ClusterFactory, seed: int) -> None:
     """Five leaders in a row."""
     cluster = new_cluster()
@@ -80,6 +81,7 @@ def test_one_member_alone_comes_back(new_cluster: ClusterFactory, seed: int) -> 
     prove(load, cluster)
 
 
+@pytest.mark.soak
 def test_a_clean_stop_keeps_everything(new_cluster: ClusterFactory, seed: int) -> None:
     """SIGTERM ends each member within ten seconds with code 0; after the restart all is there, leases too."""
     cluster = new_cluster()

@@ -6,6 +6,7 @@ import random
 import time
 from pathlib import Path
 
+import pytest
 from harness.backup import restore, save
 from harness.cluster import Cluster, ClusterFactory
 from harness.membership import patiently
@@ -126,6 +127,7 @@ def join(cluster: Cluster, index: int) -> None:
     cluster.wait_healthy([index], timeout=40)
 
 
+@pytest.mark.soak
 def test_rolling_restarts(new_cluster: ClusterFactory, seed: int) -> None:
     """Every member is stopped with SIGTERM and started again, one after the other."""
     cluster = new_cluster()

@@ -122,6 +122,7 @@ def removed(cluster: Cluster, index: int, request: pb.MemberRemoveRequest) -> bo
 
 
 @pytest.mark.timeout(240)
+@pytest.mark.soak
 def test_a_learner_joins_a_cluster_whose_log_was_cut(new_cluster: ClusterFactory) -> None:
     """It gets a snapshot, serves what is there, and is killed and promoted afterwards."""
     cluster = new_cluster(flags=["--snapshot-count", "100"])

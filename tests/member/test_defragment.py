@@ -118,6 +118,7 @@ def test_killed_again_and_again(new_cluster: ClusterFactory, seed: int) -> None:
         assert stub.Range(pb.RangeRequest(key=b"count")).kvs[0].value == b"%d" % acknowledged
 
 
+@pytest.mark.soak
 def test_members_agree_afterwards(new_cluster: ClusterFactory, seed: int) -> None:
     cluster = new_cluster("fluyt", members=3)
     stub = cluster.stub(1)
