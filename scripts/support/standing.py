@@ -50,6 +50,8 @@ class StandingCluster:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._description = folder / "cluster.json"
+        # Those that this process started: in the middle of its exec a program has no command line to be known by.
+        self._launched: dict[str, subprocess.Popen[bytes]] = {}
         self.masters = self._read()
 
     def _read(self) -> list[Master]:
@@ -77,6 +79,9 @@ class StandingCluster:
 
     def pid(self, master: Master) -> int | None:
         """The process of a master, None if it does not run."""
+        launched = self._launched.get(master.name)
+        if launched is not None and launched.poll() is None:
+            return launched.pid
         try:
             pid = int((self.folder / f"{master.name}.pid").read_text())
             command = Path(f"/proc/{pid}/cmdline").read_bytes()
@@ -128,6 +133,7 @@ class StandingCluster:
                 start_new_session=True,
                 env=clean_environment(),
             )
+        self._launched[master.name] = process
         (self.folder / f"{master.name}.pid").write_text(str(process.pid))
 
     def _answers(self, master: Master) -> bool:
