@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from typing import Final
@@ -24,6 +24,7 @@ from control.client.client import Client
 from control.client.errors import Unreachable
 from control.client.informer import Informer
 from control.elected.process import Term
+from control.scheduler.cycle import Decision
 from control.scheduler.explain import NOT_ELIGIBLE, unschedulable
 from control.scheduler.metrics import Metrics
 from control.scheduler.model import Model
@@ -141,14 +142,14 @@ class Scheduler:
         self.metrics.decided(bool(decision.node), time.perf_counter() - began)
         group.create_task(self._freeing(task))
 
-    def _preemption(self, pod: Pod, decision: object) -> Plan:
+    def _preemption(self, pod: Pod, decision: Decision) -> Plan:
         if pod.object["spec"].get("preemptionPolicy") == "Never":
             return Plan("", refusal=NOT_ELIGIBLE)
-        return self.model.preempt(pod, decision)  # type: ignore[arg-type]
+        return self.model.preempt(pod, decision)
 
-    async def _freeing(self, task: object) -> None:
+    async def _freeing(self, task: Awaitable[None]) -> None:
         try:
-            await task  # type: ignore[misc]
+            await task
         finally:
             self._room.release()
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from kvstore.errors import Code, EtcdError, error
+from kvstore.invariant import invariant
 from kvstore.member.member import Member
 from kvstore.mvcc.results import RangeResult
 from kvstore.pb import etcd_pb2 as pb
@@ -41,7 +42,7 @@ class Gathered:
 
 
 class BigRange:
-    """One call. `answer` sends a gathered result."""
+    """One call."""
 
     def __init__(
         self,
@@ -50,7 +51,6 @@ class BigRange:
         request: pb.RangeRequest,
         gathered: Gathered,
         auth_revision: int,
-        answer: Callable[[Call, RangeResult], None],
     ) -> None:
         """auth_revision: at which the read was permitted; 0 while auth is off."""
         self._member = member
@@ -58,9 +58,10 @@ class BigRange:
         self._request = request
         self._gathered = gathered
         self._auth_revision = auth_revision
-        self._answer = answer
         self._slices: Iterator[RangeResult] = member.store.range_slices(request, SLICE_KEYS, SLICE_BYTES)
-        self._kvs: list[bytes] | None = []
+        # The encoded answer but for its header; None once it is only measured.
+        self._parts: list[bytes] | None = []
+        self._waiting = False
         self._held = 0
         self._length = 0
         self._last: RangeResult | None = None
@@ -101,14 +102,14 @@ class BigRange:
 
     def _note(self, result: RangeResult) -> None:
         self._last = result
-        size = sum(map(len, range_parts(b"", result)))
+        parts = range_parts(b"", result)
+        size = sum(map(len, parts))
         self._length += size
-        if self._kvs is not None:
-            self._keep(result.kvs, size)
+        if self._parts is not None:
+            self._keep(self._parts, parts, size)
 
-    def _keep(self, kvs: list[bytes], size: int) -> None:
-        assert self._kvs is not None
-        self._kvs += kvs
+    def _keep(self, kept: list[bytes], parts: list[bytes], size: int) -> None:
+        kept += parts
         self._held += size
         self._gathered.total += size
         if self._may_stream and (self._held > GATHERED_CALL or self._gathered.total > GATHERED_ALL):
@@ -118,7 +119,7 @@ class BigRange:
         """Keep nothing (any more)."""
         self._gathered.total -= self._held
         self._held = 0
-        self._kvs = None
+        self._parts = None
 
     def _measured(self) -> None:
         if self._call.buffered_on_connection > HELD_BYTES:
@@ -126,12 +127,11 @@ class BigRange:
             return
         last = self._last
         assert last is not None, "range_slices gives at least one"
-        if self._kvs is None:
+        if self._parts is None:
             self._begin(last)
             return
-        last.kvs = self._kvs
+        self._call.reply_parts([self._member.header_field(last.revision), *self._parts])
         self._let_go()
-        self._answer(self._call, last)
 
     # ---- reading again, and sending
 
@@ -148,7 +148,6 @@ class BigRange:
         self._call.on_drain = self._drained
         self._call.begin_message(length)
         self._call.continue_message([header])
-        self._waiting = False
         self._later(self._send)
 
     def _drained(self) -> None:
@@ -167,7 +166,6 @@ class BigRange:
             return
         parts = range_parts(b"", result)
         self._length -= sum(map(len, parts))
-        if self._length < 0:
-            raise error("COMPACTED")  # cannot be: the revision is pinned
+        invariant(self._length >= 0, "a range at a pinned revision grew between two readings")
         call.continue_message(parts)
         self._later(self._send)

@@ -181,7 +181,7 @@ class KvService:
                 self._member.checks.read(identify(self._member, call), request.key, request.range_end)
                 revision = self._member.auth.revision
             if request.range_end and store.range_size(request) > SMALL_ANSWER:
-                BigRange(self._member, call, request, self._gathered, revision, self._answer).start()
+                BigRange(self._member, call, request, self._gathered, revision).start()
                 return
             result = store.range(request)
         except EtcdError as refused:

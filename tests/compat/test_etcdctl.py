@@ -5,7 +5,6 @@ What belongs to one cluster (ids, endpoints, sizes, terms, hashes, times) is rep
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 from collections.abc import Callable, Iterator
@@ -308,7 +307,7 @@ def test_move_leader(pair: Pair, version: Version) -> None:
     assert "no leader endpoint given" in refused.stderr
 
 
-@pytest.mark.skipif(not os.environ.get("FLUYT_SOAK"), reason="takes a minute; scripts/soak runs it")
+@pytest.mark.soak
 @pytest.mark.parametrize("pair", [3], indirect=True)
 def test_check_perf(pair: Pair) -> None:
     """The smallest load runs to its end against a cluster of three and finds throughput and latency in order."""

@@ -23,7 +23,6 @@ from whole_remains import desired_is_actual, nothing_is_left
 from node_agent.runtimes import new_runtime
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the nodes' containers are made by root")
-soak = pytest.mark.skipif(not os.environ.get("FLUYT_SOAK"), reason="long: only with FLUYT_SOAK=1 (scripts/soak)")
 DAEMONS = {"docker": dockerd, "cri": containerd}
 IMAGE = "fluyt.test/busybox:1"
 
@@ -57,7 +56,7 @@ def update_and_roll_back(cluster: WholeCluster, objects: list[Object]) -> None:
     assert watch.fewest_ready() >= 3
 
 
-@soak
+@pytest.mark.soak
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("runtime", sorted(DAEMONS))
 def test_on_engines_of_others(runtime: str, bare: WholeCluster) -> None:
@@ -101,7 +100,7 @@ def busybox(obj: Object) -> Object:
     return obj
 
 
-@soak
+@pytest.mark.soak
 @pytest.mark.timeout(400)
 def test_a_hundred_nodes_and_the_loss_of_a_master(bare: WholeCluster) -> None:
     bare.up("--masters", "3", "--nodes", "100", "--runtime", "simulated", extra=())
@@ -116,7 +115,7 @@ def test_a_hundred_nodes_and_the_loss_of_a_master(bare: WholeCluster) -> None:
     bare.wait_ready("web", 100, 200)
 
 
-@soak
+@pytest.mark.soak
 @pytest.mark.timeout(600)
 def test_a_node_is_given_up_after_kubernetes_own_times(bare: WholeCluster) -> None:
     bare.up("--masters", "1", "--nodes", "2", extra=())
