@@ -7,6 +7,7 @@ for the answer.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -206,11 +207,18 @@ def _reads_only(request: pb.TxnRequest) -> bool:
 
 
 def _serializable(request: pb.TxnRequest) -> bool:
-    """Whether every range in it would take a stale answer."""
+    """Whether it reads, and every range in it would take a stale answer.
+
+    One that only compares is judged by the newest state; etcd judges it by whatever its member has applied.
+    """
+    ranges = list(_ranges(request))
+    return bool(ranges) and all(each.serializable for each in ranges)
+
+
+def _ranges(request: pb.TxnRequest) -> Iterator[pb.RangeRequest]:
     for op in (*request.success, *request.failure):
         which = op.WhichOneof("request")
-        if which == "request_range" and not op.request_range.serializable:
-            return False
-        if which == "request_txn" and not _serializable(op.request_txn):
-            return False
-    return True
+        if which == "request_range":
+            yield op.request_range
+        elif which == "request_txn":
+            yield from _ranges(op.request_txn)
