@@ -32,8 +32,15 @@ class Watcher:
 
     watch_id: int
     key: bytes
+    end: bytes
     start: int
     filters: tuple[int, ...]
+
+    def covers(self, key: bytes) -> bool:
+        """Whether changes of that key are its own."""
+        if not self.end:
+            return key == self.key
+        return key >= self.key and (self.end == b"\0" or key < self.end)
 
 
 class Side:
@@ -102,7 +109,7 @@ class Race:
         assert normalise(created[1]) == normalise(created[0]), f"seed {self.seed}: {fields}"
         if created[0].canceled:
             return
-        watcher = Watcher(created[0].watch_id, fields["key"], start, tuple(fields["filters"]))
+        watcher = Watcher(created[0].watch_id, fields["key"], fields["range_end"], start, tuple(fields["filters"]))
         self.watchers.append((member, watcher))
         self.settle()
 
@@ -120,7 +127,7 @@ class Race:
         session.wait(lambda: session.canceled(watcher.watch_id), f"{watcher} to be canceled")
 
     def settle(self) -> None:
-        """Touch the key of every watcher on both sides and wait until each has seen it, or has ended."""
+        """Touch the key of every watcher on both sides and wait until each has seen all that it will, or has ended."""
         touched: dict[bytes, tuple[int, int]] = {}
         for _, watcher in self.watchers:
             if watcher.key not in touched:
@@ -128,8 +135,8 @@ class Race:
                 gone = self.on_both("DeleteRange", pb.DeleteRangeRequest(key=watcher.key))
                 touched[watcher.key] = (revision_of(put), revision_of(gone))
         for member, watcher in self.watchers:
-            put_at, delete_at = touched[watcher.key]
-            target = put_at if 1 in watcher.filters else delete_at
+            last = max(times for key, times in touched.items() if key == watcher.key or watcher.covers(key))
+            target = last[0] if 1 in watcher.filters else last[1]
             if target >= watcher.start:
                 for side in self.sides:
                     self._wait_for(side, member, watcher, target)
