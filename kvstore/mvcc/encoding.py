@@ -31,8 +31,9 @@ def _varint(value: int) -> bytes:
 
 # Revisions and lengths are nearly always below 2^28: two look-ups in place of a loop.
 _TABLE: Final = 1 << 14
-_SMALL: Final = tuple(_varint(n) for n in range(_TABLE))
-_LOW: Final = tuple(bytes((n & 0x7F | 0x80, n >> 7 | 0x80)) for n in range(_TABLE))
+_BYTES: Final = tuple(bytes((n,)) for n in range(256))
+_LOW: Final = tuple([low + high for high in _BYTES[128:] for low in _BYTES[128:]])
+_SMALL: Final = _BYTES[:128] + tuple([low + high for high in _BYTES[1:128] for low in _BYTES[128:]])
 
 
 def varint(value: int) -> bytes:
