@@ -51,6 +51,8 @@ class Cluster:
 
     def __init__(self) -> None:
         self.capacity = _FIRST_ROWS
+        # Grows with every change: what was counted at the same version is true still.
+        self.version = 0
         self.rows: dict[str, int] = {}
         self.nodes: dict[int, Node] = {}
         self.columns: dict[str, int] = {"cpu": CPU, "memory": MEMORY, "pods": PODS}
@@ -84,6 +86,7 @@ class Cluster:
 
     def put_node(self, obj: Object) -> None:
         """A node that is new or has changed. StatusError: an amount of it is no quantity."""
+        self.version += 1
         name = meta.name(obj)
         row = self.rows.get(name)
         if row is None:
@@ -104,6 +107,7 @@ class Cluster:
 
     def remove_node(self, name: str) -> None:
         """The node is gone; its pods wait for another of its name, or for their own end."""
+        self.version += 1
         row = self.rows.pop(name, None)
         if row is None:
             return
@@ -172,6 +176,7 @@ class Cluster:
 
     def add_pod(self, pod: Pod, node: str = "") -> None:
         """A pod takes its place on its node, or on `node` where it is only assumed to be."""
+        self.version += 1
         name = node or pod.node
         self.remove_pod(pod.uid)
         row = self.rows.get(name)
@@ -191,6 +196,7 @@ class Cluster:
 
     def remove_pod(self, uid: str) -> None:
         """A pod is gone, or over: it takes no room any more. Nothing happens if it had none."""
+        self.version += 1
         row = self.placed.pop(uid, None)
         if row is None:
             for waiting in self._waiting.values():
@@ -233,6 +239,7 @@ class Cluster:
 
     def put_namespace(self, name: str, labels: Mapping[str, str] | None) -> None:
         """The labels of a namespace, which affinity terms may select by; None: it is gone."""
+        self.version += 1
         if labels is None:
             self.namespaces.pop(name, None)
         else:

@@ -9,8 +9,9 @@ import numpy as np
 
 from control.scheduler.cluster import Cluster
 from control.scheduler.filters import FILTERS, NOT_HELPED_BY_PREEMPTION
-from control.scheduler.labels import Rows
+from control.scheduler.labels import ALL, At, Rows
 from control.scheduler.pod import Pod
+from control.scheduler.question import Question
 from control.scheduler.scores import SCORES
 
 
@@ -36,15 +37,17 @@ class Decision:
     diagnosis: Diagnosis | None = None
 
 
-def feasible_rows(cluster: Cluster, pod: Pod) -> tuple[Rows, dict[str, int], frozenset[str], Rows]:
-    """Rows that pass every filter; how many fail for which reason; which filters failed; whom no preemption helps."""
-    left = cluster.there.copy()
+def feasible(question: Question, at: At = ALL) -> tuple[Rows, dict[str, int], frozenset[str], Rows]:
+    """Of these rows: which pass every filter; how many fail for which reason; which filters failed; whom no preemption
+    helps.
+    """
+    left = question.cluster.there[at].copy()
     reasons: dict[str, int] = {}
     plugins: set[str] = set()
-    hopeless = np.zeros(cluster.capacity, np.bool_)
+    hopeless = np.zeros_like(left)
     for plugin, check in FILTERS.items():
-        failing = np.zeros(cluster.capacity, np.bool_)
-        for reason, rows in check(cluster, pod):
+        failing = np.zeros_like(left)
+        for reason, rows in check(question, at):
             failed = rows & left
             count = int(np.count_nonzero(failed))
             if count:
@@ -70,7 +73,7 @@ def decide(cluster: Cluster, pod: Pod, turn: int = 0, reserved: Iterable[tuple[P
     for other, node in held:
         cluster.add_pod(other, node)
     try:
-        rows, reasons, plugins, hopeless = feasible_rows(cluster, pod)
+        rows, reasons, plugins, hopeless = feasible(Question(cluster, pod))
         if not rows.any():
             return Decision("", diagnosis=Diagnosis(cluster.size, reasons, plugins, hopeless))
         return _best(cluster, pod, rows, turn)

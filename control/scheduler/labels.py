@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 
 Rows = NDArray[np.bool_]
 Numbers = NDArray[np.int64]
+# Which rows are asked about; a slice is a view, so one row costs what one row should.
+At = slice | Numbers
+ALL: Final = slice(None)
 NAME: Final = "metadata.name"
 
 
@@ -21,15 +24,16 @@ class NodeLabels:
     """Labels and names of nodes by row."""
 
     def __init__(self, capacity: int) -> None:
-        self._capacity = capacity
+        # Every row's own number.
+        self.numbers: Numbers = np.arange(capacity)
         self._columns: dict[str, Numbers] = {}
         self._values: dict[str, dict[str, int]] = {}
         self._rows: dict[int, Mapping[str, str]] = {}
 
     def grow(self, capacity: int) -> None:
         """Room for more rows."""
-        more = capacity - self._capacity
-        self._capacity = capacity
+        more = capacity - len(self.numbers)
+        self.numbers = np.arange(capacity)
         self._columns = {key: np.concatenate([c, np.zeros(more, np.int64)]) for key, c in self._columns.items()}
 
     def put(self, row: int, labels: Mapping[str, str]) -> None:
@@ -52,7 +56,7 @@ class NodeLabels:
         """Value numbers of a key by row; 0: the node has no such label. Not to be changed."""
         column = self._columns.get(key)
         if column is None:
-            column = self._columns[key] = np.zeros(self._capacity, np.int64)
+            column = self._columns[key] = np.zeros_like(self.numbers)
             self._values[key] = {}
         return column
 
@@ -65,34 +69,34 @@ class NodeLabels:
         numbers = self._values[key]
         return numbers.setdefault(value, len(numbers) + 1)
 
-    def has(self, key: str, values: Sequence[str]) -> Rows:
+    def has(self, key: str, values: Sequence[str], at: At = ALL) -> Rows:
         """Rows whose value for the key is one of these."""
-        column, known = self.column(key), self._values[key]
+        column, known = self.column(key)[at], self._values[key]
         numbers = [known[value] for value in values if value in known]
         if len(numbers) == 1:
             return np.equal(column, numbers[0])
         return np.isin(column, numbers)
 
-    def match(self, key: str, operator: str, values: Sequence[str]) -> Rows:
+    def match(self, key: str, operator: str, values: Sequence[str], at: At = ALL) -> Rows:
         """Rows that one requirement of a node selector allows; Gt and Lt compare whole numbers."""
         match operator:
             case "In":
-                return self.has(key, values)
+                return self.has(key, values, at)
             case "NotIn":
-                return ~self.has(key, values)
+                return ~self.has(key, values, at)
             case "Exists":
-                return np.not_equal(self.column(key), 0)
+                return np.not_equal(self.column(key)[at], 0)
             case "DoesNotExist":
-                return np.equal(self.column(key), 0)
+                return np.equal(self.column(key)[at], 0)
             case "Gt" | "Lt":
-                return self.has(key, [v for v in self._values.get(key, {}) if _compares(v, operator, values)])
-        return np.zeros(self._capacity, np.bool_)
+                return self.has(key, [v for v in self._values.get(key, {}) if _compares(v, operator, values)], at)
+        return np.zeros_like(self.numbers[at], np.bool_)
 
-    def match_all(self, wanted: Mapping[str, str]) -> Rows:
+    def match_all(self, wanted: Mapping[str, str], at: At = ALL) -> Rows:
         """Rows that have all these labels."""
-        found = np.ones(self._capacity, np.bool_)
+        found = np.ones_like(self.numbers[at], np.bool_)
         for key, value in wanted.items():
-            found &= self.has(key, (value,))
+            found &= self.has(key, (value,), at)
         return found
 
 
@@ -104,21 +108,21 @@ def _compares(value: str, operator: str, bounds: Sequence[str]) -> bool:
     return number > bound if operator == "Gt" else number < bound
 
 
-def term_rows(labels: NodeLabels, names: Mapping[str, int], term: Mapping[str, Any], capacity: int) -> Rows:
+def term_rows(labels: NodeLabels, names: Mapping[str, int], term: Mapping[str, Any], at: At = ALL) -> Rows:
     """Rows that one term of a node selector allows; a term without requirements allows none."""
     expressions, fields = term.get("matchExpressions") or (), term.get("matchFields") or ()
     if not expressions and not fields:
-        return np.zeros(capacity, np.bool_)
-    found = np.ones(capacity, np.bool_)
+        return np.zeros_like(labels.numbers[at], np.bool_)
+    found = np.ones_like(labels.numbers[at], np.bool_)
     for entry in expressions:
-        found &= labels.match(entry["key"], entry["operator"], entry.get("values") or ())
+        found &= labels.match(entry["key"], entry["operator"], entry.get("values") or (), at)
     for entry in fields:
-        found &= _field_rows(names, entry, capacity)
+        found &= _field_rows(labels.numbers[at], names, entry)
     return found
 
 
-def _field_rows(names: Mapping[str, int], entry: Mapping[str, Any], capacity: int) -> Rows:
-    found = np.zeros(capacity, np.bool_)
+def _field_rows(rows: Numbers, names: Mapping[str, int], entry: Mapping[str, Any]) -> Rows:
+    found = np.zeros_like(rows, np.bool_)
     if entry["key"] == NAME:
-        found[[names[value] for value in entry.get("values") or () if value in names]] = True
+        found = np.isin(rows, [names[value] for value in entry.get("values") or () if value in names])
     return ~found if entry["operator"] == "NotIn" else found

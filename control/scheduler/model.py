@@ -18,7 +18,7 @@ from control.api.status import StatusError
 from control.scheduler.cluster import Cluster
 from control.scheduler.cycle import Decision, decide
 from control.scheduler.pod import Pod, pod_of
-from control.scheduler.preemption import Budgets, Plan, plan
+from control.scheduler.preemption import Budgets, Plan, Search, search
 from control.scheduler.queue import SchedulingQueue
 
 log = logging.getLogger(__name__)
@@ -133,14 +133,16 @@ class Model:
         reserved = [(promise.pod, promise.node) for promise in self.promised.values()]
         return decide(self.cluster, pod, self._turn, reserved)
 
-    def preempt(self, pod: Pod, decision: Decision) -> Plan:
-        """Who would have to go for a pod that found no node. A pod that others are leaving for waits."""
+    def preempt(self, pod: Pod, decision: Decision) -> Search:
+        """In steps: who would have to go for a pod that found no node. A pod that others are leaving for waits."""
         assert decision.diagnosis is not None
         promise = self.promised.get(pod.uid)
         if promise is not None and self._leaving(promise):
             return Plan("")
         self._turn += 1
-        return plan(self.cluster, pod, decision.diagnosis, Budgets(list(self._budgets.values())), self._turn)
+        return (
+            yield from search(self.cluster, pod, decision.diagnosis, Budgets(list(self._budgets.values())), self._turn)
+        )
 
     def _leaving(self, promise: Promise) -> bool:
         """Whether somebody of lower priority is on the way out there."""

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from control.scheduler.cluster import Cluster
-from control.scheduler.labels import Numbers, Rows
+from control.scheduler.domains import Domains
+from control.scheduler.labels import At, Numbers, Rows
 from control.scheduler.pod import Pod, Term
 
 
@@ -34,50 +35,61 @@ def _placed(cluster: Cluster, term: Term) -> Iterator[tuple[Pod, int]]:
             yield from pods.values()
 
 
-def found_rows(cluster: Cluster, term: Term) -> Rows:
-    """Rows in whose domain a pod is that the term finds."""
-    column = cluster.labels.column(term.topology_key)
-    here = [row for pod, row in _placed(cluster, term) if term.selector.matches(pod.labels)]
-    domains = column[here]
-    return np.isin(column, domains[domains != 0])
+def _found(cluster: Cluster, term: Term) -> Domains:
+    """The pods that the term finds, by domain."""
+    rows = [row for pod, row in _placed(cluster, term) if term.selector.matches(pod.labels)]
+    return Domains(cluster, term.topology_key, rows)
 
 
-def affinity_rows(cluster: Cluster, pod: Pod) -> Rows:
-    """Rows that all required affinity terms allow."""
-    allowed = np.ones(cluster.capacity, np.bool_)
-    nobody = True
-    for term in pod.affinity:
-        found = found_rows(cluster, term)
-        nobody = nobody and not found.any()
-        allowed &= found
-    if nobody and all(finds(cluster, term, pod) for term in pod.affinity):
-        # The first of its kind: any node that has the labels will do.
-        allowed = np.ones(cluster.capacity, np.bool_)
-        for term in pod.affinity:
-            allowed &= cluster.labels.column(term.topology_key) != 0
-    return allowed
+class Neighbours:
+    """Which pods a pod's required terms find, and which that are there have terms that find it."""
 
+    def __init__(self, cluster: Cluster, pod: Pod) -> None:
+        self._cluster = cluster
+        self._pod = pod
+        self._wanted = [(term, _found(cluster, term)) for term in pod.affinity]
+        self._avoided = [(term, _found(cluster, term)) for term in pod.anti_affinity]
+        self._repelling: dict[str, Domains] = {}
+        for other, row in cluster.repelling.values():
+            self._repel(other, row, 1)
 
-def anti_affinity_rows(cluster: Cluster, pod: Pod) -> Rows:
-    """Rows that a required anti-affinity term of the pod forbids."""
-    forbidden = np.zeros(cluster.capacity, np.bool_)
-    for term in pod.anti_affinity:
-        forbidden |= found_rows(cluster, term)
-    return forbidden
-
-
-def repelled_rows(cluster: Cluster, pod: Pod) -> Rows:
-    """Rows that pods which are there forbid by their own anti-affinity."""
-    taken: dict[str, set[int]] = {}
-    for other, row in cluster.repelling.values():
+    def _repel(self, other: Pod, row: int, number: int) -> None:
         for term in other.anti_affinity:
-            domain = int(cluster.labels.column(term.topology_key)[row])
-            if domain and finds(cluster, term, pod):
-                taken.setdefault(term.topology_key, set()).add(domain)
-    forbidden = np.zeros(cluster.capacity, np.bool_)
-    for key, domains in taken.items():
-        forbidden |= np.isin(cluster.labels.column(key), list(domains))
-    return forbidden
+            if finds(self._cluster, term, self._pod):
+                key = term.topology_key
+                domains = self._repelling.get(key) or self._repelling.setdefault(key, Domains(self._cluster, key))
+                domains.add(row, number)
+
+    def moved(self, other: Pod, row: int, number: int) -> None:
+        """Another pod came to a row (1) or left it (-1)."""
+        for term, domains in (*self._wanted, *self._avoided):
+            if finds(self._cluster, term, other):
+                domains.add(row, number)
+        self._repel(other, row, number)
+
+    def wanted(self, at: At) -> Rows:
+        """Rows that all required affinity terms allow."""
+        nobody = not any(found.counts.any() for _, found in self._wanted)
+        first = nobody and all(finds(self._cluster, term, self._pod) for term, _ in self._wanted)
+        allowed = np.ones_like(self._cluster.there[at])
+        for _, found in self._wanted:
+            # For the first of its kind any node that has the labels will do.
+            allowed &= found.labelled(at) if first else found.near(at)
+        return allowed
+
+    def avoided(self, at: At) -> Rows:
+        """Rows that a required anti-affinity term of the pod forbids."""
+        forbidden = np.zeros_like(self._cluster.there[at])
+        for _, found in self._avoided:
+            forbidden |= found.near(at)
+        return forbidden
+
+    def repelled(self, at: At) -> Rows:
+        """Rows that pods which are there forbid by their own anti-affinity."""
+        forbidden = np.zeros_like(self._cluster.there[at])
+        for domains in self._repelling.values():
+            forbidden |= domains.near(at)
+        return forbidden
 
 
 def preference_points(cluster: Cluster, pod: Pod) -> Numbers | None:

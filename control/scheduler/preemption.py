@@ -2,12 +2,13 @@
 
 On every node where leaving could help, all pods of lower priority are thought away; if the pod fits then, as many of
 them as possible are let back, those whose disruption budget would be broken first, then by priority. Of all nodes that
-are left, the one where least is lost is taken. Source: "Pod Priority and Preemption" in Kubernetes' documentation.
+are left, the one where least is lost is taken. With thousands of nodes that takes long, so it is a search in steps.
+Source: "Pod Priority and Preemption" in Kubernetes' documentation.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,9 +18,10 @@ from control.api import meta
 from control.api.schema import Object
 from control.api.selectors import label_selector_of
 from control.scheduler.cluster import Cluster
-from control.scheduler.cycle import Diagnosis, feasible_rows
+from control.scheduler.cycle import Diagnosis, feasible
 from control.scheduler.explain import no_preemption
 from control.scheduler.pod import Pod
+from control.scheduler.question import Question
 
 # Nodes that are tried: a tenth of the cluster, but at least a hundred, as kube-scheduler does.
 _PART: Final = 10
@@ -33,6 +35,10 @@ class Plan:
     node: str
     victims: tuple[Pod, ...] = ()
     refusal: str = ""
+
+
+# Ends with the plan; whoever drives it may do something else after each step.
+Search = Generator[None, None, Plan]
 
 
 class Budgets:
@@ -63,55 +69,59 @@ class Budgets:
         return broken
 
 
-def plan(cluster: Cluster, pod: Pod, diagnosis: Diagnosis, budgets: Budgets, turn: int = 0) -> Plan:
-    """The node where least is lost. turn: any number; where the search begins."""
-    lower = _lower_rows(cluster, pod)
-    candidates = np.flatnonzero(cluster.there & ~diagnosis.hopeless & lower)
+def search(cluster: Cluster, pod: Pod, diagnosis: Diagnosis, budgets: Budgets, turn: int = 0) -> Search:
+    """The node where least is lost, found a node a step: the cluster is as it was after each of them, and may change
+    in between. turn: any number; where the search begins.
+    """
+    candidates = np.flatnonzero(cluster.there & ~diagnosis.hopeless)
     hopeless = int(np.count_nonzero(cluster.there & diagnosis.hopeless))
-    tried = np.roll(candidates, -(turn % max(len(candidates), 1)))[: max(_LEAST, cluster.size // _PART)]
+    left = max(_LEAST, cluster.size // _PART)
     found: list[tuple[tuple[float, ...], str, tuple[Pod, ...]]] = []
-    for row in tried:
-        victims = _victims(cluster, pod, int(row), budgets)
+    question, version = Question(cluster, pod), cluster.version
+    for row in np.roll(candidates, -(turn % max(len(candidates), 1))).tolist():
+        if version != cluster.version:
+            question = Question(cluster, pod)
+        lower = [p for p in cluster.pods.get(row, {}).values() if p.priority < pod.priority]
+        victims = _victims(question, row, lower, budgets) if lower else None
         if victims is not None:
-            found.append((_loss(victims, budgets), cluster.nodes[int(row)].name, tuple(victims)))
+            found.append((_loss(victims, budgets), cluster.nodes[row].name, tuple(victims)))
+        left -= bool(lower)
+        if not left:
+            break
+        version = cluster.version
+        yield
     if not found:
         return Plan("", refusal=no_preemption(cluster.size, hopeless, cluster.size - hopeless))
     _, node, leaving = min(found)
     return Plan(node, leaving)
 
 
-def _lower_rows(cluster: Cluster, pod: Pod) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    rows = np.zeros(cluster.capacity, np.bool_)
-    for row, pods in cluster.pods.items():
-        rows[row] = any(other.priority < pod.priority for other in pods.values())
-    return rows
-
-
-def _victims(cluster: Cluster, pod: Pod, row: int, budgets: Budgets) -> list[Pod] | None:
+def _victims(question: Question, row: int, lower: list[Pod], budgets: Budgets) -> list[Pod] | None:
     """The fewest important pods whose leaving makes room on that row; None: it would not help."""
-    node = cluster.nodes[row].name
-    lower = sorted((p for p in cluster.pods[row].values() if p.priority < pod.priority), key=_importance)
+    lower.sort(key=_importance)
+    away = {other.uid: other for other in lower}
     for other in lower:
-        cluster.remove_pod(other.uid)
+        question.remove(other, row)
     try:
-        if not _fits(cluster, pod, row):
+        if not _fits(question, row):
             return None
-        broken = dict(zip((p.uid for p in lower), budgets.broken_by(lower), strict=True))
+        broken = dict(zip(away, budgets.broken_by(lower), strict=True))
         victims = []
         for other in sorted(lower, key=lambda p: (not broken[p.uid], _importance(p))):
-            cluster.add_pod(other, node)
-            if not _fits(cluster, pod, row):
-                cluster.remove_pod(other.uid)
+            question.add(other, row)
+            if _fits(question, row):
+                del away[other.uid]
+            else:
+                question.remove(other, row)
                 victims.append(other)
         return victims
     finally:
-        for other in lower:
-            if other.uid not in cluster.placed:
-                cluster.add_pod(other, node)
+        for other in away.values():
+            question.add(other, row)
 
 
-def _fits(cluster: Cluster, pod: Pod, row: int) -> bool:
-    return bool(feasible_rows(cluster, pod)[0][row])
+def _fits(question: Question, row: int) -> bool:
+    return bool(feasible(question, slice(row, row + 1))[0][0])
 
 
 def _importance(pod: Pod) -> tuple[int, str]:

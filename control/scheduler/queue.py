@@ -76,6 +76,10 @@ class SchedulingQueue:
             self._unschedulable.pop(uid, None)
             self._in_hand.pop(uid, None)
 
+    def holds(self, uid: str) -> bool:
+        """Whether the pod still waits for a node, or is in hand."""
+        return uid in self._entries
+
     def take(self, now: float) -> Pod | None:
         """The next pod to try, into the hand; None: none is due."""
         self._wake(now)

@@ -47,7 +47,7 @@ def preferred(cluster: Cluster, pod: Pod, rows: Rows) -> Points | None:
         return None
     points = np.zeros(cluster.capacity, np.float64)
     for entry in pod.preferred_nodes:
-        points += entry["weight"] * term_rows(cluster.labels, cluster.rows, entry["preference"], cluster.capacity)
+        points += entry["weight"] * term_rows(cluster.labels, cluster.rows, entry["preference"])
     return scaled(points, rows)
 
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, cast
 
 from prometheus_client import CollectorRegistry
 
@@ -29,7 +29,7 @@ from control.scheduler.explain import NOT_ELIGIBLE, unschedulable
 from control.scheduler.metrics import Metrics
 from control.scheduler.model import Model
 from control.scheduler.pod import Pod
-from control.scheduler.preemption import Plan
+from control.scheduler.preemption import Plan, Search
 from control.scheduler.writes import FenceLost, Writes
 
 log = logging.getLogger(__name__)
@@ -113,7 +113,7 @@ class Scheduler:
                         await self._wait()
                         break
                     await self._room.acquire()
-                    self._one(group, writes, pod)
+                    await self._one(group, writes, pod)
                 self.metrics.see(self.model.queue)
                 await asyncio.sleep(0)
 
@@ -126,8 +126,8 @@ class Scheduler:
             async with asyncio.timeout(timeout):
                 await self._news.wait()
 
-    def _one(self, group: asyncio.TaskGroup, writes: Writes, pod: Pod) -> None:
-        """One pod: decide now, write in a task of its own."""
+    async def _one(self, group: asyncio.TaskGroup, writes: Writes, pod: Pod) -> None:
+        """One pod: decide now, or after a search in slices if others must leave; write in a task of its own."""
         began = time.perf_counter()
         decision = self.model.decide(pod)
         if decision.node:
@@ -135,17 +135,20 @@ class Scheduler:
             task = self._bind(writes, pod, decision.node, decision.feasible)
         else:
             assert decision.diagnosis is not None
-            plan = self._preemption(pod, decision)
+            plan = await self._preemption(pod, decision)
+            if not self.model.queue.holds(pod.uid):
+                self._room.release()
+                return  # it went while we searched
             text = unschedulable(decision.diagnosis, plan.refusal)
             self.model.queue.failed(pod.uid, decision.diagnosis.plugins, self._clock())
             task = self._unschedulable(writes, pod, text, plan)
         self.metrics.decided(bool(decision.node), time.perf_counter() - began)
         group.create_task(self._freeing(task))
 
-    def _preemption(self, pod: Pod, decision: Decision) -> Plan:
+    async def _preemption(self, pod: Pod, decision: Decision) -> Plan:
         if pod.object["spec"].get("preemptionPolicy") == "Never":
             return Plan("", refusal=NOT_ELIGIBLE)
-        return self.model.preempt(pod, decision)
+        return await _in_slices(self.model.preempt(pod, decision))
 
     async def _freeing(self, task: Awaitable[None]) -> None:
         try:
@@ -186,6 +189,18 @@ class Scheduler:
     async def close(self) -> None:
         for informer, _ in self._informers.values():
             await informer.stop()
+
+
+async def _in_slices(search: Search) -> Plan:
+    """What it ends with; everybody else's turn comes every few milliseconds."""
+    while True:
+        until = time.perf_counter() + SLICE_SECONDS
+        while time.perf_counter() < until:
+            try:
+                next(search)
+            except StopIteration as end:
+                return cast(Plan, end.value)
+        await asyncio.sleep(0)
 
 
 def _explain(ended: object) -> None:

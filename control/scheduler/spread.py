@@ -7,54 +7,72 @@ Source: "Pod Topology Spread Constraints" in Kubernetes' documentation.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from control.scheduler.cluster import Cluster
-from control.scheduler.labels import Numbers, Rows
+from control.scheduler.labels import At, Numbers, Rows
+from control.scheduler.node_rules import affine, tolerable
 from control.scheduler.pod import Pod, Spread
 
 SKEWED: Final = "node(s) didn't match pod topology spread constraints"
 UNLABELLED: Final = f"{SKEWED} (missing required label)"
 
 
-def spread_failures(
-    cluster: Cluster,
-    pod: Pod,
-    constraints: Sequence[Spread],
-    affine: Callable[[], Rows],
-    tolerable: Callable[[], Rows],
-) -> Iterator[tuple[str, Rows]]:
-    """Reasons and rows that fail a hard constraint. affine, tolerable: the rows that these policies count."""
-    for constraint in constraints:
-        column = cluster.labels.column(constraint.topology_key)
-        yield UNLABELLED, column == 0
-        counted = _counted(cluster, constraints, constraint, affine, tolerable)
-        counts = matching(cluster, pod, constraint, counted)
-        domains = np.unique(column[counted])
-        fewest = int(counts[domains].min()) if len(domains) >= constraint.min_domains and len(domains) else 0
-        own = int(constraint.selector.matches(pod.labels))
-        yield SKEWED, (counts[column] + own - fewest > constraint.max_skew) & (column != 0)
+class Skews:
+    """A pod's hard constraints, each with the pods it counts by domain."""
+
+    def __init__(self, cluster: Cluster, pod: Pod) -> None:
+        hard = [constraint for constraint in pod.spread if constraint.hard]
+        self._hard = [_Skew(cluster, pod, hard, constraint) for constraint in hard]
+
+    def moved(self, other: Pod, row: int, number: int) -> None:
+        """Another pod came to a row (1) or left it (-1)."""
+        for skew in self._hard:
+            skew.moved(other, row, number)
+
+    def failures(self, at: At) -> Iterator[tuple[str, Rows]]:
+        """Reasons and rows that fail a hard constraint."""
+        for skew in self._hard:
+            unlabelled = skew.column[at] == 0
+            yield UNLABELLED, unlabelled
+            yield SKEWED, skew.exceeded(at) & ~unlabelled
 
 
-def _counted(
-    cluster: Cluster,
-    constraints: Sequence[Spread],
-    constraint: Spread,
-    affine: Callable[[], Rows],
-    tolerable: Callable[[], Rows],
-) -> Rows:
-    """Rows whose domains and pods count: they have all the labels, and fit the policies."""
+class _Skew:
+    """One hard constraint. Rows count, with their domains and pods, that have all labels and fit the policies."""
+
+    def __init__(self, cluster: Cluster, pod: Pod, hard: Sequence[Spread], constraint: Spread) -> None:
+        self.column = cluster.labels.column(constraint.topology_key)
+        self._pod = pod
+        self._constraint = constraint
+        self._counted = _counted(cluster, pod, hard, constraint)
+        self._counts = matching(cluster, pod, constraint, self._counted)
+        self._domains = np.unique(self.column[self._counted])
+
+    def moved(self, other: Pod, row: int, number: int) -> None:
+        if self._counted[row] and _is_like(other, self._pod, self._constraint):
+            self._counts[self.column[row]] += number
+
+    def exceeded(self, at: At) -> Rows:
+        """Rows where the skew would be too great."""
+        enough = len(self._domains) >= max(self._constraint.min_domains, 1)
+        fewest = int(self._counts[self._domains].min()) if enough else 0
+        own = int(self._constraint.selector.matches(self._pod.labels))
+        return self._counts[self.column[at]] + own - fewest > self._constraint.max_skew
+
+
+def _counted(cluster: Cluster, pod: Pod, hard: Sequence[Spread], constraint: Spread) -> Rows:
     rows = cluster.there.copy()
-    for each in constraints:
+    for each in hard:
         rows &= cluster.labels.column(each.topology_key) != 0
     if constraint.honor_affinity:
-        rows &= affine()
+        rows &= affine(cluster, pod)
     if constraint.honor_taints:
-        rows &= tolerable()
+        rows &= tolerable(cluster, pod)
     return rows
 
 
@@ -64,11 +82,17 @@ def matching(cluster: Cluster, pod: Pod, constraint: Spread, counted: Rows) -> N
     rows = [
         row
         for other, row in cluster.by_namespace.get(pod.namespace, {}).values()
-        if counted[row]
-        and constraint.selector.matches(other.labels)
-        and "deletionTimestamp" not in other.object["metadata"]
+        if counted[row] and _is_like(other, pod, constraint)
     ]
     return np.bincount(column[rows], minlength=cluster.labels.domains(constraint.topology_key))
+
+
+def _is_like(other: Pod, pod: Pod, constraint: Spread) -> bool:
+    return (
+        other.namespace == pod.namespace
+        and constraint.selector.matches(other.labels)
+        and "deletionTimestamp" not in other.object["metadata"]
+    )
 
 
 def crowding(cluster: Cluster, pod: Pod, rows: Rows) -> NDArray[np.float64] | None:

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from scheduling_objects import cluster, node, pod
 
 from control.scheduler.cluster import Cluster
 from control.scheduler.cycle import decide
 from control.scheduler.pod import Pod
-from control.scheduler.preemption import Budgets, Plan, plan
+from control.scheduler.preemption import Budgets, Plan, Search, search
+
+
+def finished(steps: Search) -> Plan:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return cast(Plan, end.value)
 
 
 def preempt(nodes: Cluster, one: Pod, *budgets: Any) -> Plan:
     decision = decide(nodes, one)
     assert decision.diagnosis is not None
     before = nodes.used.copy(), dict(nodes.placed)
-    found = plan(nodes, one, decision.diagnosis, Budgets(budgets))
+    found = finished(search(nodes, one, decision.diagnosis, Budgets(budgets)))
     assert (nodes.used == before[0]).all(), "thinking changes nothing"
     assert nodes.placed == before[1]
     return found
