@@ -51,9 +51,9 @@ def new_cluster() -> Iterator[ClusterFactory]:
 @pytest.fixture(scope="session")
 def served_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubeApi]:
     """Store, API server, controllers and scheduler in one process, for all tests that need just some API server."""
-    from control.testing.kube import KubeApi
+    from harness.real_store import kube_api
 
-    with KubeApi(tmp_path_factory.mktemp("served"), ["--in-process"]) as api:
+    with kube_api(tmp_path_factory.mktemp("served"), ["--in-process"]) as api:
         yield api
 
 

@@ -6,16 +6,15 @@ from collections.abc import Iterator
 
 import pytest
 from agent_live_node import LiveNode
+from harness.real_store import kube_api
 from harness.require import require
-
-from control.testing.kube import KubeApi
 
 
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveNode]:
     kubectl = require("kubectl-1.32")
     master = tmp_path_factory.mktemp("master")
-    with KubeApi(master, []) as api:
+    with kube_api(master, []) as api:
         live = LiveNode(api, master, tmp_path_factory.mktemp("node"), kubectl)
         try:
             yield live

@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 from agent_live_node import LiveNode
+from harness.real_store import kube_api
 from harness.require import missing, require
 from harness.wait import wait_until
 from runtime_conformance import image_tar
 from runtime_conformance.daemons import containerd, dockerd
 
-from control.testing.kube import KubeApi
 from node_agent.runtimes import new_runtime
 
 pytestmark = pytest.mark.soak
@@ -37,7 +37,7 @@ def daemon_node(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
     folder = Path(tempfile.mkdtemp(prefix="fluyt-d-"))
     master, node = tmp_path_factory.mktemp("master"), tmp_path_factory.mktemp("node")
     try:
-        with DAEMONS[request.param](folder) as daemon, KubeApi(master, []) as api:
+        with DAEMONS[request.param](folder) as daemon, kube_api(master, []) as api:
             endpoint = f"unix://{daemon}"
             asyncio.run(load(request.param, endpoint, node, image_tar.busybox(folder / "busybox.tar")))
             live = LiveNode(api, master, node, kubectl, runtime=request.param, container_runtime_endpoint=endpoint)

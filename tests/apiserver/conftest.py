@@ -7,13 +7,14 @@ from collections.abc import Iterator
 
 import pytest
 from harness.api_site import Api, Site
+from harness.real_store import store_kind
 
 _numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="package")
 def site() -> Iterator[Site]:
-    """An API server on our own store."""
+    """An API server on our own store, or on what FLUYT_TEST_STORE names."""
     with Site() as running:
         yield running
 
@@ -21,7 +22,7 @@ def site() -> Iterator[Site]:
 @pytest.fixture(scope="package", params=["fluyt", "etcd-3.4"])
 def any_site(request: pytest.FixtureRequest) -> Iterator[Site]:
     """An API server on our own store, and one on Debian's etcd."""
-    if request.param == "fluyt":
+    if request.param == store_kind():
         yield request.getfixturevalue("site")
         return
     with Site(request.param) as running:

@@ -14,6 +14,7 @@ import yaml
 from harness.cluster import Cluster
 from harness.ports import free_port
 from harness.process import Process
+from harness.real_store import store_kind
 from harness.require import require
 from harness.wait import wait_until
 
@@ -41,7 +42,7 @@ class LiveApi:
         self.port = free_port()
 
     def __enter__(self) -> LiveApi:
-        self.store = self._stack.enter_context(Cluster("fluyt", members=1))
+        self.store = self._stack.enter_context(Cluster(store_kind(), members=1))
         ensure_cluster(self.folder, Server(f"https://127.0.0.1:{self.port}"), datetime.now(UTC))
         (self.folder / "encryption.yaml").write_text(ENCRYPTION)
         (self.folder / "policy.yaml").write_text(POLICY)

@@ -115,7 +115,8 @@ def store_of(api: KubeApi) -> AsyncClient:
         cert=str(pki / "apiserver-etcd-client.crt"),
         key=str(pki / "apiserver-etcd-client.key"),
     )
-    return connect(Cluster(folder).planned().store_urls, tls=tls)
+    plan = Cluster(folder).planned()
+    return connect(plan.store_urls, tls=None if plan.etcd else tls)
 
 
 def test_a_lost_leadership_cannot_write(served_api: KubeApi) -> None:

@@ -6,9 +6,8 @@ import itertools
 from collections.abc import Iterator
 
 import pytest
+from harness.real_store import kube_api
 from live_cluster import Live
-
-from control.testing.kube import KubeApi
 
 _numbers = itertools.count(1)
 
@@ -16,7 +15,7 @@ _numbers = itertools.count(1)
 @pytest.fixture(scope="package")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     folder = tmp_path_factory.mktemp("controllers")
-    with KubeApi(folder, []) as api:
+    with kube_api(folder, []) as api:
         yield Live(api, folder)
 
 

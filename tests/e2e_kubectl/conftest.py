@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from harness.real_store import kube_api
 from harness.require import require
 from kubectl_cli import Kubectl
 
@@ -13,7 +14,7 @@ from control.testing.kube import KubeApi
 
 @pytest.fixture(scope="package")
 def master(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubeApi]:
-    with KubeApi(tmp_path_factory.mktemp("master"), ["--in-process"]) as api:
+    with kube_api(tmp_path_factory.mktemp("master"), ["--in-process"]) as api:
         yield api
 
 

@@ -20,6 +20,7 @@ from harness.binaries import Kind
 from harness.cluster import Cluster, make_directory
 from harness.ports import free_port
 from harness.process import Process
+from harness.real_store import store_kind
 from harness.require import require
 from harness.wait import wait_until
 
@@ -125,7 +126,9 @@ class Api:
 class Site:
     """A store of one member (ours or a real etcd) and API servers on it."""
 
-    def __init__(self, kind: Kind = "fluyt", flags: Sequence[str] = (), members: int = 1) -> None:
+    def __init__(self, kind: Kind | None = None, flags: Sequence[str] = (), members: int = 1) -> None:
+        """kind: of the store; None: what FLUYT_TEST_STORE says."""
+        kind = kind or store_kind()
         require(kind)
         self.folder = make_directory("apiserver")
         self.store = Cluster(kind, members, directory=self.folder / "store")

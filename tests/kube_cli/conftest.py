@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from harness.process import clean_environment
+from harness.real_store import kube_api
 from kube_runs import Done, Kube
 
 from control.testing.kube import KubeApi
@@ -28,7 +29,7 @@ STAYS = {
 def kube_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubeApi]:
     """Store, API server, controllers, scheduler and a node that runs the machine's own programs as containers."""
     folder = tmp_path_factory.mktemp("kube-cli")
-    with KubeApi(folder, ["--nodes", "1"]) as api:
+    with kube_api(folder, ["--nodes", "1"]) as api:
         status, answer = api.request("POST", "/api/v1/namespaces/default/pods", STAYS)
         assert status == 201, answer
         yield api

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from harness.process import clean_environment
+from harness.real_store import store_words
 
 STORE_TEST = """
 import pytest
@@ -55,10 +56,10 @@ def test_another(kube_api, kube_namespace):
 """
 
 
-def run(folder: Path, text: str, *flags: str) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, text: str, *flags: str, settings: str = "") -> subprocess.CompletedProcess[str]:
     """A pytest process with this one test file."""
     (folder / "test_it.py").write_text(text)
-    (folder / "pytest.ini").write_text("[pytest]\n")
+    (folder / "pytest.ini").write_text(f"[pytest]\n{settings}\n")
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *flags, "test_it.py"],
         cwd=folder,
@@ -77,7 +78,8 @@ def test_a_store_for_other_people_s_tests(tmp_path: Path) -> None:
 
 
 def test_an_api_server_for_other_people_s_tests(tmp_path: Path) -> None:
-    done = run(tmp_path, KUBE_TEST)
+    with store_words() as words:
+        done = run(tmp_path, KUBE_TEST, settings=f"fluyt_up = {' '.join(['--in-process', *words])}")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 passed" in done.stdout
 

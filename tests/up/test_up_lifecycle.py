@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from harness.process import Process, clean_environment
+from harness.real_store import store_words
 from harness.wait import wait_until
 
 from control.client import kubeconfig
@@ -31,6 +32,13 @@ def fluyt(*words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
     )
     assert done.returncode == code, done.stdout + done.stderr
     return done
+
+
+@pytest.fixture
+def store() -> Iterator[list[str]]:
+    """Words for `fluyt up` when FLUYT_TEST_STORE names a store that is not ours."""
+    with store_words() as words:
+        yield words
 
 
 @pytest.fixture
@@ -71,9 +79,10 @@ def has(name: str, folder: Path) -> bool:
     return status(folder, "GET", f"/api/v1/namespaces/default/configmaps/{name}") == 200
 
 
-def test_detached_masters(folder: Path, tmp_path: Path) -> None:
+def test_detached_masters(folder: Path, tmp_path: Path, store: list[str]) -> None:
     copy = tmp_path / "kube" / "config"
-    told = fluyt("up", "--masters", "2", "--data-dir", str(folder), "--detach", "--kubeconfig", str(copy)).stdout
+    words = ["--data-dir", str(folder), "--detach", "--kubeconfig", str(copy)]
+    told = fluyt("up", "--masters", "2", *words, *store).stdout
     assert "ready in" in told
     assert f"export KUBECONFIG={copy}" in told
     assert copy.read_bytes() == (folder / "admin.conf").read_bytes()
@@ -96,9 +105,9 @@ def test_detached_masters(folder: Path, tmp_path: Path) -> None:
     assert "holds a cluster of 2 masters" in fluyt("up", "--masters", "1", "--data-dir", str(folder), code=1).stderr
 
 
-def test_in_the_foreground_and_again_in_one_process(folder: Path, tmp_path: Path) -> None:
+def test_in_the_foreground_and_again_in_one_process(folder: Path, tmp_path: Path, store: list[str]) -> None:
     log = tmp_path / "log"
-    up = Process([FLUYT, "up", "--data-dir", str(folder)], log)
+    up = Process([FLUYT, "up", "--data-dir", str(folder), *store], log)
     wait_until(lambda: "ready in" in log.read_text(), "the cluster", timeout=60)
     make("a", folder)
     plan = Cluster(folder).planned()
