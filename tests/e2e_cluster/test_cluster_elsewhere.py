@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import shutil
 import signal
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from harness.cluster import ClusterFactory
-from harness.require import missing, require
-from runtime_conformance import image_tar
-from runtime_conformance.daemons import containerd, dockerd
+from harness.require import require
 from whole_clients import PodWatch
 from whole_cluster import Object, WholeCluster, example, named
+from whole_engines import DAEMONS, engine
 from whole_remains import desired_is_actual, nothing_is_left
 
-from node_agent.runtimes import new_runtime
-
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the nodes' containers are made by root")
-DAEMONS = {"docker": dockerd, "cri": containerd}
-IMAGE = "fluyt.test/busybox:1"
 
 
 @pytest.fixture
@@ -32,8 +23,7 @@ def bare(tmp_path: Path) -> Iterator[WholeCluster]:
     """Not started yet; nothing is left of it."""
     made = WholeCluster(tmp_path / "cluster", require("kubectl-1.32"))
     yield made
-    if (made.folder / "cluster.json").exists():
-        made.down()
+    made.down()
     nothing_is_left(made.folder)
 
 
@@ -59,45 +49,23 @@ def update_and_roll_back(cluster: WholeCluster, objects: list[Object]) -> None:
 @pytest.mark.soak
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("runtime", sorted(DAEMONS))
-def test_on_engines_of_others(runtime: str, bare: WholeCluster) -> None:
-    if not image_tar.BUSYBOX.exists():
-        missing("/bin/busybox is not on this machine; cure: apt-get install busybox-static")
-    folder = Path(tempfile.mkdtemp(prefix="fluyt-d-"))
-    try:
-        with DAEMONS[runtime](folder) as daemon:
-            endpoint = f"unix://{daemon}"
-            asyncio.run(load(runtime, endpoint, folder))
-            words = ["--runtime", runtime, "--container-runtime-endpoint", endpoint]
-            bare.up("--masters", "3", "--nodes", "2", *words)
-            update_and_roll_back(bare, [busybox(each) for each in example("web.yaml")])
-            leader = bare.leader("controllers").partition("-")[0]
+def test_a_master_is_lost_on_engines_of_others(runtime: str, tmp_path: Path) -> None:
+    with engine(runtime) as found:
+        cluster = WholeCluster(tmp_path / "cluster", require("kubectl-1.32"), found)
+        try:
+            cluster.up("--masters", "3", "--nodes", "2", *found.words)
+            cluster.apply(*example("web.yaml"))
+            cluster.wait_ready("web", 3)
+            leader = cluster.leader("controllers").partition("-")[0]
             for role in ("store", "apiserver", "controllers", "scheduler"):
-                bare.signal(f"{leader}-{role}", signal.SIGKILL)
-            bare.kubectl("scale", "deployment/web", "--replicas=5")
-            bare.wait_ready("web", 5)
-            pod = bare.pods("web")[0]["metadata"]["name"]
-            assert bare.kubectl("exec", pod, "--", "echo", "here") == "here\n"
-            bare.kubectl("delete", "deployment", "web", "--cascade=foreground", "--wait")
-            bare.down()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-async def load(runtime: str, endpoint: str, folder: Path) -> None:
-    made = new_runtime(runtime, endpoint, folder / "root", "n1")
-    await made.open()
-    assert await made.load_image(image_tar.busybox(folder / "busybox.tar")) == (IMAGE,)
-    await made.close()
-
-
-def busybox(obj: Object) -> Object:
-    """The web server without Python."""
-    if obj["kind"] != "Deployment":
-        return obj
-    container: Any = obj["spec"]["template"]["spec"]["containers"][0]
-    script = 'mkdir -p /srv && echo "version $VERSION" > /srv/index.html && exec httpd -f -p $POD_IP:8080 -h /srv'
-    container |= {"image": IMAGE, "imagePullPolicy": "IfNotPresent", "command": ["sh", "-c", script]}
-    return obj
+                cluster.signal(f"{leader}-{role}", signal.SIGKILL)
+            cluster.kubectl("scale", "deployment/web", "--replicas=5")
+            cluster.wait_ready("web", 5)
+            desired_is_actual(cluster)
+        finally:
+            cluster.down()
+        assert found.running(cluster.folder) == set()
+        nothing_is_left(cluster.folder)
 
 
 @pytest.mark.soak

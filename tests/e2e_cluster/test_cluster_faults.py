@@ -9,7 +9,7 @@ import signal
 
 import pytest
 from whole_cluster import GRACE, Object, WholeCluster, example, is_ready, named
-from whole_remains import actual, desired_is_actual, running
+from whole_remains import desired_is_actual, running, shims
 
 pytestmark = [
     pytest.mark.soak,
@@ -118,7 +118,7 @@ def test_containers_outlive_every_api_server(cluster: WholeCluster) -> None:
     # A container ends meanwhile: its agent starts it again by itself.
     (lost,) = before[pods[0]["metadata"]["name"]][0]
     os.kill(main_process(cluster, lost), signal.SIGKILL)
-    cluster.wait(lambda: len(actual(cluster.folder) - ids(before)) >= 3, "the container to run again")
+    cluster.wait(lambda: len(shims(cluster.folder) - ids(before)) >= 3, "the container to run again")
     cluster.up()
     after = cluster.wait(lambda: ended_and_back(identities(cluster, "web"), before, lost), "the server to hear of it")
     assert sum(restarts for _, restarts in after.values()) == sum(restarts for _, restarts in before.values()) + 1

@@ -1,4 +1,4 @@
-"""What users do, by kubectl alone, on three masters and two nodes with real processes as containers."""
+"""What users do, by kubectl alone, on three masters and two nodes: on processes; in soaks on Docker and containerd."""
 
 from __future__ import annotations
 
@@ -10,9 +10,14 @@ from typing import Any
 import pytest
 from whole_clients import PodWatch, ServiceClient
 from whole_cluster import Object, WholeCluster, example, is_ready, named
+from whole_engines import DAEMONS
 from whole_remains import desired_is_actual
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the nodes' containers are made by root")
+RUNTIMES = ["process", *(pytest.param(name, marks=pytest.mark.soak) for name in sorted(DAEMONS))]
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="the nodes' containers are made by root"),
+    pytest.mark.parametrize("cluster", RUNTIMES, indirect=True, scope="module"),
+]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -58,7 +63,7 @@ def test_scaling(cluster: WholeCluster) -> None:
 def test_logs_exec_port_forward_and_copies(cluster: WholeCluster) -> None:
     pod = cluster.wait_ready("web", 2)[0]
     name = pod["metadata"]["name"]
-    cluster.wait(lambda: "GET / HTTP/1.1" in cluster.kubectl("logs", name), "the probes in the log")
+    cluster.wait(lambda: cluster.engine.request_noted in cluster.kubectl("logs", name), "the probes in the log")
     said = cluster.kubectl("exec", name, "--", "sh", "-c", "echo $POD_NAME $POD_IP")
     assert said.split() == [name, pod["status"]["podIP"]]
     forward = cluster.spawn("port-forward", "service/web", ":80", log="forward.log")

@@ -1,8 +1,12 @@
-"""A whole cluster of processes as `fluyt up` makes it: seen by kubectl, broken by signals, counted at the end."""
+"""A whole cluster of processes as `fluyt up` makes it: seen by kubectl, broken by signals, counted at the end.
+
+Its store is its own, or what FLUYT_TEST_STORE names; then that one's members are its m1-store, m2-store …
+"""
 
 from __future__ import annotations
 
 import http.client
+import itertools
 import json
 import os
 import signal
@@ -16,8 +20,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import yaml
+from harness.cluster import Cluster as Store
 from harness.process import Process, clean_environment
+from harness.real_store import external_store, up_words
 from harness.wait import wait_until
+from whole_engines import Engine
 
 from control.client import kubeconfig
 from control.up.cluster import Cluster
@@ -45,12 +52,13 @@ FLAGS = (
 
 
 class WholeCluster:
-    """The cluster in a folder. kubectl: the program."""
+    """The cluster in a folder. kubectl: the program. engine: what its containers run on."""
 
-    def __init__(self, folder: Path, kubectl: str) -> None:
-        self.folder, self._kubectl = folder, kubectl
+    def __init__(self, folder: Path, kubectl: str, engine: Engine | None = None) -> None:
+        self.folder, self._kubectl, self.engine = folder, kubectl, engine or Engine()
         self.home = folder.parent
         self._children: list[Process] = []
+        self._store: Store | None = None
         self._kept = threading.local()
 
     # ---- life ----
@@ -58,7 +66,8 @@ class WholeCluster:
     def up(self, *flags: str, extra: Sequence[str] = FLAGS) -> None:
         """Start it, or what of it does not run."""
         more = [word for entry in extra for word in ("--extra-config", entry)]
-        self.fluyt("up", "--detach", "--data-dir", str(self.folder), *flags, *more)
+        self._ensure_store(flags)
+        self.fluyt("up", "--detach", "--data-dir", str(self.folder), *flags, *up_words(self._store), *more)
         self.cluster = Cluster(self.folder)
         self._tls = kubeconfig.load(self.cluster.admin_conf).ssl_context()
 
@@ -66,7 +75,19 @@ class WholeCluster:
         """End it, and whatever a test started beside it."""
         for child in self._children:
             child.kill()
-        self.fluyt("down", "--data-dir", str(self.folder))
+        if (self.folder / "cluster.json").exists():
+            self.fluyt("down", "--data-dir", str(self.folder))
+        if self._store:
+            self._store.close()
+            self._store = None
+
+    def _ensure_store(self, flags: Sequence[str]) -> None:
+        """The members of a store that is not ours run; as many as there are masters."""
+        if not self.folder.exists() and "--etcd-servers" not in flags:
+            self._store = external_store(int(dict(itertools.pairwise(flags)).get("--masters", 1)))
+        for index, member in enumerate(self._store.members if self._store else ()):
+            if self._store and not member.running:
+                self._store.restart(index)
 
     def fluyt(self, *words: str) -> str:
         done = subprocess.run(
@@ -111,7 +132,8 @@ class WholeCluster:
         return child
 
     def apply(self, *objects: Object) -> None:
-        self.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(objects))
+        """Their containers as the engine can run them."""
+        self.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(self.engine.fit(objects)))
 
     def get(self, path: str) -> Any:
         """What any API server answers: JSON. TimeoutError when none does."""
@@ -167,14 +189,20 @@ class WholeCluster:
     # ---- processes ----
 
     def pid(self, name: str) -> int:
-        found = self.cluster.children.pid(name)
+        found = self._pid(name)
         assert found is not None, f"{name} does not run"
         return found
+
+    def _pid(self, name: str) -> int | None:
+        if self._store and name.endswith("-store"):
+            (member,) = (each for each in self._store.members if each.name == name.partition("-")[0])
+            return member.process.pid if member.process and member.running else None
+        return self.cluster.children.pid(name)
 
     def signal(self, name: str, number: signal.Signals) -> None:
         os.kill(self.pid(name), number)
         if number is signal.SIGKILL:
-            wait_until(lambda: self.cluster.children.pid(name) is None, f"the end of {name}")
+            wait_until(lambda: self._pid(name) is None, f"the end of {name}")
 
     def leader(self, role: str) -> str:
         """The name of the process that acts as that role: the oldest candidate in the store."""
@@ -182,7 +210,7 @@ class WholeCluster:
 
     def _leader(self, role: str) -> str | None:
         pki = self.folder / "pki"
-        store = self.cluster.planned().store_urls
+        plan = self.cluster.planned()
         files = ["--cacert", f"{pki}/etcd/ca.crt"]
         files += ["--cert", f"{pki}/apiserver-etcd-client.crt", "--key", f"{pki}/apiserver-etcd-client.key"]
         # Without an order etcd, and so our store, sorts only the first keys.
@@ -197,9 +225,9 @@ class WholeCluster:
             "--limit",
             "1",
         ]
-        answer = self.fluyt("--endpoints", ",".join(store), *files, *query, "--print-value-only")
-        masters = self.cluster.planned().masters
-        pids = {self.cluster.children.pid(f"{m.name}-{role}"): f"{m.name}-{role}" for m in masters}
+        words = [*([] if plan.etcd else files), *query, "--print-value-only"]
+        answer = self.fluyt("--endpoints", ",".join(plan.store_urls), *words)
+        pids = {self.cluster.children.pid(f"{m.name}-{role}"): f"{m.name}-{role}" for m in plan.masters}
         return next((name for pid, name in pids.items() if pid and f"-{pid}" in answer), None)
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.wait import wait_until
-from whole_cluster import WholeCluster
+
+if TYPE_CHECKING:
+    from whole_cluster import WholeCluster
 
 
 def nothing_is_left(folder: Path) -> None:
@@ -38,7 +41,7 @@ def desired_is_actual(cluster: WholeCluster) -> None:
         pods = cluster.list("pods")
         wanted = {identity for pod in pods for identity in running(pod)}
         settled = not any("deletionTimestamp" in pod["metadata"] for pod in pods)
-        return settled and wanted == actual(cluster.folder)
+        return settled and wanted == cluster.engine.running(cluster.folder)
 
     cluster.wait(same, "desired to be actual")
     objects = [each for kind in ("deployments", "replicasets", "jobs", "pods") for each in cluster.list(kind)]
@@ -55,7 +58,7 @@ def running(pod: dict[str, object]) -> list[str]:
     return [entry["containerID"].partition("://")[2] for entry in statuses if "running" in entry["state"]]
 
 
-def actual(folder: Path) -> set[str]:
+def shims(folder: Path) -> set[str]:
     """The ids of the containers whose shims run, of the process runtime."""
     named = processes_of(folder)
     paths = folder.glob("n*/runtime/containers/*")

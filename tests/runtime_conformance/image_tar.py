@@ -12,7 +12,7 @@ from typing import Any
 BUSYBOX = Path("/bin/busybox")
 APPLETS = (
     "sh cat echo sleep true false env id hostname ls pwd kill nc httpd wget touch rm mkdir dd printf ps mount stty test"
-    " head yes wc"
+    " head yes wc date tar"
 )
 PASSWD = "root:x:0:0:root:/root:/bin/sh\nalice:x:1001:1002:Alice:/home/alice:/bin/sh\n"
 GROUP = "root:x:0:\nstaff:x:1002:\naudio:x:29:alice\n"
