@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,18 @@ from node_agent.pb import cri_pb2
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def test_generated_code_was_made_of_its_source() -> None:
+    """Each module ends with a digest of its source, of the pinned generator, and of itself."""
+    run = subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / "support" / "proto_digest.py"), "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.soak
 def test_generated_code_is_up_to_date(tmp_path: Path) -> None:
     """Generate again and compare. The generator has an environment of its own, made with pip the first time."""
     environment = dict(os.environ)

@@ -292,3 +292,4 @@ if _descriptor._USE_C_DESCRIPTORS == False:
   _globals['_ELECTION']._serialized_start=13857
   _globals['_ELECTION']._serialized_end=14207
 # @@protoc_insertion_point(module_scope)
+# Made of proto/ by grpcio-tools==1.62.3: 0393b3c5533635278fcf72530ed45c194dabad046aaf23ca04256dde01ed897c

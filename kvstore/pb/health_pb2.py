@@ -30,3 +30,4 @@ if _descriptor._USE_C_DESCRIPTORS == False:
   _globals['_HEALTH']._serialized_start=240
   _globals['_HEALTH']._serialized_end=406
 # @@protoc_insertion_point(module_scope)
+# Made of proto/ by grpcio-tools==1.62.3: 51600508044c994259f29c37db09a6773ff244c0501c9bc65aa709fe53da7941

@@ -256,3 +256,4 @@ if _descriptor._USE_C_DESCRIPTORS == False:
   _globals['_CONTAINEREVENTRESPONSE']._serialized_start=9276
   _globals['_CONTAINEREVENTRESPONSE']._serialized_end=9460
 # @@protoc_insertion_point(module_scope)
+# Made of proto/ by grpcio-tools==1.62.3: 6f7ec5d56510fda87aea6219d708390d14e6e866bdc893943f8a03ed1cede210
