@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from harness.binaries import Kind, subject
 from harness.cluster import Cluster, ClusterFactory, open_clusters
+from harness.plan import is_second_opinion, longest_first
 from harness.process import kill_all
 from harness.require import require
 
@@ -58,10 +59,11 @@ def served_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubeApi]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes long is for scripts/soak."""
+    """What takes long, or says again what another test said, is for scripts/soak."""
+    longest_first(items)
     if not os.environ.get("FLUYT_SOAK"):
         for item in items:
-            if item.get_closest_marker("soak"):
+            if item.get_closest_marker("soak") or is_second_opinion(item):
                 item.add_marker(pytest.mark.skip(reason="takes long: FLUYT_SOAK=1 (scripts/soak) runs it"))
 
 

@@ -59,7 +59,7 @@ def hash_at(stub: Stub, revision: int) -> int:
     return int(stub.HashKV(pb.HashKVRequest(revision=revision), timeout=20).hash)
 
 
-@pytest.mark.parametrize("target", ["fluyt", "etcd-3.5"])
+@pytest.mark.parametrize("target", [pytest.param("fluyt", marks=pytest.mark.soak), "etcd-3.5"])
 def test_it_is_one_moment(
     target: Kind, written: tuple[Cluster, Writer], new_cluster: ClusterFactory, tmp_path: Path
 ) -> None:

@@ -21,7 +21,7 @@ CALLS = 400
 # Positive: etcd forgets leases with negative ids when it restarts.
 LEASE = (1 << 62) + 7
 EVERYTHING = {"key": b"\0", "range_end": b"\0"}
-WAYS: list[tuple[Kind, Kind]] = [("etcd-3.5", "fluyt"), ("fluyt", "etcd-3.5"), ("fluyt", "fluyt")]
+WAYS = [("etcd-3.5", "fluyt"), ("fluyt", "etcd-3.5"), pytest.param("fluyt", "fluyt", marks=pytest.mark.soak)]
 
 
 def fill(stub: Stub, seed: int) -> None:
@@ -124,7 +124,7 @@ def test_a_cluster_of_three_is_restored_from_one_file(
     assert new.stub(2).Range(pb.RangeRequest(key=b"leased")).count == 0
 
 
-@pytest.mark.parametrize("kind", ["etcd-3.5", "fluyt"])
+@pytest.mark.parametrize("kind", [pytest.param("etcd-3.5", marks=pytest.mark.soak), "fluyt"])
 def test_both_tools_say_the_same_of_a_file(kind: Kind, new_cluster: ClusterFactory, tmp_path: Path, seed: int) -> None:
     cluster = new_cluster(kind, members=1)
     fill(cluster.stub(), seed)

@@ -20,6 +20,8 @@ from harness.require import require
 from kvstore.pb import etcd_pb2 as pb
 
 CALLS = int(os.environ.get("FLUYT_DIFF_CALLS", "600"))
+# One from a fresh seed each time; more of them in scripts/soak.
+RUNS = [0, *(pytest.param(run, marks=pytest.mark.soak) for run in (1, 2, 3))]
 Pair = tuple[Cluster, Cluster]
 
 # Calls that etcd answers, at least sometimes (a transaction without operations), from what one member has applied so
@@ -92,7 +94,7 @@ def triple() -> Iterator[Pair]:
     yield from start_pair(3)
 
 
-@pytest.mark.parametrize("run", range(4))
+@pytest.mark.parametrize("run", RUNS)
 def test_one_member_answers_as_etcd(single: Pair, seed: int, run: int) -> None:
     """Every option of every call, serializable reads included."""
     source = RequestSource(random.Random(seed + run))
@@ -100,7 +102,7 @@ def test_one_member_answers_as_etcd(single: Pair, seed: int, run: int) -> None:
     compare_states(single, source)
 
 
-@pytest.mark.parametrize("run", range(2))
+@pytest.mark.parametrize("run", RUNS)
 def test_three_members_answer_as_etcd(triple: Pair, seed: int, run: int) -> None:
     """Each call to a member drawn at random, followers included."""
     source = RequestSource(random.Random(seed + run), linearizable_only=True)

@@ -178,7 +178,7 @@ def _end(response: pb.WatchResponse) -> Answer:
     return answer
 
 
-@pytest.fixture(params=[1, 3], ids=["one-member", "three-members"])
+@pytest.fixture(params=[pytest.param(1, id="one-member", marks=pytest.mark.soak), pytest.param(3, id="three-members")])
 def race(request: pytest.FixtureRequest, seed: int) -> Iterator[Race]:
     """Both servers with one or three members."""
     require("etcd-3.5")

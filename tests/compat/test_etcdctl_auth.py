@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from harness.binaries import subject
 from harness.cluster import Cluster
-from harness.etcdctl import VERSIONS, Outcome, Version, etcdctl, etcdctl_background
+from harness.etcdctl import Outcome, Version, etcdctl, etcdctl_background
 from harness.require import require
 from harness.wait import wait_until
 
@@ -79,7 +79,7 @@ def _comparable(outcome: Outcome) -> Any:
     return outcome.code, _CHANCE.sub("…", outcome.stdout), _CHANCE.sub("…", error)
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", ["3.4", pytest.param("3.5", marks=pytest.mark.soak)])
 def test_a_session(pair: tuple[Cluster, Cluster], version: Version) -> None:
     oracle, ours = pair
     for line in SETTING_UP:
@@ -89,7 +89,7 @@ def test_a_session(pair: tuple[Cluster, Cluster], version: Version) -> None:
         assert (line, got) == (line, expected)
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", [pytest.param("3.4", marks=pytest.mark.soak), "3.5"])
 def test_every_member_serves_a_user(new_cluster: Any, version: Version) -> None:
     """etcdctl asks one member for a token and may use it on another."""
     cluster = new_cluster(subject(), 3, flags=FLAGS)
@@ -102,7 +102,7 @@ def test_every_member_serves_a_user(new_cluster: Any, version: Version) -> None:
     assert (health.code, len(health.stdout.splitlines())) == (0, 3)
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", ["3.4", pytest.param("3.5", marks=pytest.mark.soak)])
 def test_one_queue_for_etcdctls_lock_and_the_service(new_cluster: Any, tmp_path: Path, version: Version) -> None:
     """etcdctl holds the lock; a call of the service waits for it, and a second etcdctl for that one."""
     cluster = new_cluster(subject(), 1)
@@ -132,7 +132,7 @@ def test_one_queue_for_etcdctls_lock_and_the_service(new_cluster: Any, tmp_path:
             second.kill()
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", [pytest.param("3.4", marks=pytest.mark.soak), "3.5"])
 def test_etcdctl_sees_the_services_leaders(new_cluster: Any, tmp_path: Path, version: Version) -> None:
     """`etcdctl elect --listen` follows campaigns of the service; a campaign of etcdctl's is waited for by it."""
     cluster = new_cluster(subject(), 1)

@@ -102,6 +102,7 @@ def families(kind: Kind) -> tuple[dict[str, str], str]:
             lambda: re.search(r"peer_round_trip_time_seconds_count.* [1-9]", scrape(cluster, leader)),
             "a measured round trip",
             timeout=60,
+            interval=0.3,
         )
         text = scrape(cluster, leader)
     return dict(_TYPE.findall(text)), text

@@ -16,8 +16,10 @@ KEYS = 2_300
 @pytest.fixture(scope="module")
 def store() -> Iterator[Cluster]:
     with Cluster("fluyt", 1) as cluster:
-        for number in range(KEYS):
-            cluster.stub().Put(pb.PutRequest(key=b"k/%05d" % number, value=b"%d" % number * 20))
+        puts = [pb.PutRequest(key=b"k/%05d" % number, value=b"%d" % number * 20) for number in range(KEYS)]
+        for start in range(0, KEYS, 100):
+            some = [pb.RequestOp(request_put=put) for put in puts[start : start + 100]]
+            cluster.stub().Txn(pb.TxnRequest(success=some))
         yield cluster
 
 
@@ -36,7 +38,7 @@ def merged(parts: list[pb.RangeStreamResponse]) -> pb.RangeResponse:
         pb.RangeRequest(key=b"k/", range_end=b"k0", limit=1_234),
         pb.RangeRequest(key=b"k/", range_end=b"k0", keys_only=True, sort_order=pb.RangeRequest.ASCEND),
         pb.RangeRequest(key=b"k/", range_end=b"k0", count_only=True),
-        pb.RangeRequest(key=b"k/", range_end=b"k0", revision=700),
+        pb.RangeRequest(key=b"k/", range_end=b"k0", revision=8),
         pb.RangeRequest(key=b"k/00007"),
         pb.RangeRequest(key=b"nothing"),
     ],

@@ -120,7 +120,7 @@ def test_members_that_agree_raise_no_alarm(new_cluster: ClusterFactory) -> None:
     assert alarms(stub) == []
 
 
-@pytest.mark.parametrize("damaged", [0, 2])
+@pytest.mark.parametrize("damaged", [0, pytest.param(2, marks=pytest.mark.soak)])
 def test_a_member_that_differs_after_a_compaction(damaged: int, new_cluster: ClusterFactory) -> None:
     """The leader itself is found, too."""
     cluster = new_cluster("fluyt", members=3, flags=AFTER_COMPACTION)

@@ -59,8 +59,8 @@ def test_all_members_killed_at_once(new_cluster: ClusterFactory, seed: int) -> N
     """What was acknowledged before the power went is there after it."""
     cluster = new_cluster()
     with Traffic(cluster.endpoints, seed) as load:
-        for _ in range(2):
-            load.wait_for_more(150)
+        for wanted in (150, 50):
+            load.wait_for_more(wanted)
             cluster.kill_all()
             for index in range(3):
                 cluster.launch(index)
@@ -70,11 +70,11 @@ def test_all_members_killed_at_once(new_cluster: ClusterFactory, seed: int) -> N
 
 
 def test_one_member_alone_comes_back(new_cluster: ClusterFactory, seed: int) -> None:
-    """A cluster of one, killed three times."""
+    """A cluster of one, killed twice."""
     cluster = new_cluster(members=1)
     with Traffic(cluster.endpoints, seed) as load:
-        for _ in range(3):
-            load.wait_for_more(200)
+        for _ in range(2):
+            load.wait_for_more(150)
             cluster.kill(0)
             cluster.launch(0)
             cluster.wait_healthy()
@@ -125,13 +125,13 @@ def applied(cluster: Cluster, index: int) -> int:
     return int(status.raftIndex) if status is not None else 0
 
 
-@pytest.mark.parametrize("victim", ["leader", "follower"])
+@pytest.mark.parametrize("victim", ["leader", pytest.param("follower", marks=pytest.mark.soak)])
 def test_a_paused_member(new_cluster: ClusterFactory, seed: int, victim: str) -> None:
     """SIGSTOP for longer than an election: the others go on, and it tells nothing stale when it wakes."""
     cluster = new_cluster()
     index = cluster.leader() if victim == "leader" else cluster.followers()[0]
     with Traffic(cluster.endpoints, seed) as load:
-        for _ in range(3):
+        for _ in range(2):
             load.wait_for_more(50)
             cluster.pause(index)
             load.wait_for_more(100)

@@ -13,7 +13,7 @@ from pathlib import Path
 import grpc
 import pytest
 from harness.cluster import Cluster, ClusterFactory
-from harness.etcdctl import VERSIONS, Version, etcdctl_background
+from harness.etcdctl import Version, etcdctl_background
 from harness.process import Process
 from harness.require import require
 from harness.wait import wait_until
@@ -80,8 +80,15 @@ def current(cluster: Cluster, key: bytes) -> bytes:
     return b""
 
 
-@pytest.mark.parametrize("kind", ["lock", "election"])
-@pytest.mark.parametrize("leader_dies", [False, True], ids=["alone", "and-the-leader-dies"])
+@pytest.mark.parametrize(
+    ("kind", "leader_dies"),
+    [
+        pytest.param("lock", True, id="lock, and the leader dies"),
+        pytest.param("election", False, id="election"),
+        pytest.param("lock", False, id="lock", marks=pytest.mark.soak),
+        pytest.param("election", True, id="election, and the leader dies", marks=pytest.mark.soak),
+    ],
+)
 def test_a_paused_holder_is_refused(
     new_cluster: ClusterFactory, started: list[Process], tmp_path: Path, kind: str, leader_dies: bool
 ) -> None:
@@ -108,7 +115,7 @@ def test_a_paused_holder_is_refused(
     assert set(writers[turn:]) == {b"second"}
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", ["3.5", pytest.param("3.4", marks=pytest.mark.soak)])
 def test_a_paused_etcdctl_is_refused(
     new_cluster: ClusterFactory, started: list[Process], tmp_path: Path, version: Version
 ) -> None:
