@@ -13,7 +13,6 @@ import contextlib
 import fcntl
 import os
 import secrets
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -24,7 +23,7 @@ from control.up import plan as plans
 from control.up.children import Children
 from control.up.plan import Plan, UpError, Wishes
 from control.up.ports import free_ports
-from control.up.ready import Probe
+from control.up.ready import Probe, come
 from control.up.rows import Row, table
 from kvstore.cli.main import COMMANDS
 
@@ -32,8 +31,8 @@ Say = Callable[[str], None]
 
 # The pid file of `up` itself.
 SUPERVISOR: Final = "up"
+# In which a start must have got on.
 _START_SECONDS: Final = 60.0
-_POLL: Final = 0.02
 
 
 class Cluster:
@@ -111,33 +110,29 @@ class Cluster:
         probe = Probe(kubeconfig.load(self.admin_conf).ssl_context())
         for url, master in zip(plan.api_urls, plan.masters, strict=True):
             say(f"{master.name}: waiting for the API server at {url}")
-            self._until(lambda url=url: probe.serving(url), rows, f"the API server at {url}")  # type: ignore[misc]
+            self._until(lambda url=url: not probe.serving(url), rows, f"the API server at {url}")  # type: ignore[misc]
         self._begin(rows, 2)
         if plan.node_count:
             # Pods need it; without nodes nobody waits for pods.
             account = "/api/v1/namespaces/default/serviceaccounts/default"
             say("waiting for the controllers")
-            self._until(lambda: probe.has(plan.api_urls[0], account), rows, "the controllers")
+            self._until(lambda: not probe.has(plan.api_urls[0], account), rows, "the controllers")
             say(f"waiting for {plan.node_count} nodes")
             names = {node.name for node in plan.nodes}
-            self._until(lambda: _all_ready(probe, plan, names), rows, "the nodes to be Ready")
+            self._until(lambda: _unready(probe, plan, names), rows, "the nodes to be Ready")
 
     def _begin(self, rows: Sequence[Row], stage: int) -> None:
         for row in rows:
             if row.stage == stage:
                 self.children.start(row)
 
-    def _until(self, condition: Callable[[], bool], rows: Sequence[Row], what: str) -> None:
-        deadline = time.monotonic() + _START_SECONDS
-        while not condition():
-            if self._interrupted():
-                raise UpError("interrupted")
-            self._check(rows)
-            if time.monotonic() > deadline:
-                raise UpError(f"waited {_START_SECONDS:.0f} s for {what} in vain; the logs are in {self.children.logs}")
-            time.sleep(_POLL)
+    def _until(self, missing: Callable[[], int], rows: Sequence[Row], what: str) -> None:
+        if not come(missing, lambda: self._check(rows), _START_SECONDS):
+            raise UpError(f"waited {_START_SECONDS:.0f} s for {what} in vain; the logs are in {self.children.logs}")
 
     def _check(self, rows: Sequence[Row]) -> None:
+        if self._interrupted():
+            raise UpError("interrupted")
         for row in rows:
             how = self.children.ended(row)
             if how is not None:
@@ -196,9 +191,10 @@ class Cluster:
             )
 
 
-def _all_ready(probe: Probe, plan: Plan, names: set[str]) -> bool:
+def _unready(probe: Probe, plan: Plan, names: set[str]) -> int:
+    """How many nodes are still to come. names: those that are known; simulated ones are only counted."""
     ready = probe.ready_nodes(plan.api_urls[0])
-    return names <= ready and len(ready) >= plan.node_count
+    return max(len(names - ready), plan.node_count - len(ready))
 
 
 def default_folder() -> Path:

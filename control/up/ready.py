@@ -5,10 +5,42 @@ from __future__ import annotations
 import http.client
 import json
 import ssl
+import time
+from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 _TIMEOUT: Final = 2.0
+_POLL: Final = 0.02
+# Times that a question took until it is asked again: who lists a thousand nodes keeps the server from them.
+_PAUSE_FACTOR: Final = 4.0
+
+
+def come(
+    missing: Callable[[], int],
+    check: Callable[[], None],
+    patience: float,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> bool:
+    """Ask again and again until nothing is missing: True. False once `patience` seconds have brought nothing more.
+
+    check(): called after each answer, raises what ends the waiting.
+    """
+    fewest: int | None = None
+    deadline = 0.0
+    while True:
+        began = clock()
+        left = missing()
+        now = clock()
+        if not left:
+            return True
+        check()
+        if fewest is None or left < fewest:
+            fewest, deadline = left, now + patience
+        elif now > deadline:
+            return False
+        sleep(max(_POLL, (now - began) * _PAUSE_FACTOR))
 
 
 class Probe:
