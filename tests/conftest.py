@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from harness.binaries import Kind, subject
 from harness.cluster import Cluster, ClusterFactory, open_clusters
-from harness.plan import is_second_opinion, longest_first
+from harness.plan import examples, is_second_opinion, longest_first
 from harness.process import kill_all
 from harness.require import require
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from control.testing.kube import KubeApi
@@ -56,6 +57,16 @@ def served_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubeApi]:
 
     with kube_api(tmp_path_factory.mktemp("served"), ["--in-process"]) as api:
         yield api
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep xdist from sorting the files by how many tests they have: ours are sorted by how long they take.
+
+    Examples of hypothesis may take as long as they do: a busy machine is no failure.
+    """
+    config.option.loadscopereorder = False
+    settings.register_profile("fluyt", deadline=None, max_examples=examples(100))
+    settings.load_profile("fluyt")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -3,36 +3,32 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from contextlib import nullcontext
 
 import pytest
 from harness.api_site import Api, Site
+from harness.folder import of_folder
 from harness.real_store import store_kind
 
 _numbers = itertools.count(1)
 
 
-@pytest.fixture(scope="package")
-def site() -> Iterator[Site]:
+@pytest.fixture(scope="module")
+def site(request: pytest.FixtureRequest) -> Site:
     """An API server on our own store, or on what FLUYT_TEST_STORE names."""
-    with Site() as running:
-        yield running
+    return of_folder(request, store_kind(), Site)
 
 
-@pytest.fixture(scope="package", params=["fluyt", "etcd-3.4"])
-def any_site(request: pytest.FixtureRequest) -> Iterator[Site]:
+@pytest.fixture(scope="module", params=["fluyt", "etcd-3.4"])
+def any_site(request: pytest.FixtureRequest) -> Site:
     """An API server on our own store, and one on Debian's etcd."""
-    if request.param == store_kind():
-        yield request.getfixturevalue("site")
-        return
-    with Site(request.param) as running:
-        yield running
+    return of_folder(request, request.param, lambda: Site(request.param))
 
 
-@pytest.fixture(scope="package")
-def later(site: Site) -> Api:
+@pytest.fixture(scope="module")
+def later(request: pytest.FixtureRequest, site: Site) -> Api:
     """A second server on the same store, started when there was something in it."""
-    return site.api(site.add_server())
+    return of_folder(request, "later", lambda: nullcontext(site.api(site.add_server())))
 
 
 @pytest.fixture

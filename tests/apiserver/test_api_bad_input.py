@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from harness.api_site import Api, config_map, pod
+from harness.plan import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -181,7 +182,7 @@ RICH["spec"]["containers"][0] |= {
 RICH["metadata"] |= {"labels": {"a": "b"}, "annotations": {"c": "d"}, "ownerReferences": [], "finalizers": ["a.b/c"]}
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(100), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(body=broken(RICH), verb=st.sampled_from(["POST", "PUT", "merge", "strategic", "apply"]))
 def test_any_damage_is_refused_or_taken(api: Api, namespace: str, body: Any, verb: str) -> None:
     path, text = f"{namespace}/pods", json.dumps(body)

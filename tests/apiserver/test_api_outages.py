@@ -112,7 +112,7 @@ def test_many_servers_start_at_once(fragile: Site) -> None:
 def test_starting_without_a_store_says_so(fragile: Site) -> None:
     flags = ("--etcd-servers", "http://127.0.0.1:1", "--store-timeout", "100ms")
     process_index = fragile.add_server(*flags, wait=False)
-    assert fragile.servers[process_index].wait(20) == 1
+    assert fragile.servers[process_index].wait(60) == 1
     assert "cannot be" in fragile.servers[process_index].output()
 
 
@@ -123,5 +123,5 @@ def test_flags_that_do_not_do(fragile: Site) -> None:
         (("--tls-cert-file", "/nowhere.crt"), "/nowhere.crt"),
     ):
         index = fragile.add_server(*flags, wait=False)
-        assert fragile.servers[index].wait(20) == 2
+        assert fragile.servers[index].wait(60) == 2
         assert words in fragile.servers[index].output()

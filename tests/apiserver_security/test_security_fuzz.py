@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from harness.plan import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jwt.algorithms import ECAlgorithm
@@ -29,7 +30,7 @@ from control.apiserver.security.token_file import TokenFile
 from control.pki.token_keys import new_signing_key
 
 # Making data is slow on a machine that does much else; that is no failure.
-QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+QUICK = settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 KEY = new_signing_key()
 ES256 = ECAlgorithm(ECAlgorithm.SHA256)
 NOW = datetime(2026, 1, 2, tzinfo=UTC)

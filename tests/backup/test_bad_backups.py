@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from harness.backup import restore_arguments, run_tool, save
 from harness.cluster import Cluster, ClusterFactory
+from harness.fluyt_here import fluyt_here
 
 from kvstore.backup import rows
 from kvstore.pb import etcd_pb2 as pb
@@ -37,7 +38,7 @@ def target(new_cluster: ClusterFactory) -> Cluster:
 def refuse(target: Cluster, path: Path, *more: str) -> str:
     """Restore, which must fail with one line and leave nothing; the line."""
     before = sorted(os.listdir(target.directory))
-    outcome = run_tool("fluyt", *restore_arguments(target, 0, path, *more))
+    outcome = fluyt_here("snapshot", *restore_arguments(target, 0, path, *more))
     assert outcome.code == 1, outcome
     assert not outcome.stdout
     assert outcome.stderr.startswith("Error: ")

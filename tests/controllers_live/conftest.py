@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
+from harness.folder import of_folder
 from harness.real_store import kube_api
 from live_cluster import Live
 
 _numbers = itertools.count(1)
 
 
-@pytest.fixture(scope="package")
-def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    folder = tmp_path_factory.mktemp("controllers")
+@contextmanager
+def _cluster(folder: Path) -> Iterator[Live]:
     with kube_api(folder, []) as api:
         yield Live(api, folder)
+
+
+@pytest.fixture(scope="module")
+def live(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Live:
+    return of_folder(request, "live", lambda: _cluster(tmp_path_factory.mktemp("controllers")))
 
 
 @pytest.fixture

@@ -7,12 +7,14 @@ import os
 import shutil
 import socket
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from harness.answers import ask
 from harness.calls import get, put
 from harness.cluster import Cluster, ClusterFactory
+from harness.fluyt_here import fluyt_here
 from harness.ports import free_port
 from harness.process import clean_environment
 from harness.require import require
@@ -48,17 +50,22 @@ def refused(arguments: list[str], *words: str) -> str:
         command,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         env=clean_environment(),
         check=False,
         stdin=subprocess.DEVNULL,
     )
     assert run.returncode not in (0, None), f"it started: {run.stderr}"
-    assert "Traceback" not in run.stderr
-    lines = [line for line in run.stderr.splitlines() if line.strip() and not _is_log(line)]
+    return cause(run.stderr, *words)
+
+
+def cause(said: str, *words: str) -> str:
+    """The one line of what it said on stderr that is no log; it must have all `words`."""
+    assert "Traceback" not in said
+    lines = [line for line in said.splitlines() if line.strip() and not _is_log(line)]
     # click adds how to ask for help to a wrong flag; the cause itself is one line.
     causes = [line for line in lines if not line.startswith(("Usage:", "Try ", "Run "))]
-    assert len(causes) == 1, f"not one line: {run.stderr}"
+    assert len(causes) == 1, f"not one line: {said}"
     for word in words:
         assert word.lower() in causes[0].lower(), f"{word!r} is not in {causes[0]!r}"
     return causes[0]
@@ -102,7 +109,9 @@ def contents(folder: Path) -> dict[str, str]:
 )
 def test_a_wrong_flag_is_named(tmp_path: Path, changes: dict[str, str], words: list[str]) -> None:
     """The line names the flag and what is wrong with it; no data directory is left behind half made."""
-    refused(flags(tmp_path / "data", **changes), *words)
+    outcome = fluyt_here("store", *flags(tmp_path / "data", **changes))
+    assert outcome.code, f"it started: {outcome.stderr}"
+    cause(outcome.stderr, *words)
     assert not list((tmp_path / "data").rglob("identity.json"))
 
 
@@ -110,7 +119,7 @@ def test_a_wrong_variable_is_named(tmp_path: Path) -> None:
     """ETCD_* variables are flags too."""
     command = [require("fluyt"), "store", *flags(tmp_path / "data")]
     environment = clean_environment({"ETCD_ELECTION_TIMEOUT": "soon"})
-    run = subprocess.run(command, capture_output=True, text=True, timeout=30, env=environment, check=False)
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment, check=False)
     assert run.returncode != 0
     assert "soon" in run.stderr
 
@@ -185,7 +194,7 @@ def test_an_unreadable_folder(tmp_path: Path) -> None:
             [*command, "store", *flags(folder)],
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=60,
             env=clean_environment(),
             check=False,
         )
@@ -197,13 +206,25 @@ def test_an_unreadable_folder(tmp_path: Path) -> None:
     refused(flags(folder), str(folder), "permission")
 
 
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cluster, Path]]:
+    """A cluster of one that has data and was stopped, and a copy of its directory."""
+    copy = tmp_path_factory.mktemp("stopped") / "data"
+    require("fluyt")
+    with Cluster("fluyt", 1) as cluster:
+        with Workload(cluster, writers=1, readers=0) as load:
+            load.wait_for_more(300)
+        cluster.stop(0)
+        shutil.copytree(cluster.members[0].data_dir, copy)
+        yield cluster, copy
+
+
 @pytest.fixture
-def used(new_cluster: ClusterFactory) -> Cluster:
-    """A cluster of one that has data and was stopped."""
-    cluster = new_cluster(members=1)
-    with Workload(cluster, writers=1, readers=0) as load:
-        load.wait_for_more(300)
-    cluster.stop(0)
+def used(stopped: tuple[Cluster, Path]) -> Cluster:
+    """That cluster with its directory as it was when it stopped."""
+    cluster, copy = stopped
+    cluster.wipe(0)
+    shutil.copytree(copy, cluster.members[0].data_dir)
     return cluster
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
+from harness.folder import of_folder
 from harness.real_store import kube_api
 from harness.require import require
 from kubectl_cli import Kubectl
@@ -12,10 +11,9 @@ from kubectl_cli import Kubectl
 from control.testing.kube import KubeApi
 
 
-@pytest.fixture(scope="package")
-def master(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubeApi]:
-    with kube_api(tmp_path_factory.mktemp("master"), ["--in-process"]) as api:
-        yield api
+@pytest.fixture(scope="module")
+def master(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> KubeApi:
+    return of_folder(request, "master", lambda: kube_api(tmp_path_factory.mktemp("master"), ["--in-process"]))
 
 
 def open_kubectl(version: str, master: KubeApi, homes: pytest.TempPathFactory) -> Kubectl:

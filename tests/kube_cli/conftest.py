@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from harness.folder import of_folder
 from harness.process import clean_environment
 from harness.real_store import kube_api
 from kube_runs import Done, Kube
@@ -25,10 +26,14 @@ STAYS = {
 }
 
 
-@pytest.fixture(scope="package")
-def kube_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubeApi]:
+@pytest.fixture(scope="module")
+def kube_cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> KubeApi:
     """Store, API server, controllers, scheduler and a node that runs the machine's own programs as containers."""
-    folder = tmp_path_factory.mktemp("kube-cli")
+    return of_folder(request, "kube-cluster", lambda: _cluster(tmp_path_factory.mktemp("kube-cli")))
+
+
+@contextlib.contextmanager
+def _cluster(folder: Path) -> Iterator[KubeApi]:
     with kube_api(folder, ["--nodes", "1"]) as api:
         status, answer = api.request("POST", "/api/v1/namespaces/default/pods", STAYS)
         assert status == 201, answer

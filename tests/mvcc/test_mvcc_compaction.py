@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from harness.plan import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mvcc_lease_book import Leases, Recorder
@@ -55,7 +56,7 @@ def needed(pair: Pair) -> set[int]:
     return keep | set(alive.values())
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(150), deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     st.lists(st.one_of(puts(), puts(), deletes, txns), max_size=20),
     st.lists(st.tuples(st.integers(1, 15), st.integers(0, 3)), max_size=3),

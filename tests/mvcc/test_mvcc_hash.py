@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import google_crc32c
 import pytest
+from harness.plan import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mvcc_lease_book import Leases, Recorder
@@ -134,7 +135,7 @@ key = st.sampled_from([b"a", b"b", b"c", b"d" * 500])
 change = st.tuples(st.sampled_from(["put", "put", "delete", "delete all"]), key, st.binary(max_size=2))
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(200), deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(change, max_size=12), st.integers(0, 12), st.integers(0, 12), st.integers(0, 3), st.integers(1, 4))
 def test_any_history(changes: list, compact_at: int, hash_at: int, steps: int, budget: int) -> None:
     sink = Recorder()

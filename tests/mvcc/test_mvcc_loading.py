@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 
 import pytest
+from harness.plan import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mvcc_lease_book import Leases, Recorder
@@ -47,7 +48,7 @@ def load(source: MemoryTables, store: Store, known: set[int] | None = None) -> M
     return tables
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(story=requests)
 def test_the_same_tables(story: list[pb.PutRequest | pb.DeleteRangeRequest]) -> None:
     tables = MemoryTables()
@@ -57,7 +58,7 @@ def test_the_same_tables(story: list[pb.PutRequest | pb.DeleteRangeRequest]) -> 
         assert dict(loaded.table(name).data) == dict(tables.table(name).data), name
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(before=requests, after=requests, steps=st.integers(0, 3), share=st.floats(0.1, 1), more=requests)
 def test_the_same_answers_after_compactions(
     before: list[pb.PutRequest | pb.DeleteRangeRequest],

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from harness.plan import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mvcc_pair import Pair, relative
 from mvcc_requests import steps
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
+@settings(max_examples=examples(250), deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
 @given(st.lists(steps, max_size=25), st.booleans())
 def test_answers_and_state_are_the_models(sequence: list[object], restarts: bool) -> None:
     pair = Pair()

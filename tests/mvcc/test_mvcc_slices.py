@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from harness.plan import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mvcc_lease_book import Leases, Recorder
@@ -18,7 +19,7 @@ from kvstore.pb import etcd_pb2 as pb
 writes = st.one_of(puts(), puts(), puts(), deletes)
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(250), deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(writes, max_size=15), ranges, st.integers(1, 4), st.lists(st.lists(writes, max_size=3), max_size=12))
 def test_the_answer_is_that_of_the_pinned_revision(
     before: list, req: pb.RangeRequest, budget: int, between: list[list]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import hypothesis.strategies as st
+from harness.plan import examples
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from watch_fakes import DictTables
@@ -139,5 +140,5 @@ class Leases(RuleBasedStateMachine):
                 assert self.lessor.time_to_live(id, self.now) == times
 
 
-Leases.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None, print_blob=True)
+Leases.TestCase.settings = settings(max_examples=examples(150), stateful_step_count=40, deadline=None, print_blob=True)
 TestLeases = Leases.TestCase

@@ -7,6 +7,7 @@ sinks read again: what a watcher got is all that it wanted, or, if it was cancel
 from __future__ import annotations
 
 import hypothesis.strategies as st
+from harness.plan import examples
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from watch_fakes import ListHistory, Recorder, settle, wanted
@@ -136,5 +137,5 @@ class Watches(RuleBasedStateMachine):
         assert self.hub.slow_count == 0
 
 
-Watches.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None, print_blob=True)
+Watches.TestCase.settings = settings(max_examples=examples(150), stateful_step_count=40, deadline=None, print_blob=True)
 TestWatches = Watches.TestCase

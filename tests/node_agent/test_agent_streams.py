@@ -6,6 +6,7 @@ import json
 import struct
 
 import pytest
+from harness.plan import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from spdy_client import SpdyClient, control, data
@@ -87,7 +88,7 @@ def test_breaches_end_the_connection(sent: bytes, problem: str) -> None:
         SpdyServer().feed(sent)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.lists(st.one_of(st.binary(max_size=60), st.builds(control, st.integers(0, 12), st.binary(max_size=40)))))
 def test_nothing_but_a_spdy_error_comes_of_garbage(pieces: list[bytes]) -> None:
     server = SpdyServer()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from harness.plan import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scheduling_objects import cluster, node, pod, where
@@ -101,7 +102,7 @@ moves = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(moves)
 def test_the_columns_agree_with_the_pods(steps: list[tuple[str, int, int]]) -> None:
     """Whatever comes and goes in whatever order, pods before their nodes too: what is used is the sum over the pods."""

@@ -20,7 +20,7 @@ from kvstore.raft import reads, state
 from kvstore.storage.log import segments
 
 # For how long fresh seeds run; scripts/sim and scripts/soak do it for minutes and hours.
-FRESH_SECONDS = float(os.environ.get("FLUYT_SIM_SECONDS", "10"))
+FRESH_SECONDS = float(os.environ.get("FLUYT_SIM_SECONDS", "5"))
 ROOT = Path(__file__).resolve().parents[2]
 
 # Each found a bug, which docs/track-record.md tells of.

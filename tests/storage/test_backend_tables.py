@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from harness.plan import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -97,7 +98,7 @@ def test_append_refuses_a_key_that_is_not_the_greatest(backend: Backend) -> None
 KEYS = st.binary(min_size=1, max_size=3)
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(80), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     pairs=st.dictionaries(KEYS, st.binary(max_size=3), max_size=30),
     gone=st.lists(KEYS, max_size=5),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from harness.backup import run_tool
+from harness.plan import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -53,7 +54,7 @@ def test_bbolt_reads_what_is_written(count: int, tmp_path: Path, seed: int) -> N
     assert theirs.stdout == run_tool("fluyt", "status", str(path)).stdout
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     buckets=st.dictionaries(
         st.binary(min_size=1, max_size=30),

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from harness.plan import examples
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from log_picture import EVERYTHING, Picture, entries, entry, meta, picture
@@ -352,7 +353,7 @@ class Life:
 
 
 @settings(
-    max_examples=100,
+    max_examples=examples(100),
     deadline=None,
     print_blob=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],

@@ -9,8 +9,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from harness.process import clean_environment
-from harness.require import missing, require
+from harness.etcdctl import Outcome
+from harness.fluyt_here import fluyt_here
+from harness.require import missing
 
 from kvstore.pki.certificates import issue, make_authority, make_self_signed, read_pair
 from kvstore.pki.files import load_pair, write_pair
@@ -19,9 +20,8 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 DAY = timedelta(days=1)
 
 
-def pki(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [require("fluyt"), "pki", "init", str(folder), *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=clean_environment(), check=False)
+def pki(folder: Path, *words: str) -> Outcome:
+    return fluyt_here("pki", "init", str(folder), *words)
 
 
 def files(folder: Path) -> set[str]:
@@ -30,7 +30,7 @@ def files(folder: Path) -> set[str]:
 
 def test_one_call_makes_all_of_a_cluster(tmp_path: Path) -> None:
     made = pki(tmp_path / "c", "--member", "m1=127.0.0.1,localhost", "--member", "m2=10.0.0.2", "--user", "alice")
-    assert made.returncode == 0, made.stderr
+    assert made.code == 0, made.stderr
     names = ["ca", "m1", "m2", "user-alice"]
     assert files(tmp_path / "c") == {f"{name}{end}" for name in names for end in (".pem", "-key.pem")}
     assert "--cert-file" in made.stdout
@@ -72,7 +72,7 @@ def test_a_second_call_adds_what_is_missing_and_changes_nothing(tmp_path: Path) 
     pki(tmp_path, "--member", "m1=a.example")
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     again = pki(tmp_path, "--member", "m1=a.example", "--member", "m2=b.example")
-    assert again.returncode == 0
+    assert again.code == 0
     assert files(tmp_path) == {*before, "m2.pem", "m2-key.pem"}
     assert all((tmp_path / name).read_bytes() == data for name, data in before.items())
     issuer = load_pair(tmp_path, "ca").certificate
@@ -96,7 +96,7 @@ def test_a_second_call_adds_what_is_missing_and_changes_nothing(tmp_path: Path) 
 )
 def test_bad_words_are_one_clear_line(tmp_path: Path, words: list[str], line: str) -> None:
     refused = pki(tmp_path, *words)
-    assert refused.returncode != 0
+    assert refused.code != 0
     assert line in refused.stderr
     assert "Traceback" not in refused.stderr
 
@@ -112,10 +112,10 @@ def test_damaged_and_half_missing_files_are_left_alone(tmp_path: Path) -> None:
     refused = pki(tmp_path, "--user", "bob")
     assert "the key does not belong to the certificate" in refused.stderr
     key.write_text("nonsense")
-    assert pki(tmp_path, "--user", "bob").returncode != 0
+    assert pki(tmp_path, "--user", "bob").code != 0
     assert not (tmp_path / "user-bob.pem").exists()
     key.write_bytes(kept)
-    assert pki(tmp_path, "--user", "bob").returncode == 0
+    assert pki(tmp_path, "--user", "bob").code == 0
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from harness.binaries import subject
 from harness.etcdctl import VERSIONS, Version, etcdctl
+from harness.fluyt_here import fluyt_here
 from harness.process import clean_environment
 from harness.require import require
 from harness.tls import DAY, Certificates, TlsCluster, server_flags
@@ -313,9 +314,8 @@ def test_what_cannot_be_used_is_one_clear_line(
         "text": str(text),
         "folder": str(tmp_path),
     }
-    command = [require("fluyt"), "store", "--data-dir", str(tmp_path / "d"), *(flag.format(**names) for flag in flags)]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=60, env=clean_environment(), check=False)
-    assert run.returncode == 1
+    run = fluyt_here("store", "--data-dir", str(tmp_path / "d"), *(flag.format(**names) for flag in flags))
+    assert run.code == 1
     assert line in run.stderr
     assert len(run.stderr.strip().splitlines()) == 1
     assert not os.path.exists(tmp_path / "d"), "nothing was made"

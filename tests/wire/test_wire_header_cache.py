@@ -6,6 +6,7 @@ import random
 
 import hpack
 import pytest
+from harness.plan import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -48,7 +49,7 @@ def encode(encoder: hpack.Encoder, fields, indexing: str, chance: random.Random)
     return b"".join(pieces)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(steps, st.integers(0, 2**32))
 def test_same_as_hpack_for_any_sequence(sequence, seed):
     chance = random.Random(seed)
@@ -86,7 +87,7 @@ def _size_update(size: int) -> bytes:
     return bytes(encoded)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(lists, lists, st.lists(st.text("0123456789", min_size=1, max_size=8), min_size=1, max_size=8), st.booleans())
 def test_only_the_timeout_differs(before, behind, timeouts, huffman):
     """grpc-go's way: the same list each time but for one value, no table."""
@@ -173,7 +174,7 @@ def test_a_long_list_is_refused():
     assert caught.value.code == ErrorCode.ENHANCE_YOUR_CALM
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.binary(max_size=200))
 def test_garbage_raises_connection_faults_only(block):
     ours = decoder()
@@ -190,7 +191,7 @@ def test_endless_integers_cost_nothing():
         decoder().decode(b"\xff" * 60_000)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(lists, st.booleans())
 def test_spans_are_the_fields(fields, huffman):
     raw = [(name.encode(), value.encode("latin-1")) for name, value in fields]

@@ -9,6 +9,7 @@ import struct
 import time
 
 import pytest
+from harness.plan import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from wire_peer import ECHO, LATER, PUT, QUIET, SETTINGS, SETTINGS_ACK, RawPeer, data, message, request_fields
@@ -21,7 +22,7 @@ from kvstore.wire.h2 import frames
 from kvstore.wire.h2.connection import Connection
 from kvstore.wire.limits import Limits, Rate
 
-anything = settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+anything = settings(max_examples=examples(250), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 frame = st.builds(
     frames.frame,

@@ -6,6 +6,7 @@ import asyncio
 import random
 
 import pytest
+from harness.plan import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -87,7 +88,7 @@ def test_refused(request_bytes, status):
         assert caught.value.status == status
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     st.lists(st.sampled_from([GET, POST, CHUNKED, b"\r\n", b"0", b"\0", b"HTTP/1.1", b"A: b\r\n"]), max_size=8),
     st.binary(max_size=50),
