@@ -226,7 +226,9 @@ def _unready_pods(plan: Plan, node: Object, observed: Observed, now: datetime) -
 
 
 def wake(resource: str, old: Object | None, new: Object | None, observed: Observed) -> Iterable[Key]:
-    """The node; that of a new lease; that of a pod which says it is ready; all when one's health changes."""
+    """The node; that of a new lease; that of a pod which says it is ready; when one's health changes, also all that are
+    not ready: how many others there are decides when it is their turn. Those that are well do not depend on others.
+    """
     if resource == LEASES:
         if old is None and new is not None and namespace_of(new) == LEASE_NAMESPACE:
             return [Key("", name_of(new))]
@@ -236,7 +238,9 @@ def wake(resource: str, old: Object | None, new: Object | None, observed: Observ
         return [key_of(node)] if node is not None and _status(node) == "Unknown" and _status(new) == "True" else []
     if new is not None and old is not None and _health(old) == _health(new):
         return [key_of(new)]
-    return [key_of(node) for node in observed.all(NODES)]
+    itself = [] if new is None else [key_of(new)]
+    waiting = (key_of(node) for node in observed.all(NODES) if _status(node) != "True")
+    return [*itself, *(key for key in waiting if key not in itself)]
 
 
 def _health(node: Object) -> tuple[str, bool]:

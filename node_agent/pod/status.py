@@ -127,13 +127,20 @@ def _changed_conditions(old: list[Object], new: list[Object]) -> list[Object]:
 
 
 def _same(one: Any, two: Any) -> bool:
-    """Whether they mean the same; most often they are the same, which costs little to see."""
-    return bool(one == two) or bool(_plain(one) == _plain(two))
+    """Whether they mean the same; most often they are equal, which costs little to see. Looks only at what differs."""
+    if one == two:
+        return True
+    if isinstance(one, dict) and isinstance(two, dict):
+        return all(_same_field(one.get(name), two.get(name)) for name in one.keys() | two.keys())
+    if isinstance(one, list) and isinstance(two, list):
+        return len(one) == len(two) and all(map(_same, one, two))
+    return False
 
 
-def _plain(value: Any) -> Any:
-    """Without what means "absent": null, "" and empty objects, which servers keep or drop as they like."""
-    if isinstance(value, dict):
-        items = ((name, _plain(inner)) for name, inner in value.items())
-        return {name: inner for name, inner in items if inner not in (None, "", {}, [])}
-    return [_plain(inner) for inner in value] if isinstance(value, list) else value
+def _same_field(one: Any, two: Any) -> bool:
+    return _same(one, two) or (_absent(one) and _absent(two))
+
+
+def _absent(value: Any) -> bool:
+    """null, "", empty lists, and objects of nothing else: servers keep or drop them as they like."""
+    return value in (None, "", []) or (isinstance(value, dict) and all(map(_absent, value.values())))

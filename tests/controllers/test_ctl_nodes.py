@@ -156,18 +156,21 @@ def test_a_node_that_says_it_is_not_ready_speaks_for_its_pods_itself(api: Memory
 
 
 def test_who_is_looked_at_when(api: MemoryApi) -> None:
-    _put(api, "a", "b")
+    _put(api, "a", "b", "c")
     view = api.observed()
     a = api.get("nodes", "", "a")
-    everybody, only = [Key("", "a"), Key("", "b")], [Key("", "a")]
-    assert nodelifecycle.wake("nodes", None, a, view) == everybody
+    unready, only = [Key("", "a"), Key("", "c")], [Key("", "a")]
+    assert nodelifecycle.wake("nodes", None, a, view) == only
+    api.change("nodes", "", "c", {"status": {"conditions": [{"type": "Ready", "status": "False"}]}})
+    assert nodelifecycle.wake("nodes", None, a, view) == unready
+    assert nodelifecycle.wake("nodes", api.get("nodes", "", "b"), None, view) == [Key("", "c")]
     assert nodelifecycle.wake("nodes", a, {**a, "spec": {"unschedulable": True}}, view) == only
     web = pod("web", node="a", phase="Running", ready=True)
     assert nodelifecycle.wake("pods", None, web, view) == []
     assert tainteviction.wake("pods", None, web, view) == []
     silent = {"status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}, "spec": {"taints": _NO_EXECUTE}}
     changed = api.change("nodes", "", "a", silent)
-    assert nodelifecycle.wake("nodes", a, changed, view) == everybody
+    assert nodelifecycle.wake("nodes", a, changed, view) == unready
     assert nodelifecycle.wake("pods", None, web, view) == only
     assert tainteviction.wake("pods", None, web, view) == [Key("default", "web")]
     api.put("pods", web)

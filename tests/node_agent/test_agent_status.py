@@ -155,6 +155,25 @@ def test_a_patch_names_what_changed_and_nothing_else() -> None:
 
 def test_absent_and_empty_are_the_same_to_a_patch() -> None:
     assert status_patch({"podIP": "", "reason": None}, {}) == {}
+    one: dict[str, Any] = {"name": "web", "state": {"running": {"startedAt": "T"}}, "restartCount": 0}
+    kept = {**one, "lastState": {"waiting": {"reason": "", "message": None}}, "imageID": "", "mounts": []}
+    assert status_patch({"containerStatuses": [kept]}, {"containerStatuses": [one]}) == {}
+    assert status_patch({"containerStatuses": [one]}, {"containerStatuses": [kept]}) == {}
+
+
+def test_what_is_told_apart_by_a_patch() -> None:
+    one: dict[str, Any] = {"name": "web", "state": {"running": {"startedAt": "T"}}, "restartCount": 0}
+    others: list[dict[str, Any]] = [
+        {**one, "restartCount": 1},
+        {**one, "ready": False},
+        {**one, "state": {"running": {"startedAt": "U"}}},
+        {**one, "state": {}},
+        {**one, "mounts": [""]},
+    ]
+    for other in others:
+        new = {"containerStatuses": [other]}
+        assert status_patch({"containerStatuses": [one]}, new) == new
+    assert status_patch({"containerStatuses": [one]}, {"containerStatuses": [one, one]}) != {}
 
 
 def test_a_refused_pod() -> None:
