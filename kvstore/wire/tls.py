@@ -104,7 +104,7 @@ class ClientTls:
 
     def __init__(self, files: TlsFiles) -> None:
         """Raises TlsError."""
-        self._renewed = _Renewed(files.paths, lambda: _client_context(files))
+        self._renewed = _Renewed(files.paths, lambda: _client_context(files), at_once=bool(files.ciphers))
 
     def context(self) -> ssl.SSLContext:
         """Of the files as they are now."""
@@ -112,15 +112,21 @@ class ClientTls:
 
 
 class _Renewed:
-    """A context that is made anew once a file it came from has changed."""
+    """A context that is made anew once a file it came from has changed.
 
-    def __init__(self, paths: Sequence[str], make: Callable[[], ssl.SSLContext]) -> None:
+    Without files it is made when it is first asked for, unless at_once: the machine's own authorities, which it then
+    trusts, take longer to read than all else that a member without TLS does when it starts.
+    """
+
+    def __init__(self, paths: Sequence[str], make: Callable[[], ssl.SSLContext], at_once: bool = False) -> None:
         self._paths = paths
         self._make = make
         self._seen = self._stamps()
-        self._context = make()
+        self._context = make() if paths or at_once else None
 
     def current(self) -> ssl.SSLContext:
+        if self._context is None:
+            self._context = self._make()
         stamps = self._stamps()
         if stamps != self._seen:
             # One attempt a change: a file that stays broken is reported once.

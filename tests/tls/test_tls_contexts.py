@@ -152,3 +152,14 @@ def test_every_cipher_suite_of_the_table_is_openssls(certificates: Certificates,
     context = server(certificates, ciphers=(name,)).context
     chosen = [cipher["name"] for cipher in context.get_ciphers() if cipher["protocol"] != "TLSv1.3"]
     assert chosen == [CIPHER_SUITES[name]]
+
+
+def test_the_machines_authorities_are_not_read_before_they_are_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every member makes contexts for its peers when it starts, and most peers are reached without TLS."""
+    read: list[ssl.SSLContext] = []
+    monkeypatch.setattr(ssl.SSLContext, "load_default_certs", lambda context, purpose: read.append(context))
+    dialer = ClientTls(TlsFiles())
+    assert not read
+    assert [dialer.context(), dialer.context()] == read * 2
+    with pytest.raises(TlsError, match="unknown TLS cipher suite"):
+        ClientTls(TlsFiles(ciphers=("TLS_NONE",)))
