@@ -31,9 +31,9 @@ from kvstore.pb.etcd_pb2 import Member
 from kvstore.raft.config import Config as RaftConfig
 from kvstore.raft.node import RawNode
 from kvstore.raft.types import SnapshotMeta
-from kvstore.storage.backend import Backend
-from kvstore.storage.copying import open_view
+from kvstore.storage.backend import Backend, open_synced
 from kvstore.storage.data_dir import DataDir, Identity
+from kvstore.storage.environment import readable
 from kvstore.storage.errors import BackendDamaged
 from kvstore.storage.log import Log
 
@@ -145,11 +145,13 @@ def _check_identity(config: Config, identity: Identity, cluster: Cluster) -> Non
 
 def _reopen(config: Config, data_dir: DataDir, identity: Identity) -> Opened:
     # Looked at before anything is opened for writing: what is refused stays as it was, to the byte.
-    with suppress(BackendDamaged), open_view(data_dir.backend / "data.mdb") as view:
-        _check_identity(config, identity, Cluster(identity.cluster_id, cast(Tables, view)))
+    with suppress(BackendDamaged), open_synced(data_dir.backend) as view:
+        if view is not None:
+            _check_identity(config, identity, Cluster(identity.cluster_id, cast(Tables, view)))
     backend = Backend.open(data_dir.backend, fsync=not config.unsafe_no_fsync)
     try:
-        state = State(backend, identity.cluster_id, config)
+        with readable(data_dir.backend / "data.mdb"):
+            state = State(backend, identity.cluster_id, config)
         _check_identity(config, identity, state.cluster)
         wal = Log.open(data_dir.log, fsync=not config.unsafe_no_fsync)
         if not _joins(wal, state):

@@ -6,8 +6,9 @@ Faults assumed: the process or the machine stops at any instruction; writes that
 order, partly or not at all; bytes rot; fsync fails once and then lies (ATC '20); the disk is full.
 """
 
-from kvstore.storage.backend import Backend, ReadView, open_view
+from kvstore.storage.backend import Backend, ReadView, open_synced, open_view
 from kvstore.storage.data_dir import DataDir, Identity
+from kvstore.storage.environment import readable
 from kvstore.storage.errors import (
     BackendDamaged,
     DataDirError,
@@ -30,5 +31,7 @@ __all__ = [
     "ReadView",
     "StorageError",
     "StorageFailed",
+    "open_synced",
     "open_view",
+    "readable",
 ]

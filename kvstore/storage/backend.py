@@ -6,14 +6,16 @@ Invariants: no commit before the one before it is synced; after any stop that wa
 opened is the one that the mark names (see meta_pages.py), so the log must be kept from that state's applied index on;
 a file gets the name data.mdb only when all of it is on the disk.
 Faults assumed: process and machine stop anywhere; fsync fails (then nothing more is committed, and the next start goes
-back to the mark); the disk is full. LMDB has no checksums: rot in its file is not seen here.
+back to the mark); the disk is full; the file is cut short, or its meta pages or the mark rot. LMDB has no checksums:
+rot in its other pages is not seen here.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +26,13 @@ from kvstore.invariant import invariant
 from kvstore.storage import meta_pages
 from kvstore.storage.copying import copy_environment, open_view
 from kvstore.storage.durable import rename, sync_directory, sync_file
-from kvstore.storage.environment import Environment
+from kvstore.storage.environment import Environment, readable
 from kvstore.storage.errors import NoSpace, StorageError, StorageFailed, from_os, is_full
 from kvstore.storage.shrinking import Shrinking, move
 from kvstore.storage.sync_mark import ANY, SyncMark
 from kvstore.storage.table import ReadView, Table
 
-__all__ = ["Backend", "ReadView", "open_view"]
+__all__ = ["Backend", "ReadView", "open_synced", "open_view"]
 
 MAP_BYTES = 64 << 30
 HEADROOM_BYTES = 128 << 20
@@ -76,12 +78,16 @@ class Backend:
         folder = Path(directory)
         try:
             mark = _open_mark(folder, map_bytes)
-            meta_pages.settle(folder / "data.mdb", mark.transaction)
+            meta_pages.settle(folder / "data.mdb", mark.transaction, mark.stamp)
             environment = Environment(folder / "data.mdb", map_bytes)
-            mark.write(environment.transaction() if fsync else ANY)
+            if fsync:
+                _mark(mark, environment, environment.transaction())
+            else:
+                mark.write(ANY)
         except OSError as error:
             raise from_os(error, f"backend: can't open {folder}") from error
-        return cls(folder, environment, mark, fsync=fsync, headroom=headroom_bytes, map_bytes=map_bytes)
+        with readable(folder / "data.mdb"):
+            return cls(folder, environment, mark, fsync=fsync, headroom=headroom_bytes, map_bytes=map_bytes)
 
     def _begin(self) -> None:
         """Open the next write transaction and bind the tables to it."""
@@ -165,7 +171,7 @@ class Backend:
                 self._environment.env.sync(True)
                 if armed:
                     hit("backend-before-mark")
-                self._mark.write(committed)
+                _mark(self._mark, self._environment, committed)
                 if armed:
                     hit("backend-after-mark")
             except (lmdb.Error, OSError) as error:
@@ -246,7 +252,7 @@ class Backend:
         _lock_path(self._path).unlink(missing_ok=True)
         self._environment = Environment(self._path, self._map_bytes)
         if self._fsync:
-            self._mark.write(self._environment.transaction())
+            _mark(self._mark, self._environment, self._environment.transaction())
 
     # ---- shrinking: see shrinking.py
 
@@ -295,7 +301,7 @@ class Backend:
                 sync_directory(self._path.parent)
                 sync_directory(path.parent)
                 if self._fsync:
-                    self._mark.write(new.transaction())
+                    _mark(self._mark, new, new.transaction())
             except (lmdb.Error, OSError) as error:
                 raise self._stop(f"backend: can't replace {self._path}: {error}") from error
 
@@ -362,6 +368,27 @@ class Backend:
     def _check(self) -> None:
         if self._failed is not None:
             raise StorageFailed(self._failed)
+
+
+@contextmanager
+def open_synced(directory: Path) -> Iterator[ReadView | None]:
+    """The tables as they were synced last, and nothing is changed. BackendDamaged, OSError.
+
+    None if the file has to be settled first: what LMDB would show is a commit whose pages may be lost.
+    """
+    mark = SyncMark.open(directory / "synced")
+    mark.close()
+    path = directory / "data.mdb"
+    if not meta_pages.is_settled(path, mark.transaction, mark.stamp):
+        yield None
+        return
+    with open_view(path) as view:
+        yield view
+
+
+def _mark(mark: SyncMark, environment: Environment, transaction: int) -> None:
+    """Note that the transaction is on the disk, durably. OSError."""
+    mark.write(transaction, environment.stamp(transaction))
 
 
 def _lock_path(path: Path) -> Path:

@@ -11,7 +11,7 @@ from typing import Any
 import lmdb
 
 from kvstore.storage.durable import rename
-from kvstore.storage.environment import MAX_TABLES
+from kvstore.storage.environment import MAX_TABLES, readable
 from kvstore.storage.errors import BackendDamaged, NoSpace, StorageFailed, from_os
 from kvstore.storage.table import ReadView
 
@@ -42,13 +42,16 @@ def copy_environment(env: Any, path: Path) -> int:
 
 @contextmanager
 def open_view(path: str | os.PathLike[str]) -> Iterator[ReadView]:
-    """The tables in a file that copy_to made, without changing it. BackendDamaged if it is no such file."""
+    """The tables in a file that copy_to made, without changing it.
+
+    BackendDamaged if it is no such file; also out of the block, for pages that LMDB can't read.
+    """
     try:
         env = lmdb.open(str(path), subdir=False, readonly=True, lock=False, max_dbs=MAX_TABLES, create=False)
     except lmdb.Error as error:
         raise BackendDamaged(f"{path}: not a backend file ({error}); fetch the snapshot again") from error
     try:
-        with env.begin() as transaction:
+        with readable(path), env.begin() as transaction:
             yield ReadView(transaction, _handles(env, transaction))
     finally:
         env.close()

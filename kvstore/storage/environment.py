@@ -17,8 +17,9 @@ import lmdb
 
 from kvstore.storage.durable import reserve
 from kvstore.storage.errors import BackendDamaged
+from kvstore.storage.meta_pages import stamp
 from kvstore.storage.resident import mapped_bytes, release
-from kvstore.storage.sync_mark import CURE
+from kvstore.storage.sync_mark import CURE, Stamp
 from kvstore.storage.table import ReadView
 
 MAX_TABLES = 32
@@ -47,6 +48,10 @@ class Environment:
         """Id of the last committed transaction."""
         identity: int = self.env.info()["last_txnid"]
         return identity
+
+    def stamp(self, transaction: int) -> Stamp | None:
+        """What the file looks like with that transaction, for the sync mark. OSError."""
+        return stamp(self._fd, transaction)
 
     def size(self) -> int:
         """Bytes of the file that LMDB has used so far."""
@@ -118,6 +123,15 @@ class Environment:
     def _close(self) -> None:
         self.env.close()
         os.close(self._fd)
+
+
+@contextmanager
+def readable(path: str | os.PathLike[str]) -> Iterator[None]:
+    """What LMDB says of a damaged page comes out as BackendDamaged."""
+    try:
+        yield
+    except lmdb.Error as error:
+        raise BackendDamaged(f"{path}: LMDB can't read it ({error}); restore the backend, {CURE}") from error
 
 
 def _open(path: Path, map_bytes: int) -> Any:

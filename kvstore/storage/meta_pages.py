@@ -15,9 +15,11 @@ import struct
 from pathlib import Path
 from typing import NamedTuple
 
+from google_crc32c import value as _crc32c
+
 from kvstore.storage.durable import write_at
 from kvstore.storage.errors import BackendDamaged
-from kvstore.storage.sync_mark import ANY, CURE
+from kvstore.storage.sync_mark import ANY, CURE, Stamp
 
 _MAGIC = 0xBEEFC0DE
 _VERSION = 1
@@ -38,11 +40,40 @@ class MetaPage(NamedTuple):
     number: int  # 0 or 1
     data: bytes  # page header and meta
 
+    @property
+    def checksum(self) -> int:
+        """Of all but the page's own number, which settle() changes."""
+        return int(_crc32c(self.data[_PAGE_NUMBER.size :]))
 
-def settle(path: Path, synced: int) -> None:
+
+def stamp(fd: int, transaction: int) -> Stamp | None:
+    """What the file looks like now, for the mark; None if neither meta page is that transaction's. OSError."""
+    for page in _read(fd, _page_size(fd)):
+        if page.transaction == transaction:
+            return Stamp(os.fstat(fd).st_size, page.checksum)
+    return None
+
+
+def is_settled(path: Path, synced: int, known: Stamp | None = None) -> bool:
+    """Whether LMDB would open that state as the file is. BackendDamaged if the file has lost it; OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        pages = _read(fd, _page_size(fd))
+        if synced == ANY:
+            return bool(pages)
+        chosen = [page for page in pages if page.transaction == synced]
+        if chosen and known is not None:
+            chosen = _as_known(path, fd, chosen, known)
+        return bool(chosen) and max(pages).transaction == synced
+    finally:
+        os.close(fd)
+
+
+def settle(path: Path, synced: int, known: Stamp | None = None) -> None:
     """Make `synced`, or whatever is there if it is ANY, the state that LMDB will open. BackendDamaged, OSError.
 
-    Does nothing when it is so already; may be interrupted and repeated.
+    known: what the file looked like when it was synced. Does nothing when it is so already; may be interrupted and
+    repeated.
     """
     fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:
@@ -56,14 +87,30 @@ def settle(path: Path, synced: int) -> None:
             raise BackendDamaged(
                 f"{path}: transaction {synced} was synced, but the file holds {there}; restore the backend, {CURE}"
             )
+        if known is not None:
+            chosen = _as_known(path, fd, chosen, known)
         _make_newest(fd, size, chosen[0], pages)
     finally:
         os.close(fd)
 
 
+def _as_known(path: Path, fd: int, pages: list[MetaPage], known: Stamp) -> list[MetaPage]:
+    """The pages that are as they were. BackendDamaged if none is, or the file was cut short."""
+    size = os.fstat(fd).st_size
+    if size < known.size:
+        raise BackendDamaged(f"{path}: {known.size} bytes were synced, {size} are left; restore the backend, {CURE}")
+    whole = [page for page in pages if page.checksum == known.meta]
+    if not whole:
+        raise BackendDamaged(
+            f"{path}: the meta page of transaction {pages[0].transaction} does not match its checksum;"
+            f" restore the backend, {CURE}"
+        )
+    return whole
+
+
 def _make_newest(fd: int, size: int, chosen: MetaPage, pages: list[MetaPage]) -> None:
     older = [page for page in pages if page.transaction < chosen.transaction]
-    same = [page for page in pages if page.transaction == chosen.transaction]
+    same = [page for page in pages if page.checksum == chosen.checksum]
     if len(older) + len(same) == 2:
         return
     other = 1 - chosen.number
