@@ -99,6 +99,11 @@ class Traffic:
         wanted = self.acknowledged + writes
         wait_until(lambda: self.acknowledged >= wanted, f"{writes} more writes", timeout)
 
+    def move_watchers(self, endpoints: Sequence[str]) -> None:
+        """The cluster was restored elsewhere: the watchers go on there as soon as their connections have broken."""
+        for each in self.watches:
+            each.move(endpoints)
+
     def outage(self) -> float:
         """The longest time, in seconds, without an acknowledged write."""
         ends = sorted(o.end for o in self.history if o.response is not None and o.request.writes)

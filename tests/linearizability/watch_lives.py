@@ -36,6 +36,10 @@ class WatchLives:
         self._stopping = threading.Event()
         self._call: grpc.Call | None = None
 
+    def move(self, endpoints: Sequence[str]) -> None:
+        """The cluster is to be found elsewhere: the next lives are there."""
+        self._endpoints = itertools.cycle(endpoints)
+
     @property
     def reached(self) -> int:
         """The revision up to which everything has come."""
