@@ -158,10 +158,13 @@ class Watches:
             link.setblocking(False)
             self._selector.register(link, selectors.EVENT_READ)
 
-    def await_events(self, wanted: int) -> None:
-        """Read until so many events were seen by all watches together. RuntimeError when the server falls silent."""
+    def await_events(self, wanted: int, patience: float = _SILENCE_SECONDS) -> None:
+        """Read until so many events were seen by all watches together.
+
+        RuntimeError when the server falls silent for `patience` seconds.
+        """
         while self.seen < wanted:
-            for key, _ in self._selector.select(_SILENCE_SECONDS) or _stalled():
+            for key, _ in self._selector.select(patience) or _stalled(patience, self.seen):
                 self._read(key.fileobj)  # type: ignore[arg-type]
 
     def _read(self, link: ssl.SSLSocket) -> None:
@@ -186,8 +189,9 @@ class Watches:
             link.close()
 
 
-def _stalled() -> NoReturn:
-    raise RuntimeError(f"the server was silent for {_SILENCE_SECONDS} s")
+def _stalled(patience: float = _SILENCE_SECONDS, seen: int = 0) -> NoReturn:
+    after = f" after {seen:,} events" if seen else ""
+    raise RuntimeError(f"the server was silent for {patience:.0f} s{after}")
 
 
 def _closed() -> NoReturn:

@@ -25,6 +25,8 @@ from support.bench.https_load import Target, Watches, ask
 _DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
 _PODS = "/api/v1/namespaces/default/pods"
 _PER_DEPLOYMENT = 1_000
+# Seconds without another pod Running: where others want the cores too, the first of ten thousand may take a while.
+_PATIENCE = 180.0
 
 
 class Machine:
@@ -151,7 +153,7 @@ def _rollout(machine: Machine, deployments: list[dict[str, Any]], count: int) ->
         began = time.perf_counter()
         for deployment in deployments:
             ask(target, "POST", _DEPLOYMENTS, deployment)
-        watches.await_events(count)
+        watches.await_events(count, _PATIENCE)
         return time.perf_counter() - began
 
 
