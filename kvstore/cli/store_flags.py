@@ -34,7 +34,7 @@ FLAGS: list[tuple[str, dict[str, Any], str]] = [
     (
         "snapshot-count",
         {"default": 100_000, "type": int},
-        "Log entries after which the log is cut; 256 MiB of log cut it too.",
+        "Log entries after which the log is cut; 128 MiB of log cut it too.",
     ),
     (
         "quota-backend-bytes",

@@ -6,7 +6,7 @@ any other; it too is the same everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any
 
 from kvstore.errors import EtcdError, error
@@ -21,6 +21,10 @@ from kvstore.mvcc.store import Store
 from kvstore.pb import etcd_pb2 as pb
 
 Apply = Callable[[Any], Any]
+
+# Deletes of more keys than that are applied in slices of so many (mvcc/large_delete.py). Neither shows in the result.
+LARGE_DELETE = 1_000
+SLICE_KEYS = 64
 
 # What a cluster whose members differ refuses, so that they do not differ more; reads are served.
 _NOT_WHEN_CORRUPT = frozenset(
@@ -53,7 +57,7 @@ class Applier:
         self.membership_changed: Callable[[], None] = lambda: None
         self._table: dict[int, tuple[Any, Apply]] = {
             RequestKind.PUT: (pb.PutRequest.FromString, self._put),
-            RequestKind.DELETE_RANGE: (pb.DeleteRangeRequest.FromString, store.delete_range),
+            RequestKind.DELETE_RANGE: (pb.DeleteRangeRequest.FromString, self._delete_range),
             RequestKind.TXN: (pb.TxnRequest.FromString, self._txn),
             RequestKind.COMPACT: (pb.CompactionRequest.FromString, self._compact),
             RequestKind.LEASE_GRANT: (pb.LeaseGrantRequest.FromString, self._grant),
@@ -78,7 +82,9 @@ class Applier:
     def apply(self, kind: int, body: bytes, request: Any = None) -> Any:
         """Apply one request.
 
-        `request` is its parsed form if the caller has it. Returns the result, or the EtcdError.
+        `request` is its parsed form if the caller has it. Returns the result, or the EtcdError, or a generator that
+        applies a part of a large delete whenever it is advanced and returns the result: nothing else may be applied
+        before that.
         """
         identity = None
         if kind not in self._table:
@@ -100,6 +106,12 @@ class Applier:
             raise error("NO_SPACE")
         return self._store.put(request)
 
+    def _delete_range(self, request: pb.DeleteRangeRequest) -> Any:
+        store = self._store
+        if store.unfinished or store.delete_size(request) > LARGE_DELETE:
+            return store.delete_range_slices(request, SLICE_KEYS)
+        return store.delete_range(request)
+
     def _txn(self, request: pb.TxnRequest) -> Any:
         if self._alarms.no_space and writes(request):
             raise error("NO_SPACE")
@@ -119,11 +131,19 @@ class Applier:
         return self._lessor.grant(request.ID, request.TTL, self._now)
 
     def _revoke(self, request: pb.LeaseRevokeRequest) -> Any:
+        if self._store.unfinished or self._lessor.key_count(request.ID) > LARGE_DELETE:
+            return self._revoke_slices(request.ID)
         keys = self._lessor.revoke(request.ID)
-        if armed:
-            hit("apply-mid-revoke")
+        _between_lease_and_keys()
         if keys:
             self._store.delete_keys(keys)
+        return self._store.revision
+
+    def _revoke_slices(self, lease: int) -> Generator[None, None, int]:
+        """The lease goes with the last of its keys: until then what is in the tables fits together."""
+        yield from self._store.delete_keys_slices(self._lessor.unsorted_keys(lease), SLICE_KEYS)
+        _between_lease_and_keys()
+        self._lessor.revoke(lease)
         return self._store.revision
 
     def _expire(self, request: pb.LeaseRevokeRequest) -> Any:
@@ -137,6 +157,11 @@ class Applier:
     def _update_member(self, request: pb.Member) -> Any:
         self._cluster.switch(members_updated(self._cluster, request), self._cluster.leaving)
         self.membership_changed()
+
+
+def _between_lease_and_keys() -> None:
+    if armed:
+        hit("apply-mid-revoke")
 
 
 def writes(request: pb.TxnRequest) -> bool:

@@ -1,13 +1,16 @@
 """When the backend's open transaction is committed, and what becomes durable with it.
 
 The log makes writes durable; the backend only has to follow, so its commits are few: after COMMIT_REQUESTS applied
-requests, or COMMIT_SECONDS after the first of them. The commit itself runs on the loop (a few milliseconds: it hands
-dirty pages to the kernel), the wait for the disk in a thread; while it waits, the next transaction collects.
+requests or COMMIT_BYTES of them, or COMMIT_SECONDS after the first. The commit itself runs on the loop: it hands dirty
+pages to the kernel, a few microseconds each. How many requests that are depends on the keys: a commit that took longer
+than it should is followed by earlier ones. The wait for the disk is in a thread; while it waits, the next transaction
+collects, up to CROWDED_BYTES or CROWDED_REQUESTS: its pages are this process's memory.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 
 from kvstore.member.disk import SyncThread
@@ -15,6 +18,13 @@ from kvstore.storage.backend import Backend
 
 COMMIT_REQUESTS = 4_000
 COMMIT_SECONDS = 1.0
+COMMIT_BYTES = 4 << 20
+# A commit should take that much of the loop's time; so many requests are always put into one.
+COMMIT_CPU = 0.006
+FEWEST_REQUESTS = 500
+# So much beyond a commit that still waits for the disk is too much.
+CROWDED_BYTES = 8 << 20
+CROWDED_REQUESTS = 20_000
 
 
 class Committer:
@@ -40,6 +50,8 @@ class Committer:
         self._failed = failed
         self._thread = SyncThread(loop, "backend-sync", backend.sync, self._synced)
         self._requests = 0
+        self._bytes = 0
+        self._limit = COMMIT_REQUESTS
         self._index = 0
         self._timer: asyncio.TimerHandle | None = None
         self._waiting: list[Callable[[], None]] = []
@@ -47,13 +59,23 @@ class Committer:
         self._held = False
         self.sync_observer: Callable[[float], None] | None = None
 
-    def applied(self, requests: int) -> None:
-        """So many requests were applied in this slice (0 for entries that hold none)."""
+    def applied(self, requests: int, size: int = 0) -> None:
+        """So many requests, of `size` bytes, were applied in this slice (0 for entries that hold none)."""
         self._requests += requests or 1
-        if self._requests >= COMMIT_REQUESTS:
+        self._bytes += size
+        if self._due:
             self._commit()
         elif self._timer is None:
             self._timer = self._loop.call_later(COMMIT_SECONDS, self._tick)
+
+    @property
+    def _due(self) -> bool:
+        return self._requests >= self._limit or self._bytes >= COMMIT_BYTES
+
+    @property
+    def crowded(self) -> bool:
+        """Whether nothing more should be applied before `durable` is told of the commit under way."""
+        return self._thread.busy and (self._bytes >= CROWDED_BYTES or self._requests >= CROWDED_REQUESTS)
 
     def flush(self, done: Callable[[], None]) -> None:
         """Commit what is applied now; `done` on the loop when it is durable."""
@@ -89,14 +111,22 @@ class Committer:
             self._timer.cancel()
             self._timer = None
         self._index = self._prepare()
-        self._requests = 0
+        self._requests = self._bytes = 0
         self._served, self._waiting = self._waiting, []
+        began = time.thread_time()
         try:
             self._backend.commit()
         except Exception as problem:  # a full or failing disk; the member decides
             self._failed(problem)
             return
+        self._adapt(time.thread_time() - began)
         self._thread.start()
+
+    def _adapt(self, took: float) -> None:
+        if took > COMMIT_CPU:
+            self._limit = max(self._limit * 2 // 3, FEWEST_REQUESTS)
+        elif took < COMMIT_CPU / 2:
+            self._limit = min(self._limit * 4 // 3, COMMIT_REQUESTS)
 
     def _synced(self, problem: BaseException | None) -> None:
         if problem is not None:
@@ -107,7 +137,7 @@ class Committer:
         for done in self._served:
             done()
         self._durable(self._index)
-        if self._waiting or self._requests >= COMMIT_REQUESTS:
+        if self._waiting or self._due:
             self._commit()
         elif self._requests and self._timer is None:
             self._timer = self._loop.call_later(COMMIT_SECONDS, self._tick)

@@ -42,8 +42,19 @@ QUICK_SECONDS = 0.001
 class StateMachine(Protocol):
     """What the driver needs of the member it drives."""
 
-    def apply(self, entry: Entry) -> None:
-        """Apply one committed entry, of any kind."""
+    def apply(self, entry: Entry, late: Callable[[], bool]) -> bool:
+        """Apply one committed entry, of any kind.
+
+        late: whether to come to an end. False: call it with the same entry again.
+        """
+
+    @property
+    def crowded(self) -> bool:
+        """Whether nothing more is to be applied until the driver is woken."""
+
+    @property
+    def readable(self) -> bool:
+        """Whether the state may be read: not in the middle of a request."""
 
     def applied_turn(self) -> None:
         """A slice of entries was applied: a good moment to commit the backend."""
@@ -357,19 +368,30 @@ class Driver:
     # ---- out ----
 
     def _apply(self) -> None:
-        committed, apply = self._committed, self._machine.apply
-        if committed:
-            # Not loop.time(): uvloop's stands still during a turn.
-            until = time.perf_counter() + SLICE_SECONDS
-            while committed:
-                entry = committed.popleft()
-                apply(entry)
-                self._applied = entry.index
-                if time.perf_counter() > until:
-                    break
+        machine = self._machine
+        if self._committed and not self._installing and not machine.crowded:
+            self._apply_slice()
             self.raw.applied(self._applied)
-            self._machine.applied_turn()
-            if committed or self.raw.has_ready():
+            machine.applied_turn()
+            if self._committed or self.raw.has_ready():
                 self.wake()
-        for done in self._reads.ready(self._applied):
-            done(None)
+        if machine.readable:
+            for done in self._reads.ready(self._applied):
+                done(None)
+
+    def _apply_slice(self) -> None:
+        committed, apply, clock = self._committed, self._machine.apply, time.perf_counter
+        # Not loop.time(): uvloop's stands still during a turn.
+        until = clock() + SLICE_SECONDS
+
+        def late() -> bool:
+            return clock() > until
+
+        while committed:
+            entry = committed[0]
+            if not apply(entry, late):
+                return
+            committed.popleft()
+            self._applied = entry.index
+            if late():
+                return

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 LEASE_SECONDS = 0.1
 REVOKES_AT_ONCE = 1_000
-SLICE_ITEMS = 500
+SLICE_ITEMS = 200
 
 
 class Duties:
@@ -127,8 +127,11 @@ class Duties:
             return
         if armed and self._member.store.compaction_pending:
             hit("compact-before-slice")
+        if self._member.crowded:
+            self._loop.call_later(0.005, self._compact_slice)
+            return
         if not self._member.store.compact_step(SLICE_ITEMS):
-            self._member.touched()
+            self._member.touched(SLICE_ITEMS)
             self._loop.call_later(0.001, self._compact_slice)
             return
         if armed and self._compacted:

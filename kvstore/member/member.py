@@ -18,6 +18,7 @@ from kvstore.auth.types import Identity
 from kvstore.errors import EtcdError, error
 from kvstore.failpoints import armed, hit
 from kvstore.member import roster
+from kvstore.member.batch_apply import BatchApply, Late
 from kvstore.member.bootstrap import Opened
 from kvstore.member.changes import ChangeQueue
 from kvstore.member.committer import Committer
@@ -84,7 +85,9 @@ class Member:
         self._failed = failed
         self._headers = Headers(self.cluster.id, self.id)
         self._leader_hooks: dict[object, Callable[[], None]] = {}
-        self._applied_requests = 0
+        self._applied_requests = self._applied_bytes = 0
+        self._batch: BatchApply | None = None  # the entry that is being applied
+        self._until_readable: list[Callable[[], None]] = []
         self._timeout = config.request_timeout
         self._snapshot_dir = opened.snapshot_dir
         self._proposals = ProposalQueue(self.id, opened.first_sequence)
@@ -271,6 +274,7 @@ class Member:
         self.driver.wake()
 
     def _durable(self, index: int) -> None:
+        self.driver.wake()  # what was applied too much of for one commit goes on
         self.space.measure()
         self._retention.durable(index)
 
@@ -279,9 +283,9 @@ class Member:
         """Where a snapshot may lie while it is sent to a client."""
         return self._snapshot_dir
 
-    def touched(self) -> None:
-        """The tables were changed outside an entry (physical compaction): commit in time."""
-        self.committer.applied(1)
+    def touched(self, rows: int = 1) -> None:
+        """So many rows were changed outside an entry (physical compaction): commit in time."""
+        self.committer.applied(rows)
 
     @property
     def pending(self) -> int:
@@ -290,59 +294,82 @@ class Member:
 
     # ---- what the driver asks of its state machine ----
 
-    def apply(self, entry: Entry) -> None:
-        """Apply one committed entry."""
+    def apply(self, entry: Entry, late: Late) -> bool:
+        """Apply one committed entry, or as much of it as there is time for.
+
+        False: it is to be called with the same entry again, before any other.
+        """
         state = self.state
         if entry.index <= state.applied_index:
-            return  # the backend had it before a restart
-        if entry.term > state.applied_term and self._lost_before(entry.term):
+            return True  # the backend had it before a restart
+        if self._batch is None:
+            self._begin(entry)
+        if self._batch is not None and not self._apply_batch(self._batch, late):
+            return False
+        state.applied_index, state.applied_term, state.applied_requests = entry.index, entry.term, 0
+        return True
+
+    def _begin(self, entry: Entry) -> None:
+        if entry.term > self.state.applied_term and self._lost_before(entry.term):
             self.driver.wake()
         if entry.kind == EntryKind.CONF_CHANGE:
             self._standing.apply(entry)
         elif entry.data:
-            self._apply_batch(entry.data, entry.index)
-        state.applied_index, state.applied_term = entry.index, entry.term
+            self._batch = self._decode_batch(entry.data, entry.index)
 
     def _lost_before(self, term: int) -> bool:
         """What was proposed before the term and is not applied by now goes back into the queues."""
         return self._proposals.lost_before(term) + self._changes.lost_before(term) > 0
 
-    def _apply_batch(self, data: bytes, entry_index: int) -> None:
+    def _decode_batch(self, data: bytes, entry_index: int) -> BatchApply:
         if armed:
             hit("apply-before-batch")
         applier = self.state.applier
         applier.begin(self.loop.time(), entry_index)
         origin, first = decode_head(data)
         mine = self._proposals.applied(first) if origin == self.id else None
-        if mine is None:
-            requests = decode(data).requests
-            for kind, body in requests:
-                applier.apply(kind, body)
-            count = len(requests)
-        else:
-            self._apply_and_answer(mine)
-            count = len(mine)
-        self._applied_requests += count
-        self.batch_sizes.observe(count)
+        requests = decode(data).requests if mine is None else ()
+        self.batch_sizes.observe(len(requests) if mine is None else len(mine))
+        self._applied_bytes += len(data)
+        return BatchApply(applier, requests, mine, self.state.applied_requests)
+
+    def _apply_batch(self, batch: BatchApply, late: Late) -> bool:
+        finished = batch.step(late)
+        self._applied_requests += batch.work
+        batch.work = 0
+        if not finished:
+            self.state.applied_requests = batch.done
+            return False
+        self._batch = None
         if armed:
             hit("apply-after-batch")
-
-    def _apply_and_answer(self, mine: list[Proposal]) -> None:
-        apply = self.state.applier.apply
-        for kind, body, request, done, _ in mine:
-            result = apply(kind, body, request)
-            try:
-                if isinstance(result, EtcdError):
-                    done(None, result)
-                else:
-                    done(result, None)
-            except Exception:
-                log.exception("answering a request failed; it was applied")
+        if self._until_readable and self.readable:
+            self._serve_waiting()
+        return True
 
     def applied_turn(self) -> None:
         """A slice was applied."""
-        self.committer.applied(self._applied_requests)
-        self._applied_requests = 0
+        self.committer.applied(self._applied_requests, self._applied_bytes)
+        self._applied_requests = self._applied_bytes = 0
+
+    @property
+    def crowded(self) -> bool:
+        """Whether so much waits for the backend's commit that no more is to be applied; the driver is woken then."""
+        return self.committer.crowded
+
+    @property
+    def readable(self) -> bool:
+        """Whether the state is that of one revision: no large delete is half done."""
+        return not self.store.unfinished
+
+    def when_readable(self, work: Callable[[], None]) -> None:
+        """Call `work` once `readable` is true."""
+        self._until_readable.append(work)
+
+    def _serve_waiting(self) -> None:
+        waiting, self._until_readable = self._until_readable, []
+        for work in waiting:
+            self.loop.call_soon(work)
 
     def send(self, messages: Iterable[Message]) -> None:
         """Give Raft's messages to the links; snapshots take a stream of their own."""
@@ -355,7 +382,8 @@ class Member:
         self.links.send(ordinary)
 
     def install_snapshot(self, ready: Ready, done: Callable[[], None]) -> None:
-        """Put a received snapshot in place."""
+        """Put a received snapshot in place; what was half applied is forgotten with the tables."""
+        self._batch = None
         self._transfer.install(ready, done)
 
     def state_changed(self, leader: int, role: Role) -> None:
@@ -388,6 +416,11 @@ class Member:
         """Messages from a peer."""
         if not self.stopping:
             self.driver.receive(messages)
+
+    def installed(self) -> None:
+        """The state is another one."""
+        if self._until_readable and self.readable:
+            self._serve_waiting()
 
     def snapshot_received(self, message: Message, path: Path) -> None:
         """A whole snapshot lies at `path`."""
@@ -450,6 +483,8 @@ class Member:
     def _measure_lag(self, expected: float) -> None:
         now = self.loop.time()
         self.loop_lag.observe(max(now - expected, 0.0))
+        if self.state.backend.swollen():
+            self.loop.run_in_executor(None, self.state.backend.release)
         self._later(1, LAG_INTERVAL, self._measure_lag, now + LAG_INTERVAL)
 
     # ---- membership ----

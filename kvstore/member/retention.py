@@ -18,7 +18,7 @@ from kvstore.storage.log import Log
 log = logging.getLogger(__name__)
 
 KEEP_ENTRIES = 5_000
-KEEP_BYTES = 256 * 1024 * 1024
+KEEP_BYTES = 128 * 1024 * 1024
 
 
 class Retention:

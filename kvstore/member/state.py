@@ -15,7 +15,7 @@ from kvstore.member.cluster import Cluster
 from kvstore.member.config import Config
 from kvstore.member.tokens import open_tokens
 from kvstore.mvcc.lease import Lessor, minimum_ttl
-from kvstore.mvcc.meta import Meta
+from kvstore.mvcc.meta import APPLIED_REQUESTS, Meta
 from kvstore.mvcc.store import Store
 from kvstore.mvcc.watch import WatchHub
 from kvstore.pb import raft_pb2
@@ -45,11 +45,16 @@ class State:
         auth_applier = AuthApplier(self.auth, self.checks, self.tokens)
         self.applier = Applier(self.store, self.lessor, self.cluster, self.alarms, auth_applier)
         self.applied_index, self.applied_term = self.meta.applied
+        # How many requests of the entry behind the applied index are applied, too; and what the tables say of that.
+        self.applied_requests = self._saved_requests = self.meta.get(APPLIED_REQUESTS)
         self.saved_position = self.position()
 
     def save_position(self) -> int:
         """Write the applied index and term into the open transaction; returns the index."""
         self.meta.set_applied(self.applied_index, self.applied_term)
+        if self.applied_requests != self._saved_requests:
+            self.meta.set(APPLIED_REQUESTS, self.applied_requests)
+            self._saved_requests = self.applied_requests
         # What becomes durable with this transaction; by then the membership may be a later one.
         self.saved_position = self.position()
         return self.applied_index
@@ -77,3 +82,4 @@ class State:
         self.tokens.provider.clear()
         self.watches.restored()
         self.applied_index, self.applied_term = self.meta.applied
+        self.applied_requests = self._saved_requests = self.meta.get(APPLIED_REQUESTS)

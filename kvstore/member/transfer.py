@@ -126,18 +126,23 @@ class SnapshotTransfer:
                 await asyncio.sleep(0.001)
             if armed:
                 hit("snapshot-before-install")
-            member.state.backend.replace_with(path)
+            backend, in_thread = member.state.backend, member.loop.run_in_executor
+            backend.give_up_shrinking()
+            new = await in_thread(None, backend.put_in_place, path)
+            old = backend.take_over(new)
             if armed:
                 hit("snapshot-mid-install")
             member.state.reload()
             self._log.install_snapshot(meta)
             self._log.append([], ready.hard_state)
-            await member.loop.run_in_executor(None, self._log.sync)
+            await in_thread(None, self._log.sync)
+            await in_thread(None, old.retire)
         except Exception as problem:  # half-installed in memory; on disk either the old or the new state is whole
             member.failed(problem)
             return
         log.info("installed a snapshot at index %d", meta.index)
         member.committer.hold(False)
+        member.installed()
         member.membership_changed()
         done()
 

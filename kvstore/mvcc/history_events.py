@@ -11,9 +11,12 @@ from .types import DELETE, PUT, StoredEvent, main_of, pack, to_bytes
 _BATCH = 256
 
 
-def read_events(keyspace: Keyspace, start: int, end: int) -> Iterator[StoredEvent]:
-    """Every change with start <= main revision <= end, in order; read ahead in batches, so writes may come between."""
-    cursor, stop = pack(max(start, 0)), pack(max(end, 0) + 1)
+def read_events(keyspace: Keyspace, start: int, end: int, resume: int = 0) -> Iterator[StoredEvent]:
+    """Every change with start <= main revision <= end, in order; read ahead in batches, so writes may come between.
+
+    resume: leave out those below this packed revision.
+    """
+    cursor, stop = max(pack(max(start, 0)), resume), pack(max(end, 0) + 1)
     while records := keyspace.records(cursor, stop, _BATCH):
         for revision, record in records:
             yield _event(revision, record)

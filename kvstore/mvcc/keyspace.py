@@ -19,7 +19,7 @@ from kvstore.invariant import InvariantViolation
 
 from .encoding import HEADER, HEADER_SIZE, encode_put, record_key, tombstone_record
 from .index import KeyIndex
-from .meta import COMPACT_FINISHED, COMPACT_SCHEDULED, Meta
+from .meta import COMPACT_FINISHED, COMPACT_SCHEDULED, DELETE_UNFINISHED, Meta
 from .table_keys import LONGEST_PLAIN, live_key, version_key, version_prefix
 from .types import DELETE, PUT, LeaseBook, StoredEvent, Tables, from_bytes, main_of, to_bytes
 
@@ -37,6 +37,7 @@ class Keyspace:
 
     revision: current main revision, 1 when nothing was ever written.
     compacted: reads below it fail; -1 when nothing was ever compacted.
+    unfinished: where a large delete (large_delete.py) goes on, a packed revision above `revision`; 0 if there is none.
     """
 
     __slots__ = (
@@ -50,6 +51,7 @@ class Keyspace:
         "meta",
         "puts",
         "revision",
+        "unfinished",
     )
 
     def __init__(self, tables: Tables, leases: LeaseBook) -> None:
@@ -63,6 +65,7 @@ class Keyspace:
         # Since the start, for metrics.
         self.puts = self.deletes = 0
         self.compacted = -1
+        self.unfinished = 0
         self.load()
 
     # ---- start
@@ -74,6 +77,9 @@ class Keyspace:
         # Compaction leaves the last change of the compacted revision; one done by etcd, or a revision that was bumped
         # when a backup was restored, leaves only the mark.
         self.revision = max(main_of(from_bytes(last[0])) if last else 1, self.compacted)
+        self.unfinished = self.meta.get(DELETE_UNFINISHED)
+        if self.unfinished:
+            self.revision = main_of(self.unfinished) - 1
         self.index = KeyIndex(self._live_keys())
 
     def _live_keys(self) -> dict[bytes, int]:
@@ -173,6 +179,20 @@ class Keyspace:
         if keys:
             self.index.remove(keys)
         return events
+
+    def delete_part(self, first: int, keys: list[bytes]) -> None:
+        """The same as a part of a large delete, which goes on behind it; the events stand in history only."""
+        self.delete(first, keys)
+        self._mark(first + len(keys))
+
+    def finish_delete(self) -> None:
+        """The large delete that is under way is complete; its revision is the current one."""
+        self.revision = main_of(self.unfinished)
+        self._mark(0)
+
+    def _mark(self, unfinished: int) -> None:
+        self.unfinished = unfinished
+        self.meta.set(DELETE_UNFINISHED, unfinished)
 
     def _tombstone(self, revision: int, key: bytes) -> StoredEvent:
         self.deletes += 1

@@ -221,6 +221,16 @@ class Lessor:
             return None
         return max(int(lease.expiry - now), 0), lease.ttl
 
+    def key_count(self, id: int) -> int:
+        """How many keys are attached to a lease; 0 for an unknown one."""
+        lease = self._leases.get(id)
+        return len(lease.keys) if lease is not None else 0
+
+    def unsorted_keys(self, id: int) -> list[bytes]:
+        """The keys attached to a lease, in any order."""
+        lease = self._leases.get(id)
+        return list(lease.keys) if lease is not None else []
+
     def keys(self, id: int) -> list[bytes]:
         """The keys attached to a lease, sorted; none for an unknown lease."""
         lease = self._leases.get(id)

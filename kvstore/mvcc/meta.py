@@ -14,6 +14,8 @@ APPLIED_TERM: Final = b"applied_term"
 COMPACT_SCHEDULED: Final = b"compact_scheduled"
 COMPACT_FINISHED: Final = b"compact_finished"
 COMPACT_CURSOR: Final = b"compact_cursor"
+DELETE_UNFINISHED: Final = b"delete_unfinished"
+APPLIED_REQUESTS: Final = b"applied_requests"
 
 _WIDTH: Final = 16
 

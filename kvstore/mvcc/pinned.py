@@ -65,7 +65,8 @@ class PinnedView:
     def pairs(self, key: bytes, range_end: bytes, *, reverse: bool = False) -> Iterator[tuple[bytes, int]]:
         """The range's keys with their packed revisions, in order or from the end down; good until the next write."""
         index, then = self._keyspace.index, self._then
-        unchanged = ((k, index.revisions[k]) for k in index.slice(*index.span(key, range_end), reverse=reverse))
+        revisions = index.revisions
+        unchanged = ((k, revisions[k]) for k in index.slice(*index.span(key, range_end), reverse=reverse))
         if not then:
             return unchanged
         changed = ((k, then[k]) for k in self._changed_in(key, range_end, reverse=reverse) if then[k])

@@ -8,7 +8,7 @@ Source: etcd v3 API, RangeRequest; the order of checks and cuts follows etcd's a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 
 from kvstore.errors import error
@@ -131,7 +131,7 @@ def _by_key(keyspace: Keyspace, view: PinnedView, req: RangeRequest, count: int,
     key, range_end, reverse = req.key, req.range_end, req.sort_order == RangeRequest.DESCEND
     while True:
         pairs = list(islice(view.pairs(key, range_end, reverse=reverse), min(left, budget)))
-        kvs = list(_up_to(max_bytes, (_kv(keyspace, revision, name, req.keys_only) for name, revision in pairs)))
+        kvs = _up_to(max_bytes, keyspace, pairs, req.keys_only)
         del pairs[len(kvs) :]
         left -= len(pairs)
         if not left:
@@ -143,13 +143,18 @@ def _by_key(keyspace: Keyspace, view: PinnedView, req: RangeRequest, count: int,
         yield from _refreshed(view, budget)
 
 
-def _up_to(max_bytes: int, kvs: Iterable[bytes]) -> Iterator[bytes]:
-    size = 0
-    for kv in kvs:
-        yield kv
+def _up_to(max_bytes: int, keyspace: Keyspace, pairs: list[Pair], keys_only: bool) -> list[bytes]:
+    """The key-values of the first pairs, with the one that makes them `max_bytes`. Hot: `_kv` stands here in line."""
+    kvs: list[bytes] = []
+    get, size = keyspace.history.get, 0
+    for key, revision in pairs:
+        record = None if keys_only else get(revision.to_bytes(12, "big"))
+        kv = _kv(keyspace, revision, key, keys_only) if record is None else record[HEADER_SIZE:]
+        kvs.append(kv)
         size += len(kv)
         if size >= max_bytes:
-            return
+            break
+    return kvs
 
 
 def _selected(keyspace: Keyspace, view: PinnedView, req: RangeRequest, count: int, budget: int) -> _Parts:

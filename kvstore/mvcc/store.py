@@ -17,6 +17,7 @@ from .compaction import Compactor
 from .hashing import compaction_hash_slices, hash_slices
 from .history_events import read_events, superseded_kv
 from .keyspace import Keyspace
+from .large_delete import LargeDelete, large_delete, range_slices, sorted_slices
 from .meta import Meta
 from .ranges import range_size, read_range, read_slices
 from .results import DeleteResult, HashResult, PutResult, RangeResult, TxnResult
@@ -119,6 +120,29 @@ class Store:
         batch.finish(self._sink)
         return result
 
+    def delete_size(self, req: DeleteRangeRequest) -> int:
+        """How many keys `delete_range` would delete: choose `delete_range_slices` when they are many."""
+        return self._keyspace.index.count(req.key, req.range_end)
+
+    def delete_range_slices(self, req: DeleteRangeRequest, max_keys: int) -> LargeDelete:
+        """delete_range, `max_keys` each time it is advanced; nothing else may be written before it has ended.
+
+        Raises EMPTY_KEY at once.
+        """
+        if not req.key:
+            raise error("EMPTY_KEY")
+        slices = range_slices(self._keyspace, req.key, req.range_end, max_keys)
+        return large_delete(self._keyspace, self._sink, slices, prev_kv=req.prev_kv)
+
+    def delete_keys_slices(self, keys: list[bytes], max_keys: int) -> LargeDelete:
+        """delete_keys, in the same way; all of the keys are alive."""
+        return large_delete(self._keyspace, self._sink, sorted_slices(keys, max_keys))
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a large delete has begun and not ended, be it before a restart: reads of the present must wait."""
+        return self._keyspace.unfinished != 0
+
     def check_txn(self, req: TxnRequest) -> None:
         """Everything wrong with a transaction that shows without the state; call it before proposing it."""
         check_txn(req, self.max_txn_ops)
@@ -188,9 +212,12 @@ class Store:
 
     # ---- what watchers that must catch up need (EventSource)
 
-    def events(self, start: int, end: int) -> Iterator[StoredEvent]:
-        """Every change with start <= main revision <= end, in order. The store may be written while it is in use."""
-        return read_events(self._keyspace, start, end)
+    def events(self, start: int, end: int, resume: int = 0) -> Iterator[StoredEvent]:
+        """Every change with start <= main revision <= end, in order. The store may be written while it is in use.
+
+        resume: leave out those below this packed revision.
+        """
+        return read_events(self._keyspace, start, end, resume)
 
     def previous_kv(self, event: StoredEvent) -> bytes | None:
         """The encoded KeyValue before the event's revision; None if there was none or it is compacted."""

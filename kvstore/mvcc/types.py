@@ -104,6 +104,12 @@ class EventSink(Protocol):
     def publish(self, main: int, events: list[StoredEvent]) -> None:
         """events is not empty and all of them are of revision `main`."""
 
+    def publish_unread(self, main: int, first: bytes, last: bytes | None) -> None:
+        """Revision `main` is too large to be handed over: its events are to be read from history.
+
+        first, last: all of its keys are in between, both included; None: there is no upper bound.
+        """
+
 
 class EventSource(Protocol):
     """The store as a watcher that must catch up sees it."""
@@ -116,8 +122,11 @@ class EventSource(Protocol):
     def compacted_revision(self) -> int:
         """Reads below it fail; 0 or -1 when nothing was ever compacted."""
 
-    def events(self, start: int, end: int) -> Iterator[StoredEvent]:
-        """Every change with start <= main revision <= end, in order, from history."""
+    def events(self, start: int, end: int, resume: int = 0) -> Iterator[StoredEvent]:
+        """Every change with start <= main revision <= end, in order, from history.
+
+        resume: leave out those below this packed revision.
+        """
 
     def previous_kv(self, event: StoredEvent) -> bytes | None:
         """The encoded KeyValue that the event superseded; None if there was none or it is compacted."""

@@ -139,6 +139,22 @@ class WatchHub:
             else:
                 self._call_wake()
 
+    def publish_unread(self, main: int, first: bytes, last: bytes | None) -> None:
+        """The store's new revision is too large to be handed over: whom it concerns reads it from history, in slices.
+
+        first, last: bounds of its keys, both included; None: no upper bound.
+        """
+        if not self._alive:
+            return
+        self._deliver()
+        self._published = main
+        for group in list(self._synced.groups.values()):
+            if group.interest.meets(first, last):
+                for watcher in list(group.watchers):
+                    self._synced.discard(watcher)
+                    watcher.next = max(watcher.next, main)
+                    self._make_ready(watcher)
+
     def flush(self) -> None:
         """Deliver what was published since the last time; the events of several revisions may share a response."""
         self._awake = False

@@ -46,6 +46,12 @@ class Interest(NamedTuple):
     drop: frozenset[int]
     prev_kv: bool
 
+    def meets(self, first: bytes, last: bytes | None) -> bool:
+        """Whether a key from `first` to `last`, both included, can be of interest; None: no upper bound."""
+        if last is not None and last < self.key:
+            return False
+        return first <= self.key if not self.end else self.end == b"\0" or first < self.end
+
 
 class Watcher:
     """One watch of one sink.

@@ -1,19 +1,23 @@
 """One walk through history for all the watchers that need about the same part of it.
 
 A walk starts at the oldest revision that one of its watchers needs and reads up to the present, slice by slice. It ends
-a slice only between two revisions. A watcher whose sink is full leaves it at the first revision that it did not get.
+a slice only between two revisions; of a revision larger than LARGE events it reads part after part and delivers when
+it has the last one. A watcher whose sink is full leaves it at the first revision that it did not get.
 
 Invariant: whoever is still in the walk has had all it wanted below `position`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from kvstore.invariant import invariant
 from kvstore.mvcc.types import EventSource, StoredEvent
 from kvstore.mvcc.watch_group import GroupSet, Watcher
 from kvstore.mvcc.watch_recent import RecentEvents
+
+LARGE = 4_096
+"""Events that may be read in one go because they are of one revision."""
 
 
 class Walk:
@@ -25,6 +29,7 @@ class Walk:
         self._recent = recent
         self.set = GroupSet()
         self.position = watchers[0].next
+        self._resume = 0  # packed revision at which a large revision, that at `position`, is to be read on
         for watcher in watchers:
             self.set.add(watcher)
 
@@ -43,7 +48,9 @@ class Walk:
         found, end = self._read(current, events, size)
         if found:
             self.set.collect(found)
-            self.set.deliver(current, bound, source.previous_kv, slow)
+        if self._resume:
+            return False
+        self.set.deliver(current, bound, source.previous_kv, slow)
         self.position = end + 1
         return end == current
 
@@ -54,13 +61,22 @@ class Walk:
         read = 0
         if last >= current:
             return found, current
-        for event in self._recent.since(self.position, current) or self._source.events(self.position, current):
+        for event in self._events(current):
             main = event.revision >> 32
             if main != last:
                 invariant(main > last, "history is not in order")
                 if len(found) >= count or read >= size:
                     return found, last
                 last = main
+            elif len(found) >= LARGE and found[0].revision >> 32 == main:
+                self._resume = event.revision
+                return found, main - 1
             found.append(event)
             read += len(event.kv)
         return found, current
+
+    def _events(self, current: int) -> Iterable[StoredEvent]:
+        resume, self._resume = self._resume, 0
+        if resume >> 32 == self.position:
+            return self._source.events(self.position, current, resume)
+        return self._recent.since(self.position, current) or self._source.events(self.position, current)

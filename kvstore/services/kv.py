@@ -112,6 +112,9 @@ class KvService:
         if problem is not None:
             call.fail(problem.code, problem.message)
             return
+        if self._member.store.unfinished:
+            self._member.when_readable(partial(self._read_txn, call, request, None))
+            return
         try:
             if self._member.auth.enabled:
                 self._member.checks.txn(identify(self._member, call), request)
@@ -176,6 +179,9 @@ class KvService:
             self._member.loop.call_later(HELD_SECONDS, self._range, call, request, None)
             return
         store = self._member.store
+        if store.unfinished:
+            self._member.when_readable(partial(self._range, call, request, None))
+            return
         revision = 0
         try:
             if self._member.auth.enabled:

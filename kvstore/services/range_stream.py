@@ -82,6 +82,9 @@ class RangeStream:
         if problem is not None:
             self._call.fail(problem.code, problem.message)
             return
+        if self._member.store.unfinished:
+            self._member.when_readable(lambda: self._begin(request, None))
+            return
         try:
             if self._member.auth.enabled:
                 self._member.checks.read(identify(self._member, self._call), request.key, request.range_end)

@@ -197,6 +197,14 @@ class Backend:
                 raise self._stop(f"backend: can't reserve space for {self._path}: {error}") from error
             self.space_short = True
 
+    def swollen(self) -> bool:
+        """Whether reads have made so much of the file count as this process's memory that release() is due."""
+        return self._environment.swollen()
+
+    def release(self) -> None:
+        """Give back the pages of the file that were read; they stay in the page cache. For a worker thread."""
+        self._environment.release_pages()
+
     def read(self) -> AbstractContextManager[ReadView]:
         """All tables as of the last commit, for the thread that asks; it sees no later one."""
         self._check()
@@ -218,29 +226,36 @@ class Backend:
         It must be on the same file system and is moved. Tables stay valid; views that are open keep the old state.
         BackendDamaged if it is no backend; then nothing has changed. NoSpace, StorageFailed.
         """
+        self.give_up_shrinking()
+        self.take_over(self.put_in_place(path)).retire()
+
+    def give_up_shrinking(self) -> None:
+        """The loop's, before put_in_place: a copy of the old state must not take the name any more."""
+        self._shrinking = None
+        self._forget_journal()
+
+    def put_in_place(self, path: str | os.PathLike[str]) -> Environment:
+        """The first half of replace_with, which waits for the disk, for a worker thread; for take_over.
+
+        Until that the old state is read as before, and nothing more is committed. BackendDamaged, StorageFailed.
+        """
+        source = Path(path)
         with self._syncing:
             self._check()
-            with open_view(path):
+            with open_view(source):
                 pass
-            self._shrinking = None
-            self._forget_journal()
-            self._renamed = False
-            self._transaction.abort()
             try:
-                self._take_over(Path(path))
+                return self._rename_over(source)
             except (lmdb.Error, OSError) as error:
                 raise self._stop(f"backend: can't replace {self._path}: {error}") from error
-            self._committed = self._environment.transaction()
-            self._begin()
 
-    def _take_over(self, path: Path) -> None:
-        old = self._environment
+    def _rename_over(self, path: Path) -> Environment:
         # From here to the last mark, both files are such that any state in them is on the disk: a crash may fall
         # on either side of the rename.
-        old.env.sync(True)
+        self._environment.env.sync(True)
         sync_file(path)
         self._mark.write(ANY)
-        old.retire()
+        self._renamed = True
         if armed:
             hit("backend-before-rename")
         os.rename(path, self._path)
@@ -250,9 +265,23 @@ class Backend:
         sync_directory(path.parent)
         # The lock file belongs to the old file: its readers, if there are any left, keep it without its name.
         _lock_path(self._path).unlink(missing_ok=True)
-        self._environment = Environment(self._path, self._map_bytes)
+        new = Environment(self._path, self._map_bytes)
         if self._fsync:
-            _mark(self._mark, self._environment, self._environment.transaction())
+            _mark(self._mark, new, new.transaction())
+        return new
+
+    def take_over(self, new: Environment) -> Environment:
+        """The second half: go on in the new file, which holds the loop no longer than a commit.
+
+        Returns the old one's, to be retired, which takes long (a thread may do it).
+        """
+        self._check()
+        self._transaction.abort()
+        old, self._environment = self._environment, new
+        self._committed = new.transaction()
+        self._renamed = False
+        self._begin()
+        return old
 
     # ---- shrinking: see shrinking.py
 
@@ -273,6 +302,10 @@ class Backend:
     def _forget_journal(self) -> None:
         for table in self._tables.values():
             table.journal = None
+
+    def shrinks(self, shrinking: Shrinking) -> bool:
+        """Whether that shrinking is under way, and not given up."""
+        return self._shrinking is shrinking
 
     @property
     def environment(self) -> Environment:

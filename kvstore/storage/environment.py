@@ -25,6 +25,8 @@ from kvstore.storage.table import ReadView
 MAX_TABLES = 32
 # So many bytes of the file may count as this process's memory, beside the programs and libraries that it began with.
 RESIDENT_BYTES = 8 << 20
+# The same between two commits, where only reads come.
+READ_BYTES = 48 << 20
 
 
 class Environment:
@@ -113,6 +115,10 @@ class Environment:
         if size + headroom // 2 > self._reserved:
             reserve(self._fd, size, headroom)
             self._reserved = size + headroom
+
+    def swollen(self) -> bool:
+        """Whether what was read through the map since it was last given back is more than READ_BYTES."""
+        return mapped_bytes() > self._resident - RESIDENT_BYTES + READ_BYTES
 
     def release_pages(self) -> None:
         """Give the pages back that were read through the map, once they are more than RESIDENT_BYTES. Any thread."""

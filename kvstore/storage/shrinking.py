@@ -139,6 +139,8 @@ class Shrinking:
 
         Right after a catch_up() that returned True, in the same turn of the loop.
         """
+        if not self._backend.shrinks(self):
+            raise StorageError("defragment: given up, a snapshot took the backend's place; ask again")
         for table in self._backend.tables():
             self._open(table.name)
         transaction, self._transaction = self._transaction, None

@@ -35,10 +35,12 @@ class Watched(Member):
     history: dict[int, ConfState]
     after_apply: Callable[[int], None]
 
-    def apply(self, entry: Entry) -> None:
-        super().apply(entry)
+    def apply(self, entry: Entry, late: Callable[[], bool]) -> bool:
+        if not super().apply(entry, late):
+            return False
         self.history[entry.index] = self.state.conf_state()
         self.after_apply(entry.index)
+        return True
 
 
 class Site:

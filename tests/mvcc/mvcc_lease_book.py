@@ -27,9 +27,13 @@ class Recorder:
 
     def __init__(self) -> None:
         self.published: list[tuple[int, list[StoredEvent]]] = []
+        self.unread: list[tuple[int, bytes, bytes | None]] = []
 
     def publish(self, main: int, events: list[StoredEvent]) -> None:
         assert events
         assert not self.published or self.published[-1][0] == main - 1
         assert [event.revision for event in events] == [main << 32 | sub for sub in range(len(events))]
         self.published.append((main, events))
+
+    def publish_unread(self, main: int, first: bytes, last: bytes | None) -> None:
+        self.unread.append((main, first, last))

@@ -198,18 +198,31 @@ class SimBackend:
         """For kvstore.storage.open_view."""
         return open_view(self.copies, self.disk, path)
 
-    def replace_with(self, path: Path) -> None:
+    def put_in_place(self, path: Path) -> SimBackend:
         self._check()
-        name = bytes(self.disk.inode(str(path)).data)
-        if name not in self.copies:
+        self._placed = bytes(self.disk.inode(str(path)).data)
+        if self._placed not in self.copies:
             raise BackendDamaged(f"{path}: not a backend file")
         self.disk.step()
-        tables = self.tables
+        self.disk.unlink(str(path))
+        return self
+
+    def swollen(self) -> bool:
+        return False
+
+    def give_up_shrinking(self) -> None:
+        """Nothing is ever shrunk here."""
+
+    def retire(self) -> None:
+        """There is no old file."""
+
+    def take_over(self, new: SimBackend) -> SimBackend:
+        name, tables = self._placed, self.tables
         tables.open, tables.committed = [], []
         tables.data = {table: SortedDict(rows) for table, rows in self.copies[name].items()}
-        self.disk.unlink(str(path))
         for handle in self._handles.values():
             handle.rebind()
+        return self
 
     def size(self) -> int:
         return 4096

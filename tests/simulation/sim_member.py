@@ -21,7 +21,18 @@ from sim_net import Network
 from sim_os import ROOT, SimOs
 from sim_world import PowerCut, World
 
-from kvstore.member import bootstrap, committer, dial, driver, duties, leader_calls, peer_link, retention, transfer
+from kvstore.member import (
+    applier,
+    bootstrap,
+    committer,
+    dial,
+    driver,
+    duties,
+    leader_calls,
+    peer_link,
+    retention,
+    transfer,
+)
 from kvstore.member import member as member_module
 from kvstore.member.member import Member
 from kvstore.member.outbox import Outbox
@@ -97,14 +108,15 @@ class SimMember(Member):
 
     observer: Any = None
 
-    def apply(self, entry: Entry) -> None:
+    def apply(self, entry: Entry, late: Callable[[], bool]) -> bool:
         """As Member's."""
         fresh = entry.index > self.state.applied_index
-        if fresh:
+        if fresh and self._batch is None:
             self.observer.applying(self, entry)
-        super().apply(entry)
-        if fresh:
+        finished = super().apply(entry, late)
+        if fresh and finished:
             self.observer.applied(self, entry)
+        return finished
 
     def state_changed(self, leader: int, role: Role) -> None:
         """As Member's."""
@@ -178,8 +190,25 @@ class Ground:
                     "random": dice,
                 },
             ),
-            (driver, {"SyncThread": threads, "time": clock, "Outbox": functools.partial(Outbox, clock=self._clock)}),
-            (committer, {"SyncThread": threads, "COMMIT_SECONDS": 0.1 * scale, "COMMIT_REQUESTS": 40}),
+            (
+                driver,
+                {
+                    "SyncThread": threads,
+                    "time": clock,
+                    "Outbox": functools.partial(Outbox, clock=self._clock),
+                    "SLICE_SECONDS": -1.0,  # every turn is over at once
+                },
+            ),
+            (applier, {"LARGE_DELETE": 0, "SLICE_KEYS": 1}),
+            (
+                committer,
+                {
+                    "SyncThread": threads,
+                    "COMMIT_SECONDS": 0.1 * scale,
+                    "COMMIT_REQUESTS": 40,
+                    "time": SimpleNamespace(thread_time=self._clock),
+                },
+            ),
             (member_module, {"random": dice, "LAG_INTERVAL": 1e9, "READ_RETRY_SECONDS": 0.5 * scale}),
             (
                 peer_link,

@@ -56,6 +56,32 @@ def test_a_received_copy_becomes_the_backend(tmp_path: Path) -> None:
     again.close()
 
 
+def test_the_old_state_is_read_until_the_new_one_is_taken_over(tmp_path: Path) -> None:
+    """The half that waits for the disk is a thread's; meanwhile the loop goes on, and commits nothing."""
+    source = filled(tmp_path / "source", b"new")
+    source.copy_to(tmp_path / "received")
+    source.close()
+    backend = filled(tmp_path / "backend", b"old")
+    keys, found = backend.table("keys"), []
+    backend.give_up_shrinking()
+    thread = threading.Thread(target=lambda: found.append(backend.put_in_place(tmp_path / "received")))
+    thread.start()
+    thread.join()
+    keys.put(b"late", b"x")
+    backend.commit()
+    assert (keys.get(b"0000"), keys.get(b"late"), backend.needs_sync) == (b"old", b"x", False)
+    assert backend.size_in_use() > 0
+    backend.take_over(found[0]).retire()
+    assert (keys.get(b"0000"), keys.get(b"late")) == (b"new", None)
+    keys.put(b"later", b"y")
+    backend.commit()
+    backend.sync()
+    backend.close()
+    again = Backend.open(tmp_path / "backend", **SMALL)
+    assert (again.table("keys").get(b"0000"), again.table("keys").get(b"later")) == (b"new", b"y")
+    again.close()
+
+
 def test_readers_keep_the_old_state_through_a_replacement(tmp_path: Path) -> None:
     source = filled(tmp_path / "source", b"new")
     source.copy_to(tmp_path / "received")

@@ -169,7 +169,7 @@ def test_a_snapshot_takes_the_place_meanwhile(world: World, tmp_path: Path) -> N
     shrinking.copy()
     world.write(100)
     world.backend.replace_with(received)
-    for step in (lambda: shrinking.catch_up(10), shrinking.take_name):
+    for step in (lambda: shrinking.catch_up(10), shrinking.take_name, shrinking.switch):
         with pytest.raises(StorageError, match="given up"):
             step()
     shrinking.abandon()

@@ -85,6 +85,7 @@ def _replay(paths: list[Path], loaded: list[Segment]) -> tuple[LogState, bytes]:
     state: LogState | None = None
     data = b""
     for path in paths:
+        data = b""  # one segment's content at a time
         segment, data = Segment.load(path)
         loaded.append(segment)
         if state is None:

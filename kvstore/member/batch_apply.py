@@ -1,0 +1,101 @@
+"""The requests of one log entry, applied a few at a time, so that no entry holds the loop.
+
+Between two requests of an entry everything is as between two entries, except that the applied index is still that of
+the entry before: how many requests of the next one are applied stands beside it (`State.applied_requests`), so the
+tables may be committed there, and after a restart those requests are passed over.
+Within a request only large deletes stop (mvcc/large_delete.py): reads of the present must wait for their end.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Generator, Sequence
+from types import GeneratorType
+from typing import Any
+
+from kvstore.errors import EtcdError
+from kvstore.member.applier import SLICE_KEYS, Applier
+from kvstore.member.proposals import Proposal
+
+log = logging.getLogger(__name__)
+
+Late = Callable[[], bool]
+"""Whether the turn of the loop has lasted long enough."""
+
+# Requests between two looks at the clock.
+_STRIDE = 16
+
+
+class BatchApply:
+    """One entry. done: its requests that are applied. work: roughly how many rows were written, for the commit."""
+
+    __slots__ = ("_applier", "_large", "_mine", "_requests", "done", "work")
+
+    def __init__(
+        self, applier: Applier, requests: Sequence[tuple[int, bytes]], mine: Sequence[Proposal] | None, done: int
+    ) -> None:
+        """requests: kinds and bodies, or `mine`: our own, which are to be answered. done: applied before a restart."""
+        self._applier = applier
+        self._requests = requests
+        self._mine = mine
+        self._large: Generator[None, None, Any] | None = None
+        self.done = done
+        self.work = 0
+
+    def step(self, late: Late) -> bool:
+        """Apply until it is late; True when nothing is left. Hot."""
+        if self._large is not None and not self._go_on(self._large, late):
+            return False
+        requests: Sequence[Any] = self._requests if self._mine is None else self._mine
+        while self.done < len(requests):
+            for at in range(self.done, min(self.done + _STRIDE, len(requests))):
+                result = self._one(at)
+                if type(result) is GeneratorType:
+                    self._large = result
+                    break
+                self.done = at + 1
+                self.work += 1
+            if self._large is not None and not self._go_on(self._large, late):
+                return False
+            if late():
+                break
+        return self.done == len(requests)
+
+    def _one(self, at: int) -> Any:
+        """Apply one request, and answer it unless it is a large delete."""
+        if self._mine is None:
+            kind, body = self._requests[at]
+            return self._applier.apply(kind, body)
+        kind, body, request, done, _ = self._mine[at]
+        result = self._applier.apply(kind, body, request)
+        if type(result) is not GeneratorType:
+            _answer(done, result)
+        return result
+
+    def _go_on(self, large: Generator[None, None, Any], late: Late) -> bool:
+        """A large delete until it is late; True when it has ended."""
+        while True:
+            try:
+                next(large)
+            except StopIteration as end:
+                self._ended(end.value)
+                return True
+            self.work += SLICE_KEYS
+            if late():
+                return False
+
+    def _ended(self, result: Any) -> None:
+        self._large = None
+        if self._mine is not None:
+            _answer(self._mine[self.done].done, result)
+        self.done += 1
+
+
+def _answer(done: Callable[[Any, EtcdError | None], None], result: Any) -> None:
+    try:
+        if isinstance(result, EtcdError):
+            done(None, result)
+        else:
+            done(result, None)
+    except Exception:
+        log.exception("answering a request failed; it was applied")
