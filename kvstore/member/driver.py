@@ -235,16 +235,18 @@ class Driver:
                     proposals.untake(taken[0])
                     break
         elif raw.leader:
-            proposals.withdraw()
-            while taken := proposals.take(raw.term):
-                self._machine.send([self._passed_on(*taken, proposals.oldest(raw.term))])
+            if proposals.waiting:
+                proposals.withdraw()
+                while taken := proposals.take(raw.term):
+                    self._machine.send([self._passed_on(*taken, proposals.oldest(raw.term))])
             if changes := self._changes.take(raw.term):
                 self._pass_on_changes(changes)
 
     def _propose_changes(self) -> None:
         """One at a time: Raft takes the next when the last is applied."""
         raw, due = self.raw, self._due_changes
-        due.extend((raw.term, data) for _, data in self._changes.take(raw.term))
+        if taken := self._changes.take(raw.term):
+            due.extend((raw.term, data) for _, data in taken)
         while due:
             term, data = due[0]
             change = fitted(codec.decode_conf_change(data), raw.conf_state)

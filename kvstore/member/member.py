@@ -186,9 +186,17 @@ class Member:
         target = max(connected, key=lambda peer: progress[peer].match if peer in progress else 0)
         self.raw.transfer_leader(target)
         self.driver.wake()
-        until = self.loop.time() + self.config.election_timeout / 1000
-        while self.raw.role == Role.LEADER and self.loop.time() < until:
-            await asyncio.sleep(0.005)
+        deposed = asyncio.Event()
+        forget = self.on_leader_change(deposed.set)
+        try:
+            async with asyncio.timeout(self.config.election_timeout / 1000):
+                while self.raw.role == Role.LEADER:
+                    deposed.clear()
+                    await deposed.wait()
+        except TimeoutError:
+            log.warning("no other member took over the lead in an election timeout; stopping all the same")
+        finally:
+            forget()
 
     @property
     def raw(self) -> Any:

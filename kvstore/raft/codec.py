@@ -24,32 +24,51 @@ from kvstore.raft.types import (
     Transition,
 )
 
+_KINDS = {int(kind): kind for kind in MessageKind}
+
 
 def message_to_pb(m: Message) -> pb.Message:
     """A message as it travels."""
-    out = pb.Message(
-        kind=cast("pb.MessageKind", m.kind),
-        to=m.to,
-        term=m.term,
-        log_term=m.log_term,
-        index=m.index,
-        commit=m.commit,
-        reject=m.reject,
-        reject_hint=m.reject_hint,
-        context=m.context,
-    )
+    out = pb.Message()
+    _fill(out, m)
+    return out
+
+
+def _fill(out: pb.Message, m: Message) -> None:
+    """Set what is not zero: most fields of most messages are, and setting one costs as much as all the rest."""
+    out.kind = cast("pb.MessageKind", m.kind)
+    out.to = m.to
     setattr(out, "from", m.from_)
-    for entry in m.entries:
-        out.entries.add(term=entry.term, index=entry.index, kind=cast("pb.EntryKind", entry.kind), data=entry.data)
+    if m.term:
+        out.term = m.term
+    if m.log_term:
+        out.log_term = m.log_term
+    if m.index:
+        out.index = m.index
+    if m.commit:
+        out.commit = m.commit
+    if m.reject:
+        out.reject = m.reject
+    if m.reject_hint:
+        out.reject_hint = m.reject_hint
+    if m.context:
+        out.context = m.context
+    if m.entries:
+        _add_entries(out, m.entries)
     if m.snapshot is not None:
         out.snapshot.CopyFrom(snapshot_meta_to_pb(m.snapshot))
-    return out
+
+
+def _add_entries(out: pb.Message, entries: Iterable[Entry]) -> None:
+    add = out.entries.add
+    for entry in entries:
+        add(term=entry.term, index=entry.index, kind=cast("pb.EntryKind", entry.kind), data=entry.data)
 
 
 def message_from_pb(m: pb.Message) -> Message:
     """A message as Raft takes it. Raises ValueError for an unknown kind."""
     return Message(
-        kind=MessageKind(m.kind),
+        kind=_KINDS.get(m.kind) or MessageKind(m.kind),
         to=m.to,
         from_=getattr(m, "from"),
         term=m.term,
@@ -78,7 +97,11 @@ def decode_message(data: bytes) -> Message:
 
 def encode_frame(messages: Iterable[Message]) -> bytes:
     """A Frame of a peer stream with these messages, in order."""
-    return pb.Frame(messages=[message_to_pb(m) for m in messages]).SerializeToString()
+    frame = pb.Frame()
+    add = frame.messages.add
+    for message in messages:
+        _fill(add(), message)
+    return frame.SerializeToString()
 
 
 def decode_frame(data: bytes) -> list[Message]:

@@ -186,7 +186,7 @@ class RaftLog:
         """Whether the owner has something to write that it was not given yet."""
         if self.snapshot is not None and not self._snapshot_handed:
             return True
-        return self.handed < self.last_index
+        return self.handed + 1 < self.offset + len(self.entries)
 
     def hand_out(self, number: int) -> tuple[list[Entry], SnapshotMeta | None]:
         """What is to be written, once. A snapshot goes alone; the entries behind it come with the next Ready."""

@@ -164,7 +164,7 @@ class RawNode:
         entries, snapshot = r.log.hand_out(self._number)
         committed = r.log.take_committed(r.config.max_committed_bytes)
         replication.on_committed(r, committed)
-        changed = self._note_changes(committed)
+        changed = bool(committed) and self._note_changes(committed)
         ready = Ready(
             number=self._number,
             soft_state=self._take_soft(),

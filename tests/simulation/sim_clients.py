@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import accumulate
 from typing import Any
 
 from sim_checks import Checks
@@ -26,7 +27,7 @@ class Clients:
         self.leases: dict[int, int] = {}
         self.errors: dict[str, int] = {}
         self.shortest_ttl = 1
-        self._calls: list[tuple[Callable[[Process], None], float]] = [
+        calls: list[tuple[Callable[[Process], None], float]] = [
             (self.put, 10),
             (self.txn, 3),
             (self.delete, 2),
@@ -36,13 +37,14 @@ class Clients:
             (self.revoke, 0.2),
             (self.compact, 0.4),
         ]
+        self._calls = [call for call, _ in calls]
+        self._weights = list(accumulate(weight for _, weight in calls))
 
     def act(self) -> None:
         """One request of some kind to some member."""
         running = self.cluster.running()
         if running:
-            calls, weights = zip(*self._calls, strict=True)
-            call = self.world.random.choices(calls, weights)[0]
+            call = self.world.random.choices(self._calls, cum_weights=self._weights)[0]
             process = self.world.random.choice(running)
             assert process.life is not None
             self.world.enter(process.life, call, process)

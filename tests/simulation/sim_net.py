@@ -158,32 +158,33 @@ class Connection:
         self.calls: dict[ClientCall, None] = {}
         self._on_lost = on_lost
         self._last = {True: 0.0, False: 0.0}  # forward?
+        # Forward or not: who sends, who hears, and both by number.
+        self._ends = {
+            True: (client, server, (client.member, server.member)),
+            False: (server, client, (server.member, client.member)),
+        }
         self._held: list[tuple[bool, Callable[..., None], tuple[Any, ...]]] = []
         self._dying = False
-
-    def ends(self, forward: bool) -> tuple[Life, Life]:
-        """Who sends and who hears."""
-        return (self.client, self.server) if forward else (self.server, self.client)
 
     def send(self, forward: bool, work: Callable[..., None], *args: Any, late: float = 0.0) -> None:
         """Run work(*args) at the other end, in order; `late` seconds later and out of order if that is not 0."""
         if self.closed:
             return
-        source, target = self.ends(forward)
-        world = self.net.world
-        if (source.member, target.member) in self.net.blocked or self._held:
+        source, target, pair = self._ends[forward]
+        net = self.net
+        if self._held or pair in net.blocked:
             self._hold(forward, work, args)
             return
-        moment = world.now + source.spent + self.net.delay() + late
+        world = net.world
+        moment = world.now + source.spent + net.delay() + late
         if not late:
             moment = self._last[forward] = max(moment, self._last[forward])
-        world.at(moment, target, self._arrive, forward, work, args)
+        world.at(moment, target, self._arrive, pair, forward, work, args)
 
-    def _arrive(self, forward: bool, work: Callable[..., None], args: tuple[Any, ...]) -> None:
+    def _arrive(self, pair: tuple[int, int], forward: bool, work: Callable[..., None], args: tuple[Any, ...]) -> None:
         if self.closed:
             return
-        source, target = self.ends(forward)
-        if (source.member, target.member) in self.net.blocked:
+        if pair in self.net.blocked:
             self._hold(forward, work, args)
         else:
             work(*args)

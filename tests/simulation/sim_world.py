@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import heapq
+import hashlib
 import random
 from collections import deque
 from collections.abc import Callable, Coroutine
+from heapq import heappop, heappush
 from typing import Any
 
 # Between two turns of one loop: seconds, small enough to count for nothing, large enough for others to come between.
@@ -60,73 +61,114 @@ class World:
         self.wall_offset = 1_700_000_000.0
         self.events = 0
         self.trace: deque[str] = deque(maxlen=trace_lines)
-        self.digest = 0
         self.life: Life | None = None  # whose code runs at the moment
         self.on_death: Callable[[Life], None] = lambda life: None
-        self._heap: list[tuple[float, int, Life | None, Callable[..., Any], tuple[Any, ...]]] = []
+        self._heap: list[Event] = []
+        # A loop's next turn, which mostly is the very next event, waits here and not in the heap.
+        self._turn: Event | None = None
         self._number = 0
+        self._lines = hashlib.blake2b(digest_size=8)
 
     def at(self, moment: float, life: Life | None, work: Callable[..., Any], *args: Any) -> None:
         """Run work(*args) at that moment, if the life has not ended by then."""
         self._number += 1
-        heapq.heappush(self._heap, (moment, self._number, life, work, args))
+        heappush(self._heap, (moment, self._number, life, work, args))
+
+    def soon(self, life: Life, turn: Callable[[], None]) -> None:
+        """A loop's next turn."""
+        self._number += 1
+        event = (self.now + TURN_SECONDS, self._number, life, turn, ())
+        if self._turn is None:
+            self._turn = event
+        else:
+            heappush(self._heap, event)
+
+    @property
+    def digest(self) -> int:
+        """Of all lines of the trace: it tells two runs apart."""
+        return int.from_bytes(self._lines.digest(), "big")
 
     def note(self, text: str) -> None:
-        """Add a line to the trace; the digest of all lines tells two runs apart."""
+        """Add a line to the trace."""
         line = f"{self.now:12.4f} {text}"
         self.trace.append(line)
-        digest = self.digest
-        for byte in line.encode():
-            digest = (digest ^ byte) * 0x100000001B3 & 0xFFFFFFFFFFFFFFFF
-        self.digest = digest
+        self._lines.update(line.encode())
+
+    def _next(self, until: float) -> Event | None:
+        """The next event up to that moment."""
+        turn, heap = self._turn, self._heap
+        if turn is not None and (not heap or turn < heap[0]):
+            if turn[0] > until:
+                return None
+            self._turn = None
+            return turn
+        return heappop(heap) if heap and heap[0][0] <= until else None
 
     def run(self, until: float, stop: Callable[[], bool] | None = None) -> bool:
         """Run to that moment, or until stop() holds (asked after every event); whether it held."""
-        heap = self._heap
-        while heap and heap[0][0] <= until:
-            moment, _, life, work, args = heapq.heappop(heap)
+        while (event := self._next(until)) is not None:
+            moment, _, life, work, args = event
             if life is not None:
                 if life.dead:
                     continue
                 if life.busy_until > moment:
                     self.at(life.busy_until, life, work, *args)
                     continue
-            self.now = max(self.now, moment)
+            if moment > self.now:
+                self.now = moment
             self.events += 1
             if life is None:
+                self._be(None)
                 work(*args)
             else:
                 self._run_in(life, work, args)
             if stop is not None and stop():
+                self._be(None)
                 return True
+        self._be(None)
         self.now = max(self.now, until)
         return False
+
+    def _be(self, life: Life | None) -> None:
+        """From now on it is the code of this life that runs."""
+        if life is not self.life:
+            self.life = life
+            asyncio._set_running_loop(life.loop if life is not None else None)
 
     def enter(self, life: Life, work: Callable[..., Any], *args: Any) -> None:
         """Run work in the life now: what another process, a client or the operator does to it."""
         if not life.dead:
-            self._run_in(life, work, args)
+            outer = self.life
+            try:
+                self._run_in(life, work, args)
+            finally:
+                self._be(outer)
 
     def _run_in(self, life: Life, work: Callable[..., Any], args: tuple[Any, ...]) -> None:
-        outer, self.life = self.life, life
-        asyncio._set_running_loop(life.loop)
+        """Run work in the life, which is still the current one afterwards."""
+        if life is not self.life:
+            self._be(life)
         life.spent = 0.0
         try:
             work(*args)
         except PowerCut:
             life.cut = True
-        finally:
-            asyncio._set_running_loop(outer.loop if outer is not None else None)
-            self.life = outer
         if life.cut:
+            self._be(None)
             life.cut = False
             self.on_death(life)
         elif life.spent:
             life.busy_until = max(life.busy_until, self.now + life.spent)
 
 
+# When, its number, in whose life, what, with what.
+Event = tuple[float, int, "Life | None", Callable[..., Any], tuple[Any, ...]]
+
+
 class Life:
     """One run of one member's process."""
+
+    __slots__ = ("busy_until", "cut", "dead", "loop", "member", "offset", "spent", "tasks", "world")
 
     def __init__(self, world: World, member: int, offset: float) -> None:
         """offset: what this life's monotonic clock is ahead of the world's, in seconds."""
@@ -157,7 +199,7 @@ class SimLoop(asyncio.AbstractEventLoop):
     def __init__(self, life: Life) -> None:
         self._life = life
         self._world = life.world
-        self._soon: deque[Handle] = deque()
+        self._soon: list[Handle] = []
         self._turn_due = False
         self.problems: list[BaseException] = []
 
@@ -171,8 +213,7 @@ class SimLoop(asyncio.AbstractEventLoop):
         self._soon.append(handle)
         if not self._turn_due:
             self._turn_due = True
-            world = self._world
-            world.at(world.now + TURN_SECONDS, self._life, self._turn)
+            self._world.soon(self._life, self._turn)
         return handle
 
     call_soon_threadsafe = call_soon
@@ -180,7 +221,8 @@ class SimLoop(asyncio.AbstractEventLoop):
     def call_later(self, delay: float, callback: Callable[..., Any], *args: Any, context: Any = None) -> Any:
         """After `delay` seconds."""
         handle = Handle(self.time() + delay, callback, args)
-        self._world.at(self._world.now + max(delay, 0.0), self._life, self._fire, handle)
+        world = self._world
+        world.at(world.now + delay if delay > 0.0 else world.now, self._life, self._fire, handle)
         return handle
 
     def call_at(self, when: float, callback: Callable[..., Any], *args: Any, context: Any = None) -> Any:
@@ -189,9 +231,9 @@ class SimLoop(asyncio.AbstractEventLoop):
 
     def _turn(self) -> None:
         self._turn_due = False
-        soon, self._soon = self._soon, deque()
-        while soon:
-            handle = soon.popleft()
+        soon, self._soon = self._soon, []
+        life = self._life
+        for handle in soon:
             if not handle.is_cancelled:
                 try:
                     handle.callback(*handle.args)
@@ -199,7 +241,7 @@ class SimLoop(asyncio.AbstractEventLoop):
                     raise
                 except Exception as problem:
                     self._problem(problem)
-            if self._life.dead or self._life.cut:
+            if life.dead or life.cut:
                 return
 
     def _fire(self, handle: Handle) -> None:
