@@ -306,7 +306,7 @@ class Cluster:
 
         other_than: wait for a leader that is not this one.
         """
-        found = wait_until(lambda: self._leader_now(other_than), f"a leader of {self.kind}", timeout)
+        found = wait_until(lambda: self._leader_now(other_than), f"a leader of {self.kind}", timeout, 0.05)
         return found[0]
 
     def _leader_now(self, other_than: int | None) -> tuple[int] | None:
