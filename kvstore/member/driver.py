@@ -93,7 +93,7 @@ class Driver:
         self._changes = changes
         self._machine = machine
         self._disk = SyncThread(loop, "log-sync", wal.sync, self._synced)
-        self._outbox = Outbox(loop, machine.send)
+        self._outbox = Outbox(loop, machine.send, lambda: raw.quorum)
         self._hard_state: HardState | None = None
         self._unsynced: list[Ready] = []
         self._syncing: list[Ready] = []
@@ -111,6 +111,10 @@ class Driver:
         self._resend_due = False
         # Changes of membership that Raft could not take yet, each with the term it was meant for.
         self._due_changes: deque[tuple[int, bytes]] = deque()
+        # What is being synced waits for the loop to do it.
+        self._sync_due = False
+        # Messages were sent in this turn.
+        self._spoke = False
         self._sync_seconds = QUICK_SECONDS
         self.sync_observer: Callable[[float], None] | None = None
 
@@ -143,8 +147,10 @@ class Driver:
             for message in messages:
                 if message.kind == MessageKind.PROPOSE:
                     self._receive_proposal(message)
-                else:
-                    self.raw.step(message)
+                    continue
+                if message.kind == MessageKind.APPEND_REPLY and not message.reject:
+                    self._outbox.answered(message.from_, message.index)
+                self.raw.step(message)
         except InvariantViolation as problem:
             self._machine.failed(problem)
         self.wake()
@@ -214,22 +220,45 @@ class Driver:
             self._machine.failed(problem)
 
     def _turn(self) -> None:
+        self._spoke = False
         self._propose()
         self._ask_reads()
         while not self._installing and (ready := self._next_ready()) is not None:
             if not self._handle(ready):
                 break
         self._sync()
-        self._apply()
+        if self._sync_due and self.raw.role != Role.LEADER:
+            # The leader waits for our promise; what is committed is applied when that has left.
+            self._sync_here()
+        elif self._spoke:
+            # What was said leaves first, so that followers begin while we apply and our own disk works.
+            self._loop.call_soon(self._finish)
+        else:
+            self._finish()
+
+    def _finish(self) -> None:
+        """The second half of a turn."""
+        if self._stopped:
+            return
+        try:
+            self._apply()
+        except Exception as problem:  # as in _pump
+            self._machine.failed(problem)
+        if self._sync_due:
+            # Behind the answers that applying has made.
+            self._loop.call_soon(self._sync_here)
 
     def _propose(self) -> None:
         raw, proposals = self.raw, self._proposals
+        if not (proposals.waiting or self._forwarded or self._changes or self._due_changes):
+            return
         if raw.role == Role.LEADER:
             if self._syncing:
                 return  # what comes meanwhile goes with the next
             while self._forwarded and self._intake.term == raw.term and raw.propose(self._forwarded[0]):
                 self._forwarded.popleft()
-            self._propose_changes()
+            if self._changes or self._due_changes:
+                self._propose_changes()
             while taken := proposals.take(raw.term):
                 if not raw.propose(taken[1]):
                     proposals.untake(taken[0])
@@ -269,6 +298,7 @@ class Driver:
     def _handle(self, ready: Ready) -> bool:
         """False: the disk is full; nothing of it has happened, and the next tick tries it again."""
         if ready.soft_state is not None:
+            self._outbox.forget()
             self._machine.state_changed(ready.soft_state.leader, ready.soft_state.role)
         if ready.snapshot is not None:
             self._installing = True
@@ -287,6 +317,7 @@ class Driver:
             self._is_full = False
         if ready.messages:
             self._outbox.send(ready.messages)
+            self._spoke = True
         for state in ready.read_states:
             self._reads.confirm(state.context[8:], state.index)
         self._committed.extend(ready.committed)
@@ -313,8 +344,7 @@ class Driver:
             return
         self._syncing, self._unsynced = self._unsynced, []
         if self._is_quick():
-            # After the callbacks that write to the sockets, so that followers begin while our own disk works.
-            self._loop.call_soon(self._sync_here)
+            self._sync_due = True
         else:
             self._disk.start()
 
@@ -324,8 +354,9 @@ class Driver:
         return size <= QUICK_BYTES and self._sync_seconds < QUICK_SECONDS
 
     def _sync_here(self) -> None:
-        if self._stopped:
+        if self._stopped or not self._sync_due:
             return
+        self._sync_due = False
         began = time.perf_counter()
         try:
             self._wal.sync()
@@ -352,7 +383,8 @@ class Driver:
                 self._saved(ready)
         except InvariantViolation as problem:
             self._machine.failed(problem)
-        self._pump()
+        # Behind the callbacks that write to the sockets.
+        self.wake()
 
     def _installed(self, ready: Ready) -> None:
         """The snapshot is durable: log and state machine now stand at its index."""

@@ -1,11 +1,21 @@
-"""Commit indexes ride on the next append while appends are frequent.
+"""What need not leave at once waits for company while entries flow.
 
-After every commit a leader owes its followers the new commit index. Under load the next entries follow within a
-millisecond or two and carry it anyway; a message of its own would cost each follower a wake-up, and with one request in
-flight double all traffic. So such messages are held for at most HOLD_SECONDS while entries flow, and sent at once when
-they do not, when something else goes to the same follower, or when it has clients of its own that wait for the commit.
+Every message costs its receiver a wake-up, which on a busy machine is dearer than what is in it; with few requests in
+flight wake-ups are most of the work. Two kinds can wait:
 
-Safe because Raft takes any message for one that may be late or lost.
+*Commit indexes*, for HOLD_SECONDS. After every commit a leader owes its followers the new one. The next entries follow
+within a millisecond or two and carry it anyway.
+
+*Entries for those whose answer is not needed*, for TOGETHER_SECONDS. A commit needs a quorum, not everybody: of two
+followers the quicker one gets entries at once, the other gets those of several rounds together, and its disk syncs
+once for them. Which one is the quicker is measured all the time (pace.py). Should it fall silent, the others get what
+is not committed within HOLD_SECONDS, and it loses its place with the next entries.
+
+(Rounds of reads go to everybody: there is no disk in them, and the first of two answers comes sooner than one's.)
+
+Neither waits when something else goes to the same follower (what is sent keeps its order), when it has passed on
+requests of its own lately, or when entries do not flow. Safe because Raft takes any message for one that may be late or
+lost; who has what before whom changes nothing in what a commit means.
 """
 
 from __future__ import annotations
@@ -14,37 +24,94 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 
+from kvstore.member.pace import Pace
 from kvstore.raft.types import COMMIT_ASKING, COMMIT_ONLY, Message, MessageKind
 
 HOLD_SECONDS = 0.002
+TOGETHER_SECONDS = 0.010
 # Entries flow while two sends of them lie no further apart.
-FLOW_SECONDS = 0.003
-_COMMITS = (COMMIT_ONLY, COMMIT_ASKING)
+FLOW_SECONDS = 0.004
 # So long a follower counts as one that waits, after it has passed on a request.
 WAITING_SECONDS = 0.1
+# More than this is worth a message of its own.
+HELD_BYTES = 32 * 1024
+
+_COMMITS = (COMMIT_ONLY, COMMIT_ASKING)
+
+
+class _Held:
+    """What waits for one follower: entries in order, then perhaps a commit index."""
+
+    __slots__ = ("bytes", "commit", "entries", "since")
+
+    def __init__(self) -> None:
+        self.entries: list[Message] = []
+        # When each of them came.
+        self.since: list[float] = []
+        self.bytes = 0
+        self.commit: Message | None = None
+
+    def add(self, message: Message, now: float) -> None:
+        """One that may wait, at that time."""
+        if message.entries:
+            self.entries.append(message)
+            self.since.append(now)
+            self.bytes += _size(message)
+            self.commit = None
+        else:
+            self.commit = message
+
+    def messages(self) -> list[Message]:
+        """All of it, in order."""
+        return self.entries if self.commit is None else [*self.entries, self.commit]
+
+    def may_stay(self, committed: int, now: float) -> bool:
+        """Others are storing what is in here quickly enough, and it is not here for long."""
+        if not self.entries or now - self.since[0] > TOGETHER_SECONDS - HOLD_SECONDS:
+            return False
+        waiting = zip(self.entries, self.since, strict=True)
+        oldest = next((since for m, since in waiting if m.index + len(m.entries) > committed), now)
+        return now - oldest < HOLD_SECONDS
 
 
 class Outbox:
-    """Between Raft and the peer links of one member."""
+    """Between Raft and the peer links of one member.
+
+    send: gives messages to the links. quorum: the voters among the followers, and how many of them a commit needs.
+    """
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         send: Callable[[Iterable[Message]], None],
+        quorum: Callable[[], tuple[frozenset[int], int]],
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._loop = loop
         self._send = send
         self._clock = clock  # not loop.time(), which stands still during a turn
-        self._held: dict[int, Message] = {}
+        self._quorum = quorum
+        self._pace = Pace(quorum)
+        self._held: dict[int, _Held] = {}
+        self._committed = 0
         self._timer: asyncio.TimerHandle | None = None
         self._last_entries = float("-inf")
         self._flowing = False
         self._waiting: dict[int, float] = {}
 
+    def forget(self) -> None:
+        """Another term: what waited is of no use any more, nor what was measured."""
+        self._held.clear()
+        self._committed = 0
+        self._pace = Pace(self._quorum)
+
     def waits(self, peer: int) -> None:
-        """The follower has passed a request on: it wants to know of commits at once."""
+        """The follower has passed a request on: it wants to have entries and to know of commits at once."""
         self._waiting[peer] = self._clock()
+
+    def answered(self, peer: int, index: int) -> None:
+        """The follower has stored everything up to the index."""
+        self._pace.answered(peer, index, self._clock())
 
     def send(self, messages: Iterable[Message]) -> None:
         """Messages of one Ready, in order."""
@@ -52,34 +119,61 @@ class Outbox:
         out: list[Message] = []
         entries = False
         for message in messages:
-            if message.kind is MessageKind.APPEND:
+            held = self._held.get(message.to)
+            self._committed = max(self._committed, message.commit)
+            is_append = message.kind is MessageKind.APPEND
+            entries = entries or (is_append and bool(message.entries))
+            if is_append and self._may_hold(message, held, now):
+                self._hold(message, held, now)
+                continue
+            if held is not None:
+                del self._held[message.to]
                 # Any append carries a commit index at least as new as one that is held.
-                held = self._held.pop(message.to, None)
-                if message.context in _COMMITS and self._may_hold(message.to, now):
-                    self._hold(message, fresh=held is None)
-                    continue
-                entries = entries or bool(message.entries)
-            elif held := self._held.pop(message.to, None):
-                out.append(held)
-            out.append(message)
+                out += self._leave(message.to, held.entries if is_append else held.messages(), now)
+            out += self._leave(message.to, [message], now)
         if entries:
             self._flowing = now - self._last_entries < FLOW_SECONDS
             self._last_entries = now
         if out:
             self._send(out)
 
-    def _may_hold(self, peer: int, now: float) -> bool:
+    def _may_hold(self, message: Message, held: _Held | None, now: float) -> bool:
         if not self._flowing or now - self._last_entries > FLOW_SECONDS:
             return False
-        return now - self._waiting.get(peer, float("-inf")) > WAITING_SECONDS
+        if now - self._waiting.get(message.to, float("-inf")) <= WAITING_SECONDS:
+            return False
+        if not message.entries:
+            return message.context in _COMMITS
+        size = _size(message) + (held.bytes if held else 0)
+        return size <= HELD_BYTES and not self._pace.needs(message.to, now)
 
-    def _hold(self, message: Message, *, fresh: bool) -> None:
-        self._held[message.to] = message
-        if fresh and self._timer is None:
-            self._timer = self._loop.call_later(HOLD_SECONDS, self._release)
+    def _hold(self, message: Message, held: _Held | None, now: float) -> None:
+        if held is None:
+            held = self._held[message.to] = _Held()
+            if self._timer is None:
+                self._timer = self._loop.call_later(HOLD_SECONDS, self._release)
+        held.add(message, now)
 
     def _release(self) -> None:
         self._timer = None
-        held, self._held = list(self._held.values()), {}
-        if held:
-            self._send(held)
+        now, committed = self._clock(), self._committed
+        out: list[Message] = []
+        for peer, held in list(self._held.items()):
+            if not held.may_stay(committed, now):
+                del self._held[peer]
+                out += self._leave(peer, held.messages(), now)
+        if self._held:
+            self._timer = self._loop.call_later(HOLD_SECONDS, self._release)
+        if out:
+            self._send(out)
+
+    def _leave(self, peer: int, messages: list[Message], now: float) -> list[Message]:
+        """These leave for the follower now."""
+        for message in messages:
+            if message.kind is MessageKind.APPEND and message.entries:
+                self._pace.sent(peer, message.index + len(message.entries), now)
+        return messages
+
+
+def _size(message: Message) -> int:
+    return sum(len(entry.data) for entry in message.entries)

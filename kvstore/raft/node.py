@@ -285,6 +285,14 @@ class RawNode:
         return self._raft.log.applied
 
     @property
+    def quorum(self) -> tuple[frozenset[int], int]:
+        """The other voters, and how many of them a commit needs beside this member.
+
+        All of them where that is not one number: in a joint configuration, or if this member has no vote.
+        """
+        return self._raft.tracker.others
+
+    @property
     def conf_state(self) -> ConfState:
         """The membership in force."""
         return self._raft.tracker.membership.conf_state

@@ -86,6 +86,8 @@ class Tracker:
         self.votes: dict[int, bool] = {}
         # What every append needs to know, worked out once per change of membership.
         self.peers: list[tuple[int, Progress]] = []
+        # The other voters, and how many of them a commit needs; all where two halves must agree, or without our vote.
+        self.others: tuple[frozenset[int], int] = (frozenset(), 0)
 
     def switch(self, membership: Membership, last_index: int) -> None:
         """Put another membership in force; members that stay keep their progress."""
@@ -111,7 +113,11 @@ class Tracker:
         self.membership = membership
         for member in membership.learners:
             self.progress[member].learner = True
-        self.peers = [(member, p) for member, p in self.progress.items() if member != self._config.id]
+        own = self._config.id
+        self.peers = [(member, p) for member, p in self.progress.items() if member != own]
+        others = membership.all_voters - {own}
+        simple = own in membership.voters and not membership.joint
+        self.others = (others, len(membership.voters) // 2 if simple else len(others))
 
     @property
     def single(self) -> bool:

@@ -1,4 +1,4 @@
-"""When a commit index is held back, and that it always gets there."""
+"""When a commit index, or entries, are held back, and that they always get there."""
 
 from __future__ import annotations
 
@@ -6,7 +6,14 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any, cast
 
-from kvstore.member.outbox import FLOW_SECONDS, HOLD_SECONDS, WAITING_SECONDS, Outbox
+from kvstore.member.outbox import (
+    FLOW_SECONDS,
+    HELD_BYTES,
+    HOLD_SECONDS,
+    TOGETHER_SECONDS,
+    WAITING_SECONDS,
+    Outbox,
+)
 from kvstore.raft.types import COMMIT_ONLY, Entry, Message, MessageKind
 
 
@@ -17,7 +24,11 @@ class Bench:
         self.now = 100.0
         self.sent: list[list[Message]] = []
         self.timers: list[tuple[float, Any]] = []
-        self.box = Outbox(cast(asyncio.AbstractEventLoop, self), self._send, lambda: self.now)
+        self.voters = frozenset({2, 3})
+        self.needed = 2  # both: nobody's entries wait unless a test says so
+        self.box = Outbox(
+            cast(asyncio.AbstractEventLoop, self), self._send, lambda: (self.voters, self.needed), lambda: self.now
+        )
 
     def _send(self, messages: Iterable[Message]) -> None:
         self.sent.append(list(messages))
@@ -39,9 +50,27 @@ class Bench:
             self.advance(FLOW_SECONDS / 4)
         self.sent.clear()
 
+    def rounds(self, count: int, first: int, *, slow: float = 0.0) -> None:
+        """Entries for both, each stored by 2 a quarter of a millisecond later (plus `slow`), and committed."""
+        for index in range(first, first + count):
+            self.box.send([entries(to, index - 1, index) for to in (2, 3)])
+            self.advance(0.00025 + slow)
+            self.box.answered(2, index)
+            self.box.send([commit_only(to, index) for to in (2, 3)])
+            self.advance(0.00025)
 
-def entries(to: int, commit: int) -> Message:
-    return Message(MessageKind.APPEND, to=to, entries=[Entry(1, 1)], commit=commit)
+    def all(self, peer: int) -> list[int]:
+        """The same in a row."""
+        return [index for batch in self.indexes(peer) for index in batch]
+
+    def indexes(self, peer: int) -> list[list[int]]:
+        """The entries that left for a follower, by the time they left."""
+        batches = [[m.index + 1 for m in batch if m.to == peer and m.entries] for batch in self.sent]
+        return [batch for batch in batches if batch]
+
+
+def entries(to: int, commit: int, index: int = 1, size: int = 0) -> Message:
+    return Message(MessageKind.APPEND, to=to, index=index - 1, entries=[Entry(1, index, 0, bytes(size))], commit=commit)
 
 
 def commit_only(to: int, commit: int) -> Message:
@@ -103,3 +132,69 @@ def test_a_pause_ends_the_flow() -> None:
     bench.advance(FLOW_SECONDS * 2)
     bench.box.send([commit_only(2, 5)])
     assert [m.commit for batch in bench.sent for m in batch] == [5]
+
+
+def test_one_whose_answer_is_not_needed_gets_entries_together() -> None:
+    bench = Bench()
+    bench.needed = 1
+    bench.rounds(40, 1)
+    mine, others = bench.indexes(2), bench.indexes(3)
+    assert mine == [[index] for index in range(1, 41)], "at once"
+    assert [index for batch in others for index in batch] == list(range(1, sum(map(len, others)) + 1)), (
+        "in order, none left out"
+    )
+    assert len(others) < 8
+    bench.advance(TOGETHER_SECONDS)
+    assert bench.all(3) == list(range(1, 41)), "all of them in the end"
+
+
+def test_the_others_get_them_when_no_answer_comes() -> None:
+    bench = Bench()
+    bench.needed = 1
+    bench.rounds(10, 1)
+    bench.advance(TOGETHER_SECONDS / 5)
+    bench.sent.clear()
+    bench.box.send([entries(to, 10, 11) for to in (2, 3)])
+    bench.advance(HOLD_SECONDS)
+    bench.advance(HOLD_SECONDS)
+    assert 11 in bench.all(3)
+
+
+def test_who_has_fallen_silent_loses_its_place() -> None:
+    bench = Bench()
+    bench.needed = 1
+    bench.rounds(20, 1)
+    for index in range(21, 30):  # from here on only 3 answers
+        bench.box.send([entries(to, index - 1, index) for to in (2, 3)])
+        bench.advance(HOLD_SECONDS)
+        bench.box.answered(3, index)
+    bench.sent.clear()
+    bench.box.send([entries(to, 29, 30) for to in (2, 3)])
+    assert bench.indexes(3)[-1][-1] == 30, "at once"
+    assert bench.indexes(2) == []
+
+
+def test_what_is_large_leaves_at_once() -> None:
+    bench = Bench()
+    bench.needed = 1
+    bench.rounds(3, 1)
+    bench.box.send([entries(3, 3, 4, size=HELD_BYTES + 1)])
+    assert bench.all(3) == [1, 2, 3, 4]
+
+
+def test_who_passes_requests_on_gets_entries_at_once() -> None:
+    bench = Bench()
+    bench.needed = 1
+    bench.box.waits(3)
+    bench.rounds(5, 1)
+    assert bench.indexes(3) == [[1], [2], [3], [4], [5]]
+
+
+def test_a_new_term_begins_with_nothing_held() -> None:
+    bench = Bench()
+    bench.needed = 1
+    bench.rounds(5, 1)
+    bench.box.forget()
+    before = len(bench.sent)
+    bench.advance(TOGETHER_SECONDS)
+    assert len(bench.sent) == before

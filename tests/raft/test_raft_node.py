@@ -397,3 +397,24 @@ class TestTransfer:
         assert alone.step(MessageKind.VOTE, 3, 2) == []
         (reply,) = alone.step(MessageKind.VOTE, 3, 2, context=b"transfer")
         assert not reply.reject
+
+
+class TestQuorum:
+    """What an owner may know about whose answers a commit needs."""
+
+    @pytest.mark.parametrize(
+        ("group", "others", "needed"),
+        [
+            ({"voters": (1,)}, set(), 0),
+            ({"voters": (1, 2)}, {2}, 1),
+            ({"voters": (1, 2, 3)}, {2, 3}, 1),
+            ({"voters": (1, 2, 3, 4)}, {2, 3, 4}, 2),
+            ({"voters": (1, 2, 3, 4, 5), "learners": (6,)}, {2, 3, 4, 5}, 2),
+            # Two halves must agree: no number says how many.
+            ({"voters": (1, 2, 4), "outgoing": (1, 2, 3)}, {2, 3, 4}, 3),
+            # One that leads without a vote of its own.
+            ({"voters": (2, 3), "learners": (1,)}, {2, 3}, 2),
+        ],
+    )
+    def test_how_many_of_whom(self, group: dict[str, tuple[int, ...]], others: set[int], needed: int) -> None:
+        assert Alone(**group).node.quorum == (others, needed)  # type: ignore[arg-type]

@@ -1,7 +1,8 @@
 """The server's half: requests become calls.
 
 The hot path is `_burst`: a known header block, then one DATA frame that holds the whole message and ends the stream,
-which is what every unary call of every client looks like. Everything else goes the general way through Connection,
+which is what every unary call of every client looks like; and one DATA frame that holds one message of a stream that is
+open. Everything else goes the general way through Connection,
 with the same result.
 """
 
@@ -151,6 +152,22 @@ class ServerConnection(Connection):
                     call.head.plain.unary(call, data[start + PREFIX_SIZE : stop])  # type: ignore[union-attr,misc]
                 except Exception as fault:
                     call.fail_with(fault)
+            elif not word & 0xFF and not flags:
+                # DATA that is one message of an open stream: what watches, leases and peers send.
+                call = streams.get(stream_id)
+                size = word >> 8
+                if (
+                    call is None
+                    or not call.hears(size)
+                    or size > self._hot_size
+                    or _unpack_prefix(data, start) != (0, size - PREFIX_SIZE)
+                ):
+                    break
+                self.recv_left -= size
+                if self.recv_left < self._recv_low:
+                    self.took(0)
+                at = stop
+                call.hear(data[start + PREFIX_SIZE : stop], size)
             elif flags == END_HEADERS and word & 0xFF == 1 and stream_id & 1:
                 if not self.last_stream < stream_id <= self._accept_until or len(streams) >= most:
                     break

@@ -80,6 +80,10 @@ class Stream:
     def on_sent(self) -> None:
         """The last of what was queued has left; called once, after the local side closed."""
 
+    def hears(self, size: int) -> bool:
+        """Whether a DATA frame of that size may go the short way: see ServerConnection's hot path."""
+        return False
+
     def take(self, payload: bytes, size: int, ends: bool) -> None:
         """DATA came: `payload` without padding, `size` with it."""
         self._received += size
