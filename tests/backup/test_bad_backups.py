@@ -7,7 +7,7 @@ import random
 from pathlib import Path
 
 import pytest
-from harness.backup import restore_arguments, run_tool, save
+from harness.backup import restore_arguments, run_program, run_tool, save
 from harness.cluster import Cluster, ClusterFactory
 from harness.fluyt_here import fluyt_here
 
@@ -72,7 +72,7 @@ def test_a_file_without_its_checksum_wants_a_flag(backup: Path, target: Cluster,
     bare = tmp_path / "bare.db"
     bare.write_bytes(backup.read_bytes()[:-32])
     assert "snapshot missing hash but --skip-hash-check=false" in refuse(target, bare)
-    assert run_tool("fluyt", *restore_arguments(target, 0, bare, "--skip-hash-check")).code == 0
+    assert run_program("fluyt", *restore_arguments(target, 0, bare, "--skip-hash-check")).code == 0
     stub = target.start().stub()
     assert stub.Range(pb.RangeRequest(key=b"k", range_end=b"l")).count == 200
 
@@ -133,7 +133,7 @@ def test_occupied_directories_are_left_alone(backup: Path, target: Cluster) -> N
 
 
 def test_flags_that_do_not_fit(backup: Path, target: Cluster) -> None:
-    wrong_name = run_tool("fluyt", *restore_arguments(target, 0, backup), "--name", "stranger")
+    wrong_name = run_program("fluyt", *restore_arguments(target, 0, backup), "--name", "stranger")
     assert wrong_name.code == 1
     assert "has no member named 'stranger'" in wrong_name.stderr
     for flags in (["--bump-revision", "5"], ["--mark-compacted"]):
@@ -145,6 +145,6 @@ def test_flags_that_do_not_fit(backup: Path, target: Cluster) -> None:
 def test_status_of_damaged_files(backup: Path, tmp_path: Path) -> None:
     cut = tmp_path / "cut.db"
     cut.write_bytes(backup.read_bytes()[:12_000])
-    outcome = run_tool("fluyt", "status", str(cut))
+    outcome = run_program("fluyt", "status", str(cut))
     assert (outcome.code, outcome.stdout, outcome.stderr.count("\n")) == (1, "", 1)
     assert "damaged" in outcome.stderr

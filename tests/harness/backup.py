@@ -9,6 +9,7 @@ from pathlib import Path
 from harness.binaries import Kind, find
 from harness.cluster import Cluster
 from harness.etcdctl import Outcome
+from harness.fluyt_here import fluyt_here
 from harness.process import clean_environment
 from harness.require import require
 from harness.stubs import Stub
@@ -33,8 +34,13 @@ def tool(kind: Kind) -> list[str]:
     return [path, "snapshot"]
 
 
-def run_tool(kind: Kind, *arguments: str, timeout: float = 60.0) -> Outcome:
-    """Run it to its end."""
+def run_tool(kind: Kind, *arguments: str) -> Outcome:
+    """Run it to its end; ours in this process."""
+    return fluyt_here("snapshot", *arguments) if kind == "fluyt" else run_program(kind, *arguments)
+
+
+def run_program(kind: Kind, *arguments: str, timeout: float = 60.0) -> Outcome:
+    """Likewise, as a process of its own."""
     run = subprocess.run(
         [*tool(kind), *arguments],
         capture_output=True,
