@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # Seconds; the last bucket is everything.
 BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 LAG_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
-_LAG_PERIOD: Final = 0.25
+_LAG_PERIOD: Final = 0.5
 _STREAMING: Final = frozenset({"watch"})
 _LONG_SUBRESOURCES: Final = frozenset({"log", "exec", "attach", "portforward", "proxy"})
 

@@ -9,7 +9,8 @@ the store lets the lease go, by this machine's monotonic clock (after a pause of
 A write that goes out in between is refused by the API server, because it compares the fence. Faults assumed: this
 process is killed, paused, cut off; store members die. Source: docs/design/0010, "Fence"; docs/fencing.md.
 
-A clean stop revokes the lease; a killed leader is noticed by its lifeline (lifeline.py); all else by the lease.
+A clean stop revokes the lease; a killed leader is noticed by its lifeline (lifeline.py); all else by the lease. Only
+the leader's is short: each renewal is a round of the store's quorum, and those who stand by are most of the candidates.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ log = logging.getLogger(__name__)
 PREFIX: Final = "/fluyt/leaders/"
 # Seconds; the shortest lease that a store with etcd's usual election timeout grants.
 TTL: Final = 2
+# Of those who stand by: nobody waits for one of them to fall silent, unless the leader does within the same seconds.
+STANDBY_TTL: Final = 10
 
 
 class Leadership:
@@ -55,14 +58,15 @@ class Elector:
     """One candidate for one role, as often as it takes."""
 
     def __init__(self, store: AsyncClient, name: str, identity: str, *, ttl: int = TTL, address: str = "") -> None:
-        """name: of the role ("controllers", "scheduler"). identity: what others see of the leader. ttl: seconds.
+        """name: of the role ("controllers", "scheduler"). identity: what others see of the leader. ttl: seconds,
+        of the leader's lease.
 
         address: of this machine, where other candidates reach it; "": that from which it reaches the store.
         """
         self.name = name
         self.identity = identity
         self._store = store
-        self._ttl = ttl
+        self._ttl, self._standby = ttl, max(ttl, STANDBY_TTL)
         self._address = address
 
     async def terms(self) -> AsyncIterator[Leadership]:
@@ -72,7 +76,7 @@ class Elector:
         pauses = delays()
         while True:
             # Leaving closes the election first: whoever is next sees a resignation, not a death.
-            async with self._line() as value, self._store.election(PREFIX + self.name, self._ttl) as election:
+            async with self._line() as value, self._store.election(PREFIX + self.name, self._standby) as election:
                 try:
                     await self._campaign(election, value)
                     pauses = delays()
@@ -104,7 +108,7 @@ class Elector:
     async def _campaign(self, election: Election, value: str) -> None:
         haste = asyncio.create_task(self._remove_the_dead(election))
         try:
-            await election.campaign(value)
+            await election.campaign(value, lead_under=self._store.session(self._ttl))
         finally:
             haste.cancel()
             await asyncio.gather(haste, return_exceptions=True)

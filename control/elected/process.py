@@ -115,7 +115,7 @@ class ElectedProcess:
         settings = self._settings
         if not settings.store:
             return _one_term()
-        self._store = connect(settings.store, **({"tls": settings.store_tls} if settings.store_tls else {}))
+        self._store = connect(settings.store, tls=settings.store_tls, library="own")
         return Elector(self._store, self._role, settings.identity).terms()
 
     async def stop(self) -> None:

@@ -43,16 +43,34 @@ class Election(Claim):
         """Whether we were elected and our lease is alive by this machine's clock."""
         return self._elected and self._place.standing
 
-    async def campaign(self, value: Bytes = b"") -> Self:
-        """Stand for election with a value and wait until elected. Raises LeaseLost; then no candidacy is left."""
+    async def campaign(self, value: Bytes = b"", *, lead_under: Session | None = None) -> Self:
+        """Stand for election with a value and wait until elected. Raises LeaseLost; then no candidacy is left.
+
+        lead_under: a session that the leadership hangs on instead of the candidacy's. So those who only wait may have
+        a long lease, seldom renewed, and who leads a short one. The election closes it as it does its own.
+        """
         try:
             await self._place.enter(to_bytes(value))
             await self._place.wait_first()
+            if lead_under is not None:
+                await self._change_session(lead_under)
         except BaseException:
             await asyncio.shield(self._place.abandon())
             raise
         self._elected = True
         return self
+
+    async def _change_session(self, session: Session) -> None:
+        before = self._place.session
+        try:
+            await self._place.move(session)
+        except BaseException:
+            await asyncio.shield(session.close())
+            raise
+        if self._own_session:
+            # Nothing hangs on its lease any more.
+            await before.close()
+        self._own_session = True
 
     async def proclaim(self, value: Bytes) -> None:
         """Change the leader's value without another election. Raises LeaseLost if we do not lead."""

@@ -12,14 +12,13 @@ import asyncio
 import contextlib
 import random
 import time
-from typing import Any, Self
-
-import grpc.aio
+from typing import Self
 
 from kvstore.backoff import delays
 from kvstore.client import errors, rpcs
+from kvstore.client.channel import CallFailed, Stream
 from kvstore.client.errors import InvalidToken, LeaseExists, LeaseLost, LeaseNotFound, Unreachable
-from kvstore.client.transport import Endpoint, Transport, status_of
+from kvstore.client.transport import Endpoint, Transport
 from kvstore.errors import error as known_error
 from kvstore.pb import etcd_pb2 as pb
 
@@ -99,7 +98,7 @@ class KeepAlive:
         self.lost_at = None if ttl is None else started + ttl
         self._due_at = started
         self._endpoint: Endpoint | None = None
-        self._call: Any = None
+        self._call: Stream | None = None
 
     def __aiter__(self) -> Self:
         return self
@@ -138,23 +137,23 @@ class KeepAlive:
         self._due_at = sent + response.TTL / _RENEWALS_PER_TTL
         return response
 
-    async def _exchange(self, call: Any, timeout: float) -> pb.LeaseKeepAliveResponse:
+    async def _exchange(self, call: Stream, timeout: float) -> pb.LeaseKeepAliveResponse:
         try:
             async with asyncio.timeout(timeout):
                 await call.write(pb.LeaseKeepAliveRequest(ID=self.lease_id))
                 response = await call.read()
-        except (TimeoutError, asyncio.InvalidStateError):
+        except TimeoutError:
             raise _Broken from None
-        except grpc.aio.AioRpcError as failure:
+        except CallFailed as failure:
             raise self._judged(failure) from None
-        if response is grpc.aio.EOF:
+        if response is None:
             raise _Broken
         answer: pb.LeaseKeepAliveResponse = response
         return answer
 
-    def _judged(self, failure: grpc.aio.AioRpcError) -> Exception:
+    def _judged(self, failure: CallFailed) -> Exception:
         """_Broken when another member may do better; the store's refusal otherwise."""
-        code, message = status_of(failure)
+        code, message = failure.code, failure.message
         error = errors.from_status(code, message)
         if isinstance(error, InvalidToken) and self._transport.settings.user:
             self._transport.forget_token()
@@ -162,18 +161,15 @@ class KeepAlive:
         final = errors.certainly_not_applied(code, message) and not errors.worth_asking_again(code, message)
         return error if final else _Broken()
 
-    async def _open(self, deadline: float) -> Any:
+    async def _open(self, deadline: float) -> Stream:
         try:
             self._endpoint = await self._transport.connected(deadline)
         except Unreachable:
             if self.lost_at is None:
                 raise
             raise _Broken from None
-        self._call = self._endpoint.channel.stream_stream(
-            rpcs.KEEP_ALIVE_PATH,
-            request_serializer=rpcs.encode,
-            response_deserializer=pb.LeaseKeepAliveResponse.FromString,
-        )(metadata=await self._transport.metadata())
+        metadata = await self._transport.metadata()
+        self._call = self._endpoint.channel.stream(rpcs.KEEP_ALIVE_PATH, pb.LeaseKeepAliveResponse, metadata)
         return self._call
 
     def _drop(self) -> None:

@@ -8,14 +8,12 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import AsyncIterator
-from typing import Any
-
-import grpc.aio
 
 from kvstore.client import rpcs
+from kvstore.client.channel import CallFailed, NotSent, Stream
 from kvstore.client.errors import ChecksumMismatch, ClientError, Unreachable
 from kvstore.client.rpcs import SNAPSHOT_PATH
-from kvstore.client.transport import NotSent, Transport, Uncertain, classify
+from kvstore.client.transport import Transport, Uncertain, classify
 from kvstore.pb import etcd_pb2 as pb
 
 _DIGEST_SIZE = hashlib.sha256().digest_size
@@ -69,23 +67,22 @@ class Maintenance:
         check = _Checksum()
         call = await self._open_snapshot(endpoint)
         try:
-            while (response := await call.read()) is not grpc.aio.EOF:
+            while (response := await call.read()) is not None:
                 check.add(response.blob)
                 yield response
-        except grpc.aio.AioRpcError as failure:
+        except CallFailed as failure:
             raise _public(classify(failure, True), endpoint) from None
         finally:
             call.cancel()
         check.verify()
 
-    async def _open_snapshot(self, endpoint: str | None) -> Any:
+    async def _open_snapshot(self, endpoint: str | None) -> Stream:
         deadline = time.monotonic() + self._transport.settings.timeout
         member = self._transport.endpoint(endpoint) if endpoint else await self._transport.connected(deadline)
-        return member.channel.unary_stream(
-            SNAPSHOT_PATH,
-            request_serializer=rpcs.encode,
-            response_deserializer=pb.SnapshotResponse.FromString,
-        )(pb.SnapshotRequest(), metadata=await self._transport.metadata(rpcs.STATUS))
+        call = member.channel.stream(SNAPSHOT_PATH, pb.SnapshotResponse, await self._transport.metadata(rpcs.STATUS))
+        await call.write(pb.SnapshotRequest())
+        await call.done_writing()
+        return call
 
 
 def _public(problem: Exception, endpoint: str | None) -> ClientError:

@@ -78,6 +78,21 @@ class Place:
         self.header = answer.header
         return answer.succeeded
 
+    async def move(self, session: Session) -> None:
+        """Hang the place on another session's lease; it keeps its key, value and revision.
+
+        The session before it is the caller's to close. Raises LeaseLost when the place is not in the line any more.
+        """
+        await session.start()
+        write = put(self.key, lease=session.lease_id, ignore_value=True)
+        try:
+            answer = await self._kv.txn().when(self.fenced()).then(write).commit(repeatable=True)
+        except LeaseNotFound:
+            raise LeaseLost(session.lease_id) from None
+        if not answer.succeeded:
+            raise LeaseLost(self.session.lease_id)
+        self.header, self.session = answer.header, session
+
     async def wait_first(self) -> None:
         """Wait until no place is before this one. Raises LeaseLost when the session or the place is lost first."""
         await self.session.unless_lost(self._wait_first())

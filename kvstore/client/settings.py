@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 DEFAULT_ENDPOINT = "127.0.0.1:2379"
 
@@ -38,3 +39,6 @@ class Settings:
     # HTTP/2 pings on a quiet connection; etcd's servers cut clients that ping more often than every five seconds.
     keepalive_time: float = 10.0
     keepalive_timeout: float = 5.0
+    # Which gRPC library carries the calls: grpcio, the reference; or our own, which costs much less CPU and memory.
+    # Unix sockets go by grpcio always.
+    library: Literal["grpcio", "own"] = "grpcio"

@@ -14,12 +14,11 @@ import random
 import time
 from typing import Any, TypeVar
 
-import grpc
-import grpc.aio
 from google.protobuf.message import Message
 
 from kvstore.backoff import delays
 from kvstore.client import errors, rpcs
+from kvstore.client.channel import CallFailed, Metadata, NotSent, shorten
 from kvstore.client.channels import open_channel
 from kvstore.client.errors import ClientError, InvalidToken, MaybeApplied, StoreError, TimedOut, Unreachable
 from kvstore.client.rpcs import Rpc
@@ -29,33 +28,12 @@ from kvstore.errors import error as known_error
 from kvstore.pb import etcd_pb2 as pb
 
 Response = TypeVar("Response", bound=Message)
-Metadata = tuple[tuple[str, str], ...]
 
 # Seconds for which a member that failed is asked last, the first time and at most.
 _AVOID, _AVOID_MOST = 2.0, 30.0
 # A read waits at least this long (seconds) for one member before it turns to the next.
 _PATIENCE = 0.5
 _REQUIRE_LEADER = (("hasleader", "true"),)
-# What gRPC says when a call never left this process.
-_NEVER_SENT = ("failed to connect to all addresses", "DNS resolution failed", "Failed to pick subchannel")
-
-
-# A word in gRPC's (or BoringSSL's) account → what it means for a user.
-_REASONS = {
-    "Connection refused": "connection refused",
-    "No route to host": "no route to host",
-    "Network is unreachable": "network is unreachable",
-    "No such file or directory": "no such file or directory",
-    "CERTIFICATE_VERIFY_FAILED": "its certificate is not one that we trust",
-    "WRONG_VERSION_NUMBER": "it does not speak TLS",
-    "ALERT_BAD_CERTIFICATE": "it wants a certificate of ours that it can trust",
-    "CERTIFICATE_REQUIRED": "it wants a certificate of ours that it can trust",
-    "Socket closed": "it closed the connection at once, as a server does that speaks TLS only",
-}
-
-
-class NotSent(Exception):
-    """One attempt that never reached the member. Internal: callers see Unreachable."""
 
 
 class Uncertain(Exception):
@@ -71,25 +49,13 @@ class Endpoint:
 
     def __init__(self, address: str, settings: Settings) -> None:
         self.address = address
-        self.channel: Any = open_channel(address, settings)
+        self.channel = open_channel(address, settings)
         self.avoid_until = 0.0
         self._avoid = _AVOID
-        self._calls: dict[Rpc[Any], Any] = {}
-
-    def call(self, rpc: Rpc[Any]) -> Any:
-        """The channel's callable for the rpc, made once."""
-        made = self._calls.get(rpc)
-        if made is None:
-            made = self._calls[rpc] = self.channel.unary_unary(
-                rpc.path, request_serializer=rpcs.encode, response_deserializer=rpc.response.FromString
-            )
-        return made
 
     def promising(self, now: float) -> bool:
         """Whether there is no sign that it would fail."""
-        if now < self.avoid_until:
-            return False
-        return self.channel.get_state() is not grpc.ChannelConnectivity.TRANSIENT_FAILURE
+        return now >= self.avoid_until and not self.channel.broken
 
     def failed(self) -> None:
         """Ask the others first for a while, each time for longer."""
@@ -99,19 +65,6 @@ class Endpoint:
     def worked(self) -> None:
         """It answered: nothing is held against it any more."""
         self.avoid_until, self._avoid = 0.0, _AVOID
-
-    async def connect(self, timeout: float) -> None:
-        """Wait until it is connected, or gRPC knows why not (the next call will tell). NotSent after `timeout`."""
-        state = self.channel.get_state(try_to_connect=True)
-        try:
-            async with asyncio.timeout(timeout):
-                while state in (grpc.ChannelConnectivity.IDLE, grpc.ChannelConnectivity.CONNECTING):
-                    await self.channel.wait_for_state_change(state)
-                    state = self.channel.get_state(try_to_connect=True)
-        except TimeoutError:
-            raise NotSent(f"no connection within {timeout:.3g} s") from None
-        if state is grpc.ChannelConnectivity.SHUTDOWN:
-            raise ClientError("the client is closed")
 
 
 class Transport:
@@ -172,11 +125,11 @@ class Transport:
                 if left <= 0:
                     raise Unreachable(reasons)
                 try:
-                    await candidate.connect(min(left, self.settings.dial_timeout or left))
+                    await candidate.channel.connect(min(left, self.settings.dial_timeout or left))
                 except NotSent as problem:
                     reasons[candidate.address] = str(problem)
                     continue
-                if candidate.channel.get_state() is grpc.ChannelConnectivity.READY:
+                if candidate.channel.ready:
                     return candidate
                 reasons.setdefault(candidate.address, "connection failed")
             await asyncio.sleep(next(pause))
@@ -272,15 +225,13 @@ class _Attempts:
         if left <= 0:
             raise self._verdict()
         dial = self.transport.settings.dial_timeout or left
-        await endpoint.connect(min(left, dial, self._share(left)))
+        await endpoint.channel.connect(min(left, dial, self._share(left)))
         left = max(self.deadline - time.monotonic(), 0.001)
         timeout = self._share(left) if self.rpc.repeatable else left
         try:
-            return await endpoint.call(self.rpc)(self.request, timeout=timeout, metadata=metadata)
-        except grpc.aio.AioRpcError as failure:
+            return await endpoint.channel.unary(self.rpc, self.request, timeout, metadata)
+        except CallFailed as failure:
             raise classify(failure, self.rpc.repeatable) from None
-        except grpc.aio.UsageError as closed:
-            raise ClientError("the client is closed") from closed
 
     def _share(self, left: float) -> float:
         """How much of the time left one member may use up, when there are others to turn to.
@@ -292,11 +243,11 @@ class _Attempts:
         return max(left / (2 if self._hung else 4), min(left, _PATIENCE))
 
 
-def classify(failure: grpc.aio.AioRpcError, repeatable: bool) -> Exception:
+def classify(failure: CallFailed, repeatable: bool) -> Exception:
     """What one failed call means: NotSent, Uncertain, or the store's StoreError."""
-    code, message = status_of(failure)
-    if code is Code.UNAVAILABLE and message.startswith(_NEVER_SENT):
-        return NotSent(_shorten(message))
+    code, message = failure.code, failure.message
+    if not failure.sent:
+        return NotSent(shorten(message))
     if repeatable and errors.worth_asking_again(code, message):
         return Uncertain(message, errors.from_status(code, message))
     if code is Code.DEADLINE_EXCEEDED:
@@ -304,16 +255,3 @@ def classify(failure: grpc.aio.AioRpcError, repeatable: bool) -> Exception:
     if repeatable or errors.certainly_not_applied(code, message):
         return errors.from_status(code, message)
     return Uncertain(message or code.name)
-
-
-def status_of(failure: grpc.aio.AioRpcError) -> tuple[Code, str]:
-    """The status as ours."""
-    return Code(failure.code().value[0]), failure.details() or ""
-
-
-def _shorten(message: str) -> str:
-    """gRPC's chain of causes without what only its authors need: "connection refused" says it."""
-    for phrase, reason in _REASONS.items():
-        if phrase in message:
-            return reason
-    return message.rpartition("last error: ")[2]

@@ -16,16 +16,15 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator
 from types import TracebackType
-from typing import Any, Literal, Self, Unpack
-
-import grpc.aio
+from typing import Literal, Self, Unpack
 
 from kvstore.backoff import delays
 from kvstore.client import errors
+from kvstore.client.channel import CallFailed, Stream
 from kvstore.client.errors import ClientError, Compacted, InvalidToken, WatchCanceled
 from kvstore.client.requests import OPEN_END, Bytes, KeyOptions, key_range
-from kvstore.client.rpcs import WATCH_PATH, encode
-from kvstore.client.transport import Transport, status_of
+from kvstore.client.rpcs import WATCH_PATH
+from kvstore.client.transport import Transport
 from kvstore.errors import Code
 from kvstore.errors import error as known_error
 from kvstore.pb import etcd_pb2 as pb
@@ -80,7 +79,7 @@ class Watch:
         self._events: deque[pb.Event] = deque()
         self._started: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
-        self._call: Any = None
+        self._call: Stream | None = None
         self._fragments: list[pb.WatchResponse] = []
         self._ended: BaseException | None = None
 
@@ -111,7 +110,7 @@ class Watch:
         """Ask the store to tell its revision once this watch has all events up to it (see responses())."""
         await self.start()
         if self._call is not None:
-            with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            with contextlib.suppress(CallFailed):
                 await self._call.write(pb.WatchRequest(progress_request=pb.WatchProgressRequest()))
 
     async def responses(self) -> AsyncIterator[pb.WatchResponse]:
@@ -185,23 +184,16 @@ class Watch:
         """One stream from its opening to its break (_Broken). Raises ClientError when the watch is over."""
         endpoint = await self._transport.connected(deadline)
         self._fragments.clear()
-        call = endpoint.channel.stream_stream(
-            WATCH_PATH,
-            request_serializer=encode,
-            response_deserializer=pb.WatchResponse.FromString,
-        )(metadata=await self._transport.metadata())
+        call = endpoint.channel.stream(WATCH_PATH, pb.WatchResponse, await self._transport.metadata())
         try:
             self._create.start_revision = self.next_revision
             await call.write(pb.WatchRequest(create_request=self._create))
-            while (response := await call.read()) is not grpc.aio.EOF:
+            while (response := await call.read()) is not None:
                 await self._take(response, call)
             raise _Broken
-        except asyncio.InvalidStateError:
+        except CallFailed as failure:
             endpoint.failed()
-            raise _Broken from None
-        except grpc.aio.AioRpcError as failure:
-            endpoint.failed()
-            self._judge(*status_of(failure))
+            self._judge(failure.code, failure.message)
         finally:
             self._call = None
             call.cancel()
@@ -216,7 +208,7 @@ class Watch:
             raise _Broken
         raise error
 
-    async def _take(self, response: pb.WatchResponse, call: Any) -> None:
+    async def _take(self, response: pb.WatchResponse, call: Stream) -> None:
         if response.canceled:
             self._refused(response)
         if response.created:
@@ -241,7 +233,7 @@ class Watch:
             if response.watch_id >= 0:
                 self.next_revision = max(self.next_revision, whole.header.revision + 1)
 
-    def _created(self, response: pb.WatchResponse, call: Any) -> None:
+    def _created(self, response: pb.WatchResponse, call: Stream) -> None:
         self._call = call
         if self.next_revision <= 0:
             self.next_revision = response.header.revision + 1

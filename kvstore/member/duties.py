@@ -38,6 +38,8 @@ class Duties:
         retention = parse_retention(config.auto_compaction_mode, config.auto_compaction_retention)
         self._compactor = Compactor(config.auto_compaction_mode, retention)
         self._timers: list[asyncio.TimerHandle] = []
+        # Only while we lead: a follower that idles is not woken for leases that it does not time.
+        self._lease_timer: asyncio.TimerHandle | None = None
         self._confirming = False
         self._revoking: set[int] = set()
         self._compacting = False
@@ -46,15 +48,15 @@ class Duties:
 
     def start(self) -> None:
         """Begin the timers."""
-        self._every(LEASE_SECONDS, self._leases)
         if self._compactor.interval:
             self._every(self._compactor.interval, self._auto_compact)
         self.compact_physically()
 
     def stop(self) -> None:
         """End the timers."""
-        for timer in self._timers:
-            timer.cancel()
+        for timer in (*self._timers, self._lease_timer):
+            if timer is not None:
+                timer.cancel()
 
     def lead(self, leading: bool) -> None:
         """We became leader or stopped being it."""
@@ -64,9 +66,12 @@ class Duties:
         self._revoking.clear()
         if leading:
             self._member.lessor.promote(self._loop.time(), self._member.config.election_timeout / 1000)
+            self._lease_timer = self._loop.call_later(LEASE_SECONDS, self._lease_turn)
         else:
             self._member.lessor.demote()
             self._compactor.forget()
+            if self._lease_timer is not None:
+                self._lease_timer.cancel()
 
     def _every(self, seconds: float, work: Callable[[], None]) -> None:
         slot = len(self._timers)
@@ -79,9 +84,11 @@ class Duties:
 
     # ---- leases ----
 
+    def _lease_turn(self) -> None:
+        self._lease_timer = self._loop.call_later(LEASE_SECONDS, self._lease_turn)
+        self._leases()
+
     def _leases(self) -> None:
-        if not self._leading:
-            return
         if not self._confirming and self._expired():
             self._confirming = True
             self._member.linearizable(self._confirmed)

@@ -36,6 +36,7 @@ class Channel:
         port: int,
         *,
         ssl: tls.SSLContext | None = None,
+        server_name: str | None = None,
         timeout: float = 5.0,
         on_lost: Callable[[Exception | None], None] | None = None,
         limits: Limits = DEFAULT_LIMITS,
@@ -43,17 +44,19 @@ class Channel:
     ) -> Channel:
         """Connect and exchange SETTINGS within `timeout` seconds.
 
-        on_lost(fault) is called once if the connection ends other than by close(), after its calls heard of it.
+        server_name: what the server's certificate must carry, if not the host. on_lost(fault) is called once if the
+        connection ends other than by close(), after its calls heard of it.
         Raises EtcdError UNAVAILABLE if the server cannot be reached.
         """
         loop = asyncio.get_running_loop()
         authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        name = server_name if ssl is not None else None
         if ssl is not None:
             ssl.set_alpn_protocols(["h2"])
         protocol = _ClientProtocol(loop, on_lost, limits, authority, ssl is not None, max_message_bytes)
         try:
             async with asyncio.timeout(timeout):
-                await loop.create_connection(lambda: protocol, host, port, ssl=ssl)
+                await loop.create_connection(lambda: protocol, host, port, ssl=ssl, server_hostname=name)
                 await protocol.ready
         except (OSError, TimeoutError) as fault:
             protocol.close()

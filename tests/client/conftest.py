@@ -16,6 +16,7 @@ from harness.cluster import Cluster
 from harness.require import require
 
 from kvstore.client import Client
+from kvstore.client.settings import Settings
 
 STORES = os.environ.get("FLUYT_CLIENT_STORES", "fluyt,etcd-3.5").split(",")
 
@@ -55,3 +56,10 @@ def new_store(new_cluster: Callable[..., Cluster]) -> Callable[..., Cluster]:
         return new_cluster(start=False, **options)
 
     return make
+
+
+@pytest.fixture(params=["grpcio", "own"])
+def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Clients made in the test carry their calls by each gRPC library in turn."""
+    monkeypatch.setitem(cast(Any, Settings.__init__).__kwdefaults__, "library", request.param)
+    return cast(str, request.param)

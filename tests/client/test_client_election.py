@@ -33,6 +33,42 @@ def test_campaign_proclaim_resign(client: Client, name: str) -> None:
         client.election(name).leader()
 
 
+def test_who_leads_may_hang_on_another_lease_than_who_waits(store: Cluster, name: str) -> None:
+    async def run() -> None:
+        async with connect(store.endpoints) as client:
+            leading = client.session(ttl=30)
+            async with client.election(name, ttl=600) as election:
+                waiting = election.session
+                await election.campaign("one", lead_under=leading)
+                mine = await election.leader()
+                assert (mine.lease, mine.value, mine.create_revision) == (leading.lease_id, b"one", election.token)
+                assert election.is_leader
+                assert (await client.leases.time_to_live(waiting.lease_id)).TTL == -1, "the candidacy's lease is kept"
+                await client.leases.revoke(leading.lease_id)
+                await election.wait_lost()
+                assert not election.is_leader
+            with pytest.raises(NoElectionLeader):
+                await client.election(name).leader()
+
+    asyncio.run(run())
+
+
+def test_a_place_that_is_gone_takes_no_other_lease(store: Cluster, name: str) -> None:
+    async def run() -> None:
+        async with connect(store.endpoints) as client:
+            gone = client.session(ttl=30)
+            await gone.start()
+            await client.leases.revoke(gone.lease_id)
+            election = client.election(name, ttl=30)
+            with pytest.raises(LeaseLost):
+                await election.campaign("one", lead_under=gone)
+            assert not (await client.get_prefix(name + "/")).count, "a candidacy is left"
+            assert not election.is_leader
+            await election.close()
+
+    asyncio.run(run())
+
+
 def test_candidates_follow_each_other_in_order(store: Cluster, name: str) -> None:
     async def run() -> list[str]:
         led: list[str] = []

@@ -30,6 +30,8 @@ from kvstore.client.errors import certainly_not_applied, from_status
 from kvstore.errors import Code, EtcdError, error, names
 from kvstore.pb import etcd_pb2 as pb
 
+pytestmark = pytest.mark.usefixtures("library")
+
 OK = pb.PutResponse(header=pb.ResponseHeader(revision=7))
 FOUND = pb.RangeResponse(kvs=[pb.KeyValue(key=b"k", value=b"v")], count=1)
 OF_UNKNOWN_FATE = [

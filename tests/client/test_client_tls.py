@@ -16,6 +16,8 @@ from harness.wait import wait_until
 
 from kvstore.client import Client, ClientError, Tls, Unreachable
 
+pytestmark = pytest.mark.usefixtures("library")
+
 _KEY = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
 
 

@@ -97,6 +97,7 @@ def test_closing_ends_a_reader_that_waits(client: Client, name: str) -> None:
     assert not reader.is_alive()
 
 
+@pytest.mark.usefixtures("library")
 def test_a_slow_reader_is_waited_for_and_gets_all(client: Client, name: str) -> None:
     """What a reader does not take stays in the store and on the wire: the client holds a few responses."""
     with client.watch(name) as events:
@@ -107,6 +108,7 @@ def test_a_slow_reader_is_waited_for_and_gets_all(client: Client, name: str) -> 
         assert [int(events.next(5).kv.value) for _ in range(800)] == list(range(800))
 
 
+@pytest.mark.usefixtures("library")
 def test_fragments_are_put_together(client: Client, name: str) -> None:
     with client.watch(name, prefix=True, fragment=True) as events:
         big = "x" * 600_000
@@ -116,6 +118,7 @@ def test_fragments_are_put_together(client: Client, name: str) -> None:
     assert revisions == sorted(set(revisions))
 
 
+@pytest.mark.usefixtures("library")
 def test_cut_connections_lose_and_repeat_nothing(store: Cluster, client: Client, name: str) -> None:
     with CuttingProxy(store.endpoints[0]) as proxy, Client(proxy.endpoint) as watcher:
         with watcher.watch(name) as events:

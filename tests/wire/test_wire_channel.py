@@ -10,10 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 import pytest
 import uvloop
+from hpack import Encoder
 
 from kvstore.errors import EtcdError
 from kvstore.wire.channel import Channel
-from kvstore.wire.h2.frames import FrameType, frame
+from kvstore.wire.grpc.client_connection import ClientConnection
+from kvstore.wire.h2.frames import ACK, END_HEADERS, END_STREAM, FrameType, frame
 from kvstore.wire.limits import Limits
 from kvstore.wire.server import GrpcServer
 
@@ -428,3 +430,24 @@ def test_tls(certificate):
         await pair.server.stop()
 
     run(go())
+
+
+def test_a_server_that_keeps_its_header_table_is_understood() -> None:
+    class Listener:
+        ended: tuple[int, str] | None = None
+
+        def message(self, data: bytes) -> None: ...
+
+        def finished(self, code: int, message: str) -> None:
+            self.ended = (code, message)
+
+    listener = Listener()
+    connection = ClientConnection(Limits(), lambda: None, 0.0, authority="store:1")
+    connection.receive(frame(FrameType.SETTINGS, 0, 0, b"") + frame(FrameType.SETTINGS, ACK, 0, b""), 0.0)
+    call = connection.open("/service/method", (), listener, None)
+    # hpack's encoder indexes what it sends, and announces no smaller table: as gRPC's core does after its ACK.
+    head = [(":status", "200"), ("content-type", "application/grpc"), ("grpc-status", "5"), ("grpc-message", "gone")]
+    block = Encoder().encode(head)
+    connection.receive(frame(FrameType.HEADERS, END_HEADERS | END_STREAM, call.stream_id, block), 0.0)
+    assert connection.failed is None
+    assert listener.ended == (5, "gone")
