@@ -107,7 +107,16 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _duplicates(body: bytes) -> list[str]:
-    return _paths(json.loads(body, object_pairs_hook=_pairs))
+    marked: list[dict[str, Any]] = []
+
+    def noted(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = _pairs(pairs)
+        if type(found) is _Seen:
+            marked.append(found)
+        return found
+
+    value = json.loads(body, object_pairs_hook=noted)
+    return _paths(value) if marked else []
 
 
 def _paths(value: Json, at: str = "") -> list[str]:

@@ -13,11 +13,11 @@ from typing import Any, Final
 from control.api.kind import Kind
 from control.api.meta import parse_time, timestamp
 from control.api.schema import Object
-from control.api.status import Cause, StatusError, bad_request, conflict, invalid, not_found
+from control.api.status import Cause, StatusError, bad_request, invalid
 from control.apiserver import causes, conversion, hooks
+from control.apiserver.attempts import on_present_state
 from control.apiserver.call import Call, is_dry_run
 from control.apiserver.conditions import (
-    ATTEMPTS,
     check_preconditions,
     fence_lost,
     fence_of,
@@ -27,7 +27,7 @@ from control.apiserver.conditions import (
 from control.apiserver.definitions import DEFINITIONS, terminating
 from control.apiserver.request import Review
 from control.apiserver.splice import parse, to_value
-from control.apiserver.storage import Changed, Extra, Fenced, Stored
+from control.apiserver.storage import Extra, Fenced, Stored
 
 FOREGROUND: Final = "foregroundDeletion"
 ORPHAN: Final = "orphan"
@@ -88,28 +88,7 @@ def _invalid(value: str, detail: str, field: str) -> StatusError:
 
 async def delete_object(call: Call, namespace: str, name: str, wish: Wish) -> tuple[Object, bool]:
     """(the object as it was last, whether it is gone now). StatusError 404, 409, and what admission says."""
-    kind = call.of
-    cache = await call.server.resources.loaded(kind)
-    key = cache.key(namespace, name)
-    cached = cache.get(namespace, name)
-    state = Stored(key, cached.data, cached.revision) if cached is not None else None
-    fresh = False
-    for _ in range(ATTEMPTS):
-        if state is None:
-            state, fresh = await call.server.storage.get(key), True
-            if state is None:
-                raise not_found(kind.resource, name)
-        try:
-            return await _attempt(call, kind, state, wish)
-        except Changed as changed:
-            state, fresh = changed.current, True
-            if state is None:
-                raise not_found(kind.resource, name) from None
-        except StatusError:
-            if fresh:
-                raise
-            state = None
-    raise conflict(kind.resource, name)
+    return await on_present_state(call, namespace, name, lambda state: _attempt(call, call.of, state, wish))
 
 
 async def _attempt(call: Call, kind: Kind, state: Stored, wish: Wish) -> tuple[Object, bool]:

@@ -1,8 +1,7 @@
 """How a change of an object gets into the store.
 
-It begins with what memory holds, which may be a moment old: the transaction compares the revision, and a refusal that
-follows from an old state is given only after a look into the store. When somebody else wrote meanwhile, the change is
-made again to the new state, unless the client insisted on a resourceVersion.
+It is made to what memory holds, and again when that is not the newest (attempts.py), unless the client insisted on a
+resourceVersion.
 """
 
 from __future__ import annotations
@@ -15,12 +14,11 @@ from control.api.defaults import apply_defaults
 from control.api.kind import Kind
 from control.api.prepare import identify, is_same, prepare_update
 from control.api.schema import Object
-from control.api.status import StatusError, conflict, not_found
 from control.api.validate import check_update
 from control.apiserver import causes, conversion, hooks, managers
+from control.apiserver.attempts import on_present_state
 from control.apiserver.call import Call
 from control.apiserver.conditions import (
-    ATTEMPTS,
     check_identity,
     check_preconditions,
     fence_lost,
@@ -58,31 +56,7 @@ class Update:
 
 async def update_object(call: Call, namespace: str, name: str, update: Update) -> Object:
     """Change an object; the result, with its resourceVersion. A change that is none writes nothing. StatusError."""
-    kind = call.of
-    cache = await call.server.resources.loaded(kind)
-    key = cache.key(namespace, name)
-    cached = cache.get(namespace, name)
-    state = Stored(key, cached.data, cached.revision) if cached is not None else None
-    fresh = False
-    for _ in range(ATTEMPTS):
-        if state is None:
-            state, fresh = await call.server.storage.get(key), True
-            if state is None:
-                raise not_found(kind.resource, name)
-        try:
-            return await _attempt(call, kind, state, update)
-        except Changed as changed:
-            state, fresh = changed.current, True
-            if state is None:
-                raise not_found(kind.resource, name) from None
-        except StatusError:
-            if fresh:
-                raise
-            live = await call.server.storage.get(key)
-            if live is not None and live.revision == state.revision:
-                raise
-            state, fresh = live, True
-    raise conflict(kind.resource, name)
+    return await on_present_state(call, namespace, name, lambda state: _attempt(call, call.of, state, update))
 
 
 async def _attempt(call: Call, kind: Kind, state: Stored, update: Update) -> Object:

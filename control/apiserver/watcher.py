@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Hashable
 from typing import Protocol
@@ -21,6 +22,10 @@ from control.apiserver.cached import Change, EventType, Selection
 log = logging.getLogger(__name__)
 
 BUFFER_BYTES = 4 << 20
+# Watchers written to in one turn of the loop: each costs some 20 µs, most of it a TLS record and its system call.
+SLICE_WATCHERS = 100
+# Seconds: a round of writes that took longer is followed by a pause as long as itself, up to the second figure.
+_SHORT, _LONGEST_PAUSE = 0.001, 0.05
 
 
 class Renderer(Protocol):
@@ -54,10 +59,62 @@ class Sink(Protocol):
     on_room: Callable[[], None] | None
 
 
+class Pacer:
+    """When watchers with something to say are written to: in rounds, each in slices of the loop.
+
+    After a round that took long there is a pause as long as the round. So writing takes half of the loop at most, and
+    what comes meanwhile leaves together: the more watchers there are, the more events share one write to each. With
+    few watchers a round is shorter than the shortest pause, and nothing waits.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: list[Watcher] = []
+        self._round: list[Watcher] = []
+        self._began = 0.0
+        # Somebody is written to, or will be.
+        self.busy = False
+
+    def add(self, watcher: Watcher) -> None:
+        """Write to it in the next round."""
+        self._waiting.append(watcher)
+        if not self.busy:
+            self.busy = True
+            asyncio.get_running_loop().call_soon(self._begin)
+
+    def _begin(self) -> None:
+        self._began = time.perf_counter()
+        self._round, self._waiting = self._waiting, []
+        self._slice(0)
+
+    def _slice(self, start: int) -> None:
+        loop, end = asyncio.get_running_loop(), start + SLICE_WATCHERS
+        for watcher in self._round[start:end]:
+            watcher.flush()
+        if end < len(self._round):
+            loop.call_soon(self._slice, end)
+        else:
+            # The loop sends what was written at the end of this turn, which belongs to the round.
+            loop.call_soon(self._rest)
+
+    def _rest(self) -> None:
+        taken = time.perf_counter() - self._began
+        self._round = []
+        if taken > _SHORT:
+            asyncio.get_running_loop().call_later(min(taken, _LONGEST_PAUSE), self._go_on)
+        else:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        self.busy = bool(self._waiting)
+        if self.busy:
+            self._begin()
+
+
 class Watcher:
     """One watch. since: the first revision it is told of is the next one after this.
 
-    Lines of one turn of the loop leave together. No task is woken for them: a thousand watchers are a thousand writes.
+    Lines that came since the last round of its pacer leave together. No task is woken for them: a thousand watchers are
+    a thousand writes.
     """
 
     def __init__(self, selection: Selection, renderer: Renderer, since: int, limit: int = BUFFER_BYTES) -> None:
@@ -65,6 +122,8 @@ class Watcher:
         # Why it ended; "" while it lives. overflown: it was too slow, so what waited is lost.
         self.cut = ""
         self.overflown = False
+        # Whoever tells many watchers gives them one in common.
+        self.pacer = Pacer()
         self._limit = limit
         self._lines: deque[bytes] = deque()
         self._size = 0
@@ -82,7 +141,7 @@ class Watcher:
             self._overflow()
         elif self._sink is not None and not self._scheduled:
             self._scheduled = True
-            asyncio.get_running_loop().call_soon(self.flush)
+            self.pacer.add(self)
 
     def _overflow(self) -> None:
         self.overflown = True
@@ -182,12 +241,14 @@ class Watchers:
         self._groups: dict[Hashable, Group] = {}
         self._places: dict[tuple[str, str], set[Group]] = {}
         self._paths: dict[str, int] = {}
+        self._pacer = Pacer()
 
     def __len__(self) -> int:
         return sum(len(group.members) for group in self._groups.values())
 
     def add(self, watcher: Watcher) -> Callable[[], None]:
         """Tell it of changes from now on; the result takes it out again."""
+        watcher.pacer = self._pacer
         identity = (watcher.selection.identity, watcher.renderer.identity)
         group = self._groups.get(identity)
         if group is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +20,7 @@ from control.apiserver.feed import prefix_of
 from control.apiserver.splice import parse, to_value, with_revision
 from control.apiserver.storage import Stored
 from control.apiserver.watch_cache import WatchCache
-from control.apiserver.watcher import Plain, Watcher, place_of
+from control.apiserver.watcher import SLICE_WATCHERS, Plain, Watcher, place_of
 
 PREFIX = b"/registry/pods/"
 PODS = BUILTIN["pods"]
@@ -163,15 +164,23 @@ class Connection:
         self.open = True
         self.aborted = False
         self.data = b""
+        self.writes = 0
         self.on_room: Callable[[], None] | None = None
 
     def write(self, data: bytes) -> bool:
         if self.open:
             self.data += data
+            self.writes += 1
         return self.open
 
     def abort(self) -> None:
         self.aborted = True
+
+
+async def settled(watcher: Watcher) -> None:
+    """Until everything is written, also after a round that the machine made long."""
+    while watcher.pacer.busy:
+        await asyncio.sleep(0)
 
 
 def test_slow_watchers_are_cut_and_nobody_else_is() -> None:
@@ -182,12 +191,12 @@ def test_slow_watchers_are_cut_and_nobody_else_is() -> None:
         slow.attach(stuck)
         fast.attach(quick)
         put(cache, stored("a", 11))
-        await asyncio.sleep(0)
+        await settled(fast)
         assert stuck.data.count(b"\n") == 1
         stuck.open = False
         for revision in range(12, 40):
             put(cache, stored("a", revision))
-            await asyncio.sleep(0)
+            await settled(fast)
         assert stuck.aborted
         assert slow.overflown
         assert await slow.ended(1)
@@ -204,18 +213,59 @@ def test_a_pause_loses_nothing() -> None:
         connection.open = False
         for revision in (11, 12):
             put(cache, stored("a", revision))
-            await asyncio.sleep(0)
+            await settled(watcher)
         connection.open = True
         assert connection.on_room is not None
         connection.on_room()
         put(cache, stored("a", 13))
-        await asyncio.sleep(0)
+        await settled(watcher)
         found = [json.loads(line)["object"]["metadata"]["resourceVersion"] for line in connection.data.splitlines()]
         assert found == ["11", "12", "13"]
         watcher.detach()
         put(cache, stored("a", 14))
-        await asyncio.sleep(0)
+        await settled(watcher)
         assert events(watcher) == [("MODIFIED", "a", "14")]
+
+    asyncio.run(scene())
+
+
+def test_what_comes_while_many_are_written_to_leaves_together() -> None:
+    async def scene() -> None:
+        cache = cache_with()
+        watchers = [watching(cache, 10) for _ in range(3 * SLICE_WATCHERS)]
+        connections = [Connection() for _ in watchers]
+        for watcher, connection in zip(watchers, connections, strict=True):
+            watcher.attach(connection)
+        put(cache, stored("a", 11))
+        await asyncio.sleep(0)
+        written = [connection.writes for connection in connections]
+        assert sum(written) == SLICE_WATCHERS, "one turn of the loop writes to a slice"
+        for revision in range(12, 20):
+            put(cache, stored("a", revision))
+        await settled(watchers[0])
+        assert {connection.writes for connection in connections} <= {1, 2}
+        assert {connection.data for connection in connections} == {connections[0].data}
+        found = [json.loads(line)["object"]["metadata"]["resourceVersion"] for line in connections[0].data.splitlines()]
+        assert found == [str(revision) for revision in range(11, 20)]
+
+    asyncio.run(scene())
+
+
+def test_a_long_round_is_followed_by_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene() -> None:
+        cache = cache_with()
+        watcher, connection = watching(cache, 10), Connection()
+        watcher.attach(connection)
+        clock = iter((0.0, 0.02))
+        monkeypatch.setattr("control.apiserver.watcher.time.perf_counter", lambda: next(clock, 0.02))
+        began = time.monotonic()
+        put(cache, stored("a", 11))
+        await asyncio.sleep(0)
+        put(cache, stored("a", 12))
+        assert connection.writes == 1
+        await settled(watcher)
+        assert connection.writes == 2
+        assert time.monotonic() - began >= 0.02
 
     asyncio.run(scene())
 
