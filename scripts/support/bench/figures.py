@@ -70,6 +70,16 @@ def pss(pid: int) -> int:
     return _megabytes(Path(f"/proc/{pid}/smaps_rollup"), "Pss")
 
 
+def forget_peak(pid: int) -> None:
+    """From now on peak() begins at what the process has now (proc(5), clear_refs)."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
+def peak(pid: int) -> int:
+    """The most megabytes it has had at a time, as rss()."""
+    return _megabytes(Path(f"/proc/{pid}/status"), "VmHWM")
+
+
 def _megabytes(file: Path, name: str) -> int:
     found = re.search(rf"^{name}:\s+(\d+) kB", file.read_text(), re.MULTILINE)
     return round(int(found.group(1)) / 1024) if found else 0

@@ -75,7 +75,10 @@ def _fluyt(*words: str) -> None:
 def measure_small(quick: bool) -> Iterator[Figure]:
     """What three masters and two nodes cost while nothing happens, and how soon a hundred processes run."""
     pods, settle, window = (20, 10.0, 5.0) if quick else (100, 30.0, 20.0)
+    began = time.monotonic()
     with running("--masters", "3", "--nodes", "2", "--runtime", "process") as machine:
+        told = f"{time.monotonic() - began:.1f} s, {sum(machine.cpu().values()):.1f} s CPU of all processes"
+        yield Figure("idle", "three masters and two nodes, from `fluyt up` to ready", told)
         time.sleep(settle)  # what a start leaves to be done is no idling
         yield from _idle(machine, window)
         yield from _one_master(machine)
@@ -102,6 +105,8 @@ def _one_master(machine: Machine) -> Iterator[Figure]:
     total, shared = sum(map(rss, own.values())), sum(map(pss, own.values()))
     yield Figure("idle", "one master of them, memory (RSS / PSS)", f"{total} / {shared} MB", "≤ 250 MB RSS")
     yield Figure("idle", "of that", f"{sizes} MB")
+    others = ", ".join(f"{name} {rss(pid)}" for name, pid in machine.pids.items() if name not in own)
+    yield Figure("idle", "the other processes (RSS)", f"{others} MB")
 
 
 def _processes(machine: Machine, count: int) -> Figure:
