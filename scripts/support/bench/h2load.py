@@ -1,33 +1,23 @@
 """nghttp2's h2load as the load generator: the same command for every server that speaks gRPC.
 
-h2load posts one fixed body, so all puts go to one key; distinct.py is the second opinion with distinct keys.
+h2load posts one fixed body, so all puts go to one key; support/bench/load is the second opinion with distinct keys.
 It counts HTTP statuses, not gRPC's, so the caller checks that the store's revision grew with the puts.
 """
 
 from __future__ import annotations
 
 import re
-import statistics
 import struct
 import subprocess
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 from harness.binaries import find
 
+from support.bench.sample import Sample, summary
+
 # in flight → (connections, streams a connection)
 SHAPES = {1: (1, 1), 32: (8, 4), 100: (10, 10), 1024: (16, 64)}
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One measurement: requests a second, and latencies in milliseconds."""
-
-    rate: float
-    p50: float
-    p99: float
-    count: int
 
 
 def run(endpoint: str, path: str, message: bytes, in_flight: int, seconds: float) -> Sample:
@@ -57,11 +47,3 @@ def _read(output: str, log: Path) -> Sample:
         raise RuntimeError(f"h2load: {output[-600:]}")
     latencies = [int(line.split("\t")[2]) / 1000 for line in log.read_text().splitlines() if "\t200\t" in line]
     return summary(float(rate[1]), latencies)
-
-
-def summary(rate: float, latencies: list[float]) -> Sample:
-    """Median and 99th percentile of latencies in milliseconds."""
-    ordered = sorted(latencies) or [0.0]
-    return Sample(
-        rate, statistics.median(ordered), ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))], len(ordered)
-    )

@@ -1,112 +1,125 @@
-"""The plan of a benchmark: what is measured of whom, how often, and the medians of it.
+"""Runs a plan: every section of every contender in turn, run after run, so that a slow minute hits all alike.
 
-Runs are interleaved (every contender once, then again), so that a slow minute of the machine hits all alike.
+What fails is said, and costs its own rows only.
 """
 
 from __future__ import annotations
 
-import statistics
+import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
-from support.bench.contenders import available, make
+import grpc
 
-IN_FLIGHT = (1, 32, 100, 1024)
+from support.bench.contenders import PYSYNCOBJ, available, kind_of
+from support.bench.plan import Plan
+from support.bench.probes.site import Probe, Site
+from support.bench.pysyncobj_cluster import ROWS as PYSYNCOBJ_ROWS
+from support.bench.pysyncobj_cluster import PySyncObjCluster
+from support.bench.results import Results
+from support.bench.rows import IN_FLIGHT
+from support.bench.sections import SECTIONS, Section, site
 
-
-@dataclass(frozen=True)
-class Plan:
-    """Seconds and counts of one benchmark."""
-
-    contenders: tuple[str, ...]
-    runs: int = 3
-    seconds: float = 4.0
-    distinct: int = 60_000
-    outages: int = 3
-    memory_keys: int = 100_000
-
-    def steps(self) -> Iterator[tuple[int, str]]:
-        """(run, contender) in the order in which they are measured."""
-        for run in range(self.runs):
-            for contender in self.contenders:
-                yield run, contender
-
-
-@dataclass
-class Results:
-    """Every single measurement; medians are taken when they are shown."""
-
-    plan: Plan
-    titles: dict[str, str]
-    date: str = ""
-    machine: dict[str, str] = field(default_factory=dict)
-    # (what, contender, in flight) → samples, flattened into a list of dicts for JSON.
-    samples: list[dict[str, Any]] = field(default_factory=list)
-
-    def add(self, run: int, contender: str, what: str, **values: Any) -> None:
-        """One measurement."""
-        self.samples.append({"run": run, "contender": contender, "what": what, **values})
-
-    def median(self, contender: str, what: str, value: str, in_flight: int | None = None) -> float | None:
-        """The median over runs, None if it was not measured."""
-        found = [
-            s[value]
-            for s in self.samples
-            if s["contender"] == contender and s["what"] == what and s.get("in_flight") == in_flight
-        ]
-        return statistics.median(found) if found else None
-
-    def as_json(self) -> dict[str, Any]:
-        """All of it."""
-        return asdict(self)
+_PROBLEMS = (RuntimeError, OSError, AssertionError, TimeoutError, ValueError, grpc.RpcError)
 
 
 @dataclass(frozen=True)
-class _Teller:
-    """Says who is being measured before what."""
+class Step:
+    """One section of one contender in one run. section None: PySyncObj's load."""
+
+    run: int
+    contender: str
+    section: Section | None
+    probes: tuple[Probe, ...] = ()
+
+
+@dataclass(frozen=True)
+class Teller:
+    """What is said while it runs. tell: what happens now; advance: that many probes are done; warn: what failed."""
 
     tell: Callable[[str], None]
-    who: str
-
-    def __call__(self, what: str) -> None:
-        self.tell(f"{self.who}: {what}")
+    advance: Callable[[int], None]
+    warn: Callable[[str], None]
 
 
-def measure(plan: Plan, tell: Callable[[str], None], advance: Callable[[], None]) -> Results:
-    """Run the plan. tell: what happens now; advance: one step of len(list(plan.steps())) is done."""
+def steps(plan: Plan, asked: bool) -> Iterator[Step]:
+    """What is measured, in this order. asked: the contenders were named, so etcd 3.4 takes part in everything."""
+    for run in range(plan.runs):
+        for section in SECTIONS:
+            probes = section.wanted(plan.rows)
+            for name in plan.contenders:
+                part = name in ("fluyt", "etcd-3.5") or section.all_kinds or asked
+                if probes and name != PYSYNCOBJ and part:
+                    yield Step(run, name, section, probes)
+        if PYSYNCOBJ in plan.contenders and plan.rows & PYSYNCOBJ_ROWS:
+            yield Step(run, PYSYNCOBJ, None)
+
+
+def measure(plan: Plan, todo: list[Step], teller: Teller) -> Results:
+    """Do all steps; a step of n probes advances by n (PySyncObj's by 1)."""
     titles = {name: title for name, title in available().items() if name in plan.contenders}
-    results = Results(plan, titles, date=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()))
-    for run, name in plan.steps():
-        _measure_one(plan, results, run, name, _Teller(tell, f"{titles[name]}, run {run + 1}"))
-        advance()
+    results = Results(plan, titles, time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()), os.getloadavg()[0])
+    for step in todo:
+        who = _Sayer(teller, f"{titles[step.contender]}, run {step.run + 1} of {plan.runs}")
+        if step.section is None:
+            _pysyncobj(plan, step, results, who)
+            teller.advance(1)
+        else:
+            _section(plan, step, step.section, results, who)
     return results
 
 
-def _measure_one(plan: Plan, results: Results, run: int, name: str, tell: Callable[[str], None]) -> None:
-    tell("starting")
-    with make(name) as contender:
-        for in_flight in IN_FLIGHT:
-            tell(f"puts, {in_flight} in flight")
-            _add(results, run, name, "puts", in_flight, contender.puts(in_flight, plan.seconds))
-        for in_flight in (100, 1024):
-            tell(f"puts of distinct keys, {in_flight} in flight")
-            _add(results, run, name, "distinct", in_flight, contender.distinct_puts(in_flight, plan.distinct))
-        for in_flight in IN_FLIGHT:
-            tell(f"linearizable gets, {in_flight} in flight")
-            _add(results, run, name, "gets", in_flight, contender.gets(in_flight, plan.seconds))
-        for _ in range(plan.outages):
-            tell("kill -9 of the leader")
-            outage = contender.outage()
-            if outage is not None:
-                results.add(run, name, "outage", seconds=outage)
-        tell(f"memory after {plan.memory_keys:,} keys")
-        memory = contender.memory(plan.memory_keys)
-        if memory is not None:
-            results.add(run, name, "memory", rss=memory[0], anonymous=memory[1])
+@dataclass(frozen=True)
+class _Sayer:
+    """Says who is being measured before what."""
+
+    teller: Teller
+    who: str
+
+    def tell(self, what: str) -> None:
+        self.teller.tell(f"{self.who}: {what}")
+
+    def warn(self, what: str, problem: BaseException | str) -> str:
+        """Say that it failed; the reason in one line."""
+        reason = " ".join(str(problem).split())[:300] or type(problem).__name__
+        self.teller.warn(f"{self.who}: {what}: {reason}")
+        return reason
 
 
-def _add(results: Results, run: int, name: str, what: str, in_flight: int, sample: Any) -> None:
-    if sample is not None:
-        results.add(run, name, what, in_flight=in_flight, **asdict(sample))
+def _section(plan: Plan, step: Step, section: Section, results: Results, who: _Sayer) -> None:
+    done = 0
+    try:
+        reason = section.impossible()
+        if reason:
+            raise RuntimeError(reason)
+        who.tell(f"{section.name}: starting")
+        with site(section, kind_of(step.contender), plan) as place:
+            for probe in step.probes:
+                who.tell(probe.title)
+                _probe(probe, place, step, results, who)
+                who.teller.advance(1)
+                done += 1
+    except _PROBLEMS as problem:
+        left = [row for probe in step.probes[done:] for row in probe.rows]
+        results.fail(step.contender, left, who.warn(section.name, problem))
+        who.teller.advance(len(step.probes) - done)
+
+
+def _probe(probe: Probe, place: Site, step: Step, results: Results, who: _Sayer) -> None:
+    try:
+        for source, value in probe.run(place):
+            results.add(step.run, step.contender, source, value)
+    except _PROBLEMS as problem:
+        results.fail(step.contender, probe.rows, who.warn(probe.title, problem))
+
+
+def _pysyncobj(plan: Plan, step: Step, results: Results, who: _Sayer) -> None:
+    try:
+        with PySyncObjCluster() as cluster:
+            for level in (level for level in IN_FLIGHT if f"puts-{level}" in plan.rows):
+                who.tell(f"puts, {level:,} in flight")
+                for source, value in cluster.puts(level, plan.seconds):
+                    results.add(step.run, step.contender, source, value)
+    except _PROBLEMS as problem:
+        results.fail(step.contender, sorted(PYSYNCOBJ_ROWS), who.warn("puts", problem))

@@ -1,0 +1,135 @@
+"""Streaming calls: watches that count what comes without taking it apart, and renewals of leases in ping-pong."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from kvstore.pb.etcd_pb2 import LeaseKeepAliveRequest, LeaseKeepAliveResponse, WatchCreateRequest, WatchRequest
+from support.bench.load import frames
+from support.bench.load.headers import SHAPES, Blocks
+from support.bench.load.link import Link, drive
+
+_WATCH, _KEEP_ALIVE = "/etcdserverpb.Watch/Watch", "/etcdserverpb.Lease/LeaseKeepAlive"
+
+
+class Watches(Link):
+    """One connection with one stream of `count` equal watches of a prefix; made when all of them are created.
+
+    Afterwards it looks for the last event only, a put of a key that ends in `mark`: events come in order, so who has
+    seen that one has seen all. The octets are searched as they come, frame heads included: nothing costs less. A mark
+    may be cut in two by a frame head, then it is missed, and the caller puts another.
+    """
+
+    def __init__(self, endpoint: str, prefix: bytes, count: int) -> None:
+        super().__init__(endpoint)
+        self._wanted, self._seen, self._messages = count, 0, 0
+        self._mark, self._tail, self._partial = b"", b"", b""
+        # When something came last, by perf_counter.
+        self.last = 0.0
+        block = Blocks(SHAPES["plain"], endpoint, self.table).next(_WATCH)
+        create = WatchCreateRequest(key=prefix, range_end=prefix[:-1] + bytes([prefix[-1] + 1]))
+        message = WatchRequest(create_request=create).SerializeToString()
+        head = frames.frame(frames.HEADERS, frames.END_HEADERS, 1, block)
+        self.socket.sendall(head + frames.data(1, message, last=False) * count)
+        drive([self])
+
+    @property
+    def done(self) -> bool:
+        return self._seen >= self._wanted if self._mark else self._messages >= self._wanted
+
+    def data(self, stream: bytes, buffer: bytes, start: int, end: int) -> None:
+        self._partial += buffer[start:end]
+        while len(self._partial) >= 5 and len(self._partial) >= 5 + int.from_bytes(self._partial[1:5], "big"):
+            self._partial = self._partial[5 + int.from_bytes(self._partial[1:5], "big") :]
+            self._messages += 1
+
+    def ended(self, stream: bytes) -> None:
+        raise RuntimeError(f"{self.endpoint} ended the watch")
+
+    def expect_one(self) -> None:
+        """From now on: wait for one more message."""
+        self._wanted = self._messages + 1
+
+    def expect(self, mark: bytes) -> None:
+        """From now on: wait for the events with this mark, one for each watch."""
+        self._mark, self._seen, self._tail = mark, 0, b""
+
+    def receive(self) -> None:
+        """Take what came."""
+        if not self._mark:
+            super().receive()
+            return
+        chunk = self.socket.recv(1 << 20)
+        if not chunk:
+            raise RuntimeError(f"{self.endpoint} closed the connection")
+        self.last = time.perf_counter()
+        # The tail is shorter than the mark, so no mark is counted twice.
+        self._seen += (self._tail + chunk).count(self._mark)
+        self._tail = (self._tail + chunk)[1 - len(self._mark) :]
+
+
+class Renewals(Link):
+    """One connection with `streams` streams, each renewing its leases in turn, one renewal in flight on each."""
+
+    def __init__(self, endpoint: str, leases: Sequence[int], streams: int, seconds: float) -> None:
+        super().__init__(endpoint)
+        self.answered = 0
+        self._until = time.perf_counter() + seconds
+        self._seconds = seconds
+        self._streams = [(2 * n + 1).to_bytes(4, "big") for n in range(streams)]
+        self._waiting = 0
+        self._last = b""
+        self._out: list[bytes] = []
+        # Stream → its frames, one a lease, and which of them is next.
+        own = {stream: leases[n::streams] for n, stream in enumerate(self._streams)}
+        self._frames = {s: [_renewal(s, lease) for lease in mine] for s, mine in own.items()}
+        self._next = dict.fromkeys(self._streams, 0)
+        blocks = Blocks(SHAPES["plain"], endpoint, self.table)
+        for stream in self._streams:
+            block = blocks.next(_KEEP_ALIVE)
+            self.socket.sendall(frames.frame(frames.HEADERS, frames.END_HEADERS, int.from_bytes(stream, "big"), block))
+
+    @property
+    def done(self) -> bool:
+        return not self._waiting and time.perf_counter() >= self._until
+
+    def start(self) -> None:
+        self._until = time.perf_counter() + self._seconds
+        for stream in self._streams:
+            self._renew(stream)
+        self.turn()
+
+    def _renew(self, stream: bytes) -> None:
+        ready = self._frames[stream]
+        at = self._next[stream]
+        self._next[stream] = (at + 1) % len(ready)
+        self._waiting += 1
+        self._out.append(ready[at])
+
+    def data(self, stream: bytes, buffer: bytes, start: int, end: int) -> None:
+        self.answered += 1
+        self._waiting -= 1
+        self._last = buffer[start:end]
+        if len(self._last) != 5 + int.from_bytes(self._last[1:5], "big"):
+            raise RuntimeError(f"{self.endpoint} sends a renewal in pieces")
+        if time.perf_counter() < self._until:
+            self._renew(stream)
+
+    def ended(self, stream: bytes) -> None:
+        raise RuntimeError(f"{self.endpoint} ended a stream of renewals")
+
+    def turn(self) -> None:
+        if self._out:
+            self.socket.sendall(b"".join(self._out))
+            self._out.clear()
+
+    def check(self) -> None:
+        """RuntimeError unless the last answer was the renewal of a lease that lives."""
+        if LeaseKeepAliveResponse.FromString(self._last[5:]).TTL <= 0:
+            raise RuntimeError(f"{self.endpoint} does not know a lease that was granted")
+
+
+def _renewal(stream: bytes, lease: int) -> bytes:
+    message = LeaseKeepAliveRequest(ID=lease).SerializeToString()
+    return frames.data(int.from_bytes(stream, "big"), message, last=False)
