@@ -46,31 +46,39 @@ class BatchApply:
         """Apply until it is late; True when nothing is left. Hot."""
         if self._large is not None and not self._go_on(self._large, late):
             return False
-        requests: Sequence[Any] = self._requests if self._mine is None else self._mine
-        while self.done < len(requests):
-            for at in range(self.done, min(self.done + _STRIDE, len(requests))):
-                result = self._one(at)
-                if type(result) is GeneratorType:
-                    self._large = result
-                    break
-                self.done = at + 1
-                self.work += 1
+        count = len(self._requests if self._mine is None else self._mine)
+        while self.done < count:
+            before = self.done
+            until = min(before + _STRIDE, count)
+            self._large = self._others(until) if self._mine is None else self._own(self._mine, until)
+            self.work += self.done - before
             if self._large is not None and not self._go_on(self._large, late):
                 return False
             if late():
                 break
-        return self.done == len(requests)
+        return self.done == count
 
-    def _one(self, at: int) -> Any:
-        """Apply one request, and answer it unless it is a large delete."""
-        if self._mine is None:
-            kind, body = self._requests[at]
-            return self._applier.apply(kind, body)
-        kind, body, request, done, _ = self._mine[at]
-        result = self._applier.apply(kind, body, request)
-        if type(result) is not GeneratorType:
+    def _others(self, until: int) -> Generator[None, None, Any] | None:
+        """Apply what nobody here waits for, up to that position or the next large delete, which is returned."""
+        apply = self._applier.apply
+        for at in range(self.done, until):
+            result = apply(*self._requests[at])
+            if type(result) is GeneratorType:
+                return result
+            self.done = at + 1
+        return None
+
+    def _own(self, mine: Sequence[Proposal], until: int) -> Generator[None, None, Any] | None:
+        """The same with our own requests, and answer them."""
+        apply = self._applier.apply
+        for at in range(self.done, until):
+            kind, body, request, done, _ = mine[at]
+            result = apply(kind, body, request)
+            if type(result) is GeneratorType:
+                return result
             _answer(done, result)
-        return result
+            self.done = at + 1
+        return None
 
     def _go_on(self, large: Generator[None, None, Any], late: Late) -> bool:
         """A large delete until it is late; True when it has ended."""
