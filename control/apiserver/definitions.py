@@ -146,6 +146,9 @@ async def _delete_all(server: Server, prefix: bytes) -> bool:
 
 async def _delete(server: Server, stored: Stored) -> bool:
     """Whether it is gone; one with finalizers is marked, and goes when they do."""
+    if stored.problem is not None:
+        log.error("%s", stored.problem)
+        return False
     obj = parse(stored.value, stored.revision)
     if not obj["metadata"].get("finalizers"):
         await server.storage.delete(stored.key, stored.revision)

@@ -239,8 +239,9 @@ class Feed:
         if event.type == pb.Event.DELETE:
             cache.apply(kv.key, None, kv.mod_revision)
             return
-        value = self.storage.open(kv.key, kv.value) if kv.value.startswith(ENCRYPTED) else kv.value
-        cache.apply(kv.key, Stored(kv.key, value, kv.mod_revision), kv.mod_revision)
+        plain = not kv.value.startswith(ENCRYPTED)
+        stored = Stored(kv.key, kv.value, kv.mod_revision) if plain else self.storage.stored(kv)
+        cache.apply(kv.key, stored, kv.mod_revision)
 
     async def _load(self, cache: WatchCache) -> None:
         """Read the whole resource at one revision; changes that come meanwhile are kept and applied afterwards."""

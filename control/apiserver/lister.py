@@ -144,10 +144,10 @@ async def _from_store(resources: Resources, cache: WatchCache, wish: Wish) -> Li
             page = await resources.storage.page(prefix, limit=page_size, revision=wish.revision, after=after)
         except StatusError as problem:
             raise _expired(problem) from None
-        found = [_cached(cache, stored) for stored in page.items]
+        found = [_cached(cache, stored) for stored in page.items if stored.problem is None]
         items.extend(cached for cached in found if wish.selection.matches(cached))
         more = page.remaining > 0
-        after = found[-1].key if found else after
+        after = page.items[-1].key if page.items else after
         await asyncio.sleep(0)
     if wish.limit and len(items) > wish.limit:
         return _listed(cache, items[: wish.limit], wish.revision, True, -1)

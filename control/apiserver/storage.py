@@ -15,7 +15,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from control.api.status import StatusError
+from control.api.status import StatusError, internal_error
 from control.apiserver.outage import status_of
 from control.apiserver.request import Encryption
 from kvstore.client import (
@@ -40,11 +40,15 @@ _LOOK_UP_SECONDS = 1.5
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """One key-value, decrypted. revision: mod_revision."""
+    """One key-value, decrypted. revision: mod_revision.
+
+    problem: why the value could not be read (no key of --encryption-provider-config fits); then value is b"".
+    """
 
     key: bytes
     value: bytes
     revision: int
+    problem: StatusError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,16 +132,26 @@ class Storage:
     # ---- reading ----
 
     async def get(self, key: bytes) -> Stored | None:
-        """The object now (linearizable)."""
+        """The object now (linearizable). StatusError 500: its value cannot be read."""
+        stored = await self.look(key)
+        if stored is not None and stored.problem is not None:
+            raise stored.problem
+        return stored
+
+    async def look(self, key: bytes) -> Stored | None:
+        """The same, also where the value cannot be read."""
         try:
             answer = await self.client.range(key)
         except ClientError as problem:
             raise status_of(problem) from problem
         self._seen(answer.header.revision)
-        return self._stored(answer.kvs[0]) if answer.kvs else None
+        return self.stored(answer.kvs[0]) if answer.kvs else None
 
     async def page(self, prefix: bytes, *, limit: int = 0, revision: int = 0, after: bytes = b"") -> Page:
-        """Keys with the prefix, those greater than `after`, at a revision (0: now). StatusError 410: compacted."""
+        """Keys with the prefix, those greater than `after`, at a revision (0: now). StatusError 410: compacted.
+
+        Items whose value cannot be read are among them, each with its problem.
+        """
         start, end = (after + b"\0" if after else prefix), prefix_end(prefix)
         try:
             answer = await self.client.range(start, end, limit=limit, revision=revision)
@@ -145,7 +159,7 @@ class Storage:
             raise status_of(problem) from problem
         self._seen(answer.header.revision)
         remaining = max(answer.count - len(answer.kvs), 0)
-        return Page([self._stored(kv) for kv in answer.kvs], revision or answer.header.revision, remaining)
+        return Page([self.stored(kv) for kv in answer.kvs], revision or answer.header.revision, remaining)
 
     async def current_revision(self) -> int:
         """The store's revision now: one cheap linearizable read."""
@@ -157,10 +171,13 @@ class Storage:
         return answer.header.revision
 
     def open(self, key: bytes, value: bytes) -> bytes:
-        """The value as it was before encryption."""
+        """The value as it was before encryption. StatusError 500: no key fits. Only objects are encrypted."""
+        if not key.startswith(BARRIER):
+            return value
         if self._encryption is None:
             if value.startswith(ENCRYPTED):
-                raise StatusError(500, "InternalError", "encrypted data, but no --encryption-provider-config")
+                where = f"{resource_of(key)} at {key.decode(errors='replace')}"
+                raise internal_error(f"{where} cannot be read: encrypted data, but no --encryption-provider-config")
             return value
         return self._encryption.decrypt(resource_of(key), key, value)
 
@@ -219,16 +236,20 @@ class Storage:
     def _explain(self, answer: pb.TxnResponse, expected: int, extra: Extra) -> None:
         """Raise what kept the transaction from happening."""
         found = [part.response_range.kvs for part in answer.responses]
-        current = self._stored(found[0][0]) if found[0] else None
+        current = self.stored(found[0][0]) if found[0] else None
         if (current.revision if current else 0) != expected:
-            raise Changed(current)
+            raise (current.problem if current else None) or Changed(current)
         for key, kvs in zip(extra.claims, found[1:], strict=False):
             if kvs:
                 raise Claimed(key)
         raise Fenced
 
-    def _stored(self, kv: pb.KeyValue) -> Stored:
-        return Stored(kv.key, self.open(kv.key, kv.value), kv.mod_revision)
+    def stored(self, kv: pb.KeyValue) -> Stored:
+        """A key-value of the store, decrypted, or with the problem of that."""
+        try:
+            return Stored(kv.key, self.open(kv.key, kv.value), kv.mod_revision)
+        except StatusError as problem:
+            return Stored(kv.key, b"", kv.mod_revision, problem)
 
     def _seen(self, revision: int) -> None:
         self.revision = max(self.revision, revision)

@@ -2,6 +2,7 @@
 
 Invariants: `objects` is the state of the store at the feed's revision; `changes` holds every change of this resource
 after revision `since`, in order; an object in here is never changed, only replaced.
+A value that cannot be read (no key decrypts it) is no object: who asks for it by name is told why, others go on.
 Faults assumed: the feed may break and be rebuilt at a later revision: then `reload` replaces everything, ends the
 watchers, and forgets the changes, so that a watch which resumes from before hears 410 and lists again.
 """
@@ -37,6 +38,8 @@ class WatchCache:
     def __init__(self, prefix: bytes, namespaced: bool, paths: tuple[str, ...], *, retain: bool = False) -> None:
         self.prefix, self.namespaced, self.paths, self.retain = prefix, namespaced, paths, retain
         self.objects: Any = SortedDict()
+        # Key → why there is something that is not in `objects`: its value cannot be read.
+        self.unreadable: dict[bytes, StatusError] = {}
         self.changes: deque[Change] = deque()
         self.watchers = Watchers()
         # Every change after this revision is in `changes`; -1: nothing was loaded yet.
@@ -52,6 +55,7 @@ class WatchCache:
     def reload(self, items: Iterable[Stored], revision: int) -> None:
         """Replace everything by what the store holds at `revision`."""
         before = dict(self.objects)
+        self.unreadable.clear()
         found = ((item.key, self._cached(item)) for item in items)
         self.objects = SortedDict((key, cached) for key, cached in found if cached is not None)
         self.changes.clear()
@@ -67,7 +71,10 @@ class WatchCache:
     def apply(self, key: bytes, stored: Stored | None, revision: int) -> None:
         """One change of the store; None: the key was deleted. Those from before the load are in it already."""
         old = self.objects.get(key)
-        if revision <= self.loaded_at or (stored is None and old is None):
+        if revision <= self.loaded_at:
+            return
+        self.unreadable.pop(key, None)
+        if stored is None and old is None:
             return
         invariant(revision >= self.changed_at, "changes out of order")
         new = self._cached(stored) if stored is not None else None
@@ -98,7 +105,11 @@ class WatchCache:
             self._bytes -= self.changes.popleft().size
 
     def _cached(self, item: Stored) -> Cached | None:
-        """None for a value that is no object: somebody else's, which must not stop the rest."""
+        """None for a value that is no object: somebody else's, or sealed. It must not stop the rest."""
+        if item.problem is not None:
+            log.error("%s", item.problem)
+            self.unreadable[item.key] = item.problem
+            return None
         try:
             namespace, name = self.split(item.key)
             data = with_revision(item.value, item.revision)
@@ -140,6 +151,17 @@ class WatchCache:
             last = min(last, first + limit)
         objects = self.objects
         return [objects[key] for key in objects.keys()[first:last]]
+
+    def demand_readable(self, namespace: str, name: str) -> None:
+        """StatusError 500: the object is there, but its value cannot be read."""
+        problem = self.unreadable.get(self.key(namespace, name)) if self.unreadable else None
+        if problem is not None:
+            raise problem
+
+    def unreadable_in(self, namespace: str = "") -> list[StatusError]:
+        """Why objects (of a namespace) are missing in snapshots; [] nearly always."""
+        start = self.prefix + (f"{namespace}/".encode() if namespace and self.namespaced else b"")
+        return [problem for key, problem in sorted(self.unreadable.items()) if key.startswith(start)]
 
     def count(self, namespace: str = "", after: bytes = b"") -> int:
         """How many snapshot() would give."""

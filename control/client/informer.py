@@ -29,7 +29,7 @@ Handler = Callable[[Object | None, Object | None], None]
 _PAGE: Final = 500
 # Seconds before the first and the longest wait after failures in a row.
 _FIRST_PAUSE: Final = 0.05
-_LONGEST_PAUSE: Final = 30.0
+_LONGEST_PAUSE: Final = 5.0
 # Answers to a first list that trying again will not change.
 _FINAL: Final = frozenset({400, 404, 405, 422})
 
@@ -94,6 +94,8 @@ class Informer:
         self._first: asyncio.Future[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._kind: tuple[str, str] = ("", "")
+        # When the last list came in, by the loop's clock.
+        self._listed_at: float | None = None
         # The revision that `objects` is at.
         self.resource_version = ""
 
@@ -173,7 +175,7 @@ class Informer:
         pause = _FIRST_PAUSE
         first = self._first
         while True:
-            version = self.resource_version
+            version, self._listed_at = self.resource_version, None
             try:
                 await self._list_and_watch()
             except StatusError as refused:
@@ -186,13 +188,19 @@ class Informer:
                 log.warning("%s: %s", self.resource, outage)
             except Exception:
                 log.exception("%s: a mistake in the informer; listing again", self.resource)
-            if self.resource_version != version:
+            if self.resource_version != version or self._followed_long():
                 pause = _FIRST_PAUSE
             await asyncio.sleep(pause * (0.5 + self._jitter() / 2))
             pause = min(pause * 2, _LONGEST_PAUSE)
 
+    def _followed_long(self) -> bool:
+        """Whether the last attempt was a success, though nothing happened: the list came in, and the watch lasted."""
+        now = asyncio.get_running_loop().time()
+        return self._listed_at is not None and now - self._listed_at > _LONGEST_PAUSE
+
     async def _list_and_watch(self) -> None:
         objects, version = await self._list_all()
+        self._listed_at = asyncio.get_running_loop().time()
         for change in self._store.replace(objects):
             self._tell(*change)
         self.resource_version = version

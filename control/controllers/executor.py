@@ -50,8 +50,8 @@ class Outcome:
     failure: str = ""
     stale: bool = False
     retry_after: float = 0.0
-    # (resource, namespace, name) → (revision it had, revision our write made), for a later write in the same pass.
-    written: dict[tuple[str, str, str], tuple[str, str]] = field(default_factory=dict)
+    # (resource, namespace, name) → (revision it had, metadata our write made), for a later write in the same pass.
+    written: dict[tuple[str, str, str], tuple[str, Object]] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -141,7 +141,7 @@ class Executor:
                 )
             case UpdateStatus(resource, obj):
                 return await client.update(
-                    resource, _based(resource, obj, outcome), subresource="status", cause=action.cause
+                    resource, _status_based(resource, obj, outcome), subresource="status", cause=action.cause
                 )
             case Patch(resource, namespace, name, patch, kind=kind, subresource=subresource):
                 return await client.patch(
@@ -185,20 +185,26 @@ class Executor:
         if isinstance(action, (Update, UpdateStatus)):
             before = str(action.object["metadata"].get("resourceVersion", ""))
         if not isinstance(action, (Create, Delete)):
-            after = str((answer.get("metadata") or {}).get("resourceVersion", ""))
-            outcome.written[(action.resource, *_place(action))] = (before, after)
+            outcome.written[(action.resource, *_place(action))] = (before, answer.get("metadata") or {})
+
+
+def _written(resource: str, obj: Object, outcome: Outcome) -> Object:
+    """The metadata of the object as this very pass made it, which the view could not know yet; {} if it did not."""
+    before, after = outcome.written.get((resource, namespace_of(obj), name_of(obj)), ("", {}))
+    mine = str(obj["metadata"].get("resourceVersion", ""))
+    return after if before in ("", mine) else {}
 
 
 def _based(resource: str, obj: Object, outcome: Outcome) -> Object:
-    """The object on top of what this very pass wrote to it before, which the view could not know yet."""
-    earlier = outcome.written.get((resource, namespace_of(obj), name_of(obj)))
-    if earlier is None:
-        return obj
-    before, after = earlier
-    mine = str(obj["metadata"].get("resourceVersion", ""))
-    if before not in ("", mine):
-        return obj
-    return {**obj, "metadata": {**obj["metadata"], "resourceVersion": after}}
+    """The object on top of what this pass wrote to it before."""
+    after = _written(resource, obj, outcome)
+    return {**obj, "metadata": {**obj["metadata"], "resourceVersion": str(after["resourceVersion"])}} if after else obj
+
+
+def _status_based(resource: str, obj: Object, outcome: Outcome) -> Object:
+    """The same for a status. It takes annotations and labels along, so they must be those that were just written."""
+    after = _written(resource, obj, outcome)
+    return {**obj, "metadata": after} if after else obj
 
 
 def _place(action: Action) -> tuple[str, str]:

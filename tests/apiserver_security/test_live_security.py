@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import jwt
 import pytest
@@ -302,3 +303,77 @@ def test_one_user_cannot_take_all_seats(api: LiveApi, tmp_path: Path) -> None:
         assert {future.result()[0] for future in floods} <= {201, 500}
     for client in greedy:
         client.close()
+
+
+SEALED = b"k8s:enc:aesgcm:v1:lost:whatever this was"
+UNSAFE = {"ignoreStoreReadErrorWithClusterBreakingPotential": True}
+
+
+def seal(api: LiveApi, *keys: str) -> None:
+    """Values of a lost key, as another server would have written them."""
+    with StoreClient(api.store.members[0].endpoint) as store:
+        for key in keys:
+            store.put(key.encode(), SEALED)
+
+
+def names(answer: Any) -> list[str]:
+    return [item["metadata"]["name"] for item in answer[1]["items"]]
+
+
+def test_an_object_that_no_key_can_read_is_one_error(api: LiveApi) -> None:
+    api.namespace("a")
+    path = "/api/v1/namespaces/a/secrets"
+    api.admin.post(path, {"metadata": {"name": "good"}, "stringData": {"x": "y"}})
+    seal(api, "/registry/secrets/a/bad")
+    status, body = api.admin.get(f"{path}/bad")
+    assert (status, body["reason"]) == (500, "InternalError")
+    assert "secrets at /registry/secrets/a/bad cannot be read: it was written with aesgcm key lost" in body["message"]
+    assert api.admin.get(f"{path}/good")[0] == 200
+    assert names(api.admin.get(path)) == ["good"]
+    for answer in (
+        api.admin.call("POST", path, {"metadata": {"name": "bad"}}),
+        api.admin.delete(f"{path}/bad"),
+        api.admin.delete(path),
+    ):
+        assert answer[0] == 500
+        assert "/registry/secrets/a/bad cannot be read" in answer[1]["message"]
+    assert names(api.admin.get(path)) == ["good"], "a namespace must not end while something is in it"
+    seal(api, "/registry/secrets/a/good")
+    wait_until(lambda: names(api.admin.get(path)) == [], "what was readable is so no more", 5)
+    assert api.admin.get(f"{path}/good")[0] == 500
+
+
+def test_a_resource_that_holds_one_is_loaded(api: LiveApi) -> None:
+    """Nobody has asked for pod templates yet: they are loaded now."""
+    seal(api, "/registry/podtemplates/b/bad")
+    assert api.admin.get("/api/v1/podtemplates")[0] == 200
+    assert api.admin.get("/api/v1/namespaces/b/podtemplates/bad")[0] == 500
+    assert api.admin.get("/readyz")[0] == 200
+
+
+def test_it_is_deleted_by_force_with_a_right_of_its_own(api: LiveApi) -> None:
+    api.namespace("c")
+    path = "/api/v1/namespaces/c/secrets"
+    seal(api, "/registry/secrets/c/bad")
+    rule = {"apiGroups": [""], "resources": ["secrets"], "verbs": ["delete"]}
+    rbac = "/apis/rbac.authorization.k8s.io/v1/namespaces/c"
+    api.admin.post(f"{rbac}/roles", {"metadata": {"name": "r"}, "rules": [rule]})
+    binding = {
+        "metadata": {"name": "b"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "r"},
+        "subjects": [{"kind": "User", "name": "eve", "apiGroup": "rbac.authorization.k8s.io"}],
+    }
+    api.admin.post(f"{rbac}/rolebindings", binding)
+    eve = api.client("eve")
+    wait_until(lambda: eve.delete(f"{path}/bad")[0] == 500, "she may delete", 5)
+    status, body = eve.call("DELETE", f"{path}/bad", UNSAFE)
+    assert (status, "unsafe-delete-ignore-read-errors" in body["message"]) == (403, True)
+    status, body = api.admin.call("DELETE", f"{path}/bad", {**UNSAFE, "gracePeriodSeconds": 0})
+    assert (status, "cannot be set together with .gracePeriodSeconds" in body["message"]) == (422, True)
+    assert api.admin.call("DELETE", path, UNSAFE)[0] == 422
+    assert api.admin.call("DELETE", f"{path}/bad", UNSAFE)[1]["status"] == "Success"
+    assert api.admin.get(f"{path}/bad")[0] == 404
+    assert api.admin.call("DELETE", f"{path}/bad", UNSAFE)[0] == 404
+    api.admin.post(path, {"metadata": {"name": "fine", "finalizers": ["x.y/z"]}})
+    assert api.admin.call("DELETE", f"{path}/fine", UNSAFE)[0] == 200
+    assert api.admin.get(f"{path}/fine")[1]["metadata"]["deletionTimestamp"], "what can be read goes the ordinary way"

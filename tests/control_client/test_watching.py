@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any
 
@@ -14,7 +15,7 @@ from aiohttp import web
 from fake_http_api import FakeApi, path_of, pod, serve
 
 from control.api.status import StatusError
-from control.client import Client, Config, Informer, Unreachable, WatchEvent
+from control.client import Client, Config, Informer, Unreachable, WatchEvent, informer
 from control.client.bodies import WatchDecoder
 from control.client.objects import ObjectStore, key_of
 
@@ -227,6 +228,46 @@ def test_starting_waits_for_the_servers_but_not_for_what_is_never_there() -> Non
         assert not refused.has_synced
 
     with_api(body)
+
+
+def test_a_long_outage_is_noticed_to_be_over_within_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often it failed, an informer looks again soon; and once it had a view, quickly."""
+    waits: list[float] = []
+
+    class Away:
+        left = 12
+
+        async def list(self, resource: str, namespace: str = "", **options: Any) -> dict[str, Any]:
+            if self.left:
+                self.left -= 1
+                raise Unreachable({"server": "down"})
+            return {"metadata": {"resourceVersion": "1"}, "items": []}
+
+        async def watch(self, resource: str, namespace: str = "", **options: Any) -> AsyncIterator[WatchEvent]:
+            now[0] += 60
+            self.left = 1
+            raise StatusError(410, "Expired", "too old")
+            yield
+
+    async def body() -> None:
+        loop = asyncio.get_running_loop()
+        monkeypatch.setattr(loop, "time", lambda: real() + now[0])
+        async with Informer(Away(), "pods", jitter=lambda: 0.999) as pods:
+            while len(waits) < 14:
+                await asyncio.sleep(0)
+            assert pods.has_synced
+
+    async def wait(seconds: float) -> None:
+        if seconds:
+            waits.append(seconds)
+        await pause(0)
+
+    now, real, pause = [0.0], time.monotonic, asyncio.sleep
+    monkeypatch.setattr(informer.asyncio, "sleep", wait)
+    asyncio.run(body())
+    assert 4.5 < max(waits) <= 5.0
+    assert waits[:12] == sorted(waits[:12])
+    assert waits[12] < 0.06, "the view was there, so it begins again with short waits, the revision be what it is"
 
 
 def test_a_subscriber_s_mistake_is_its_own(caplog: pytest.LogCaptureFixture) -> None:

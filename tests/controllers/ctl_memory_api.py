@@ -174,7 +174,11 @@ class MemoryApi:
                 new = self._replace(resource, old, {k: v for k, v in kept.items() if v != {}})
             case UpdateStatus(resource, obj):
                 old = self._unchanged(resource, obj, written)
-                new = self._replace(resource, old, {**old, "status": obj["status"]})
+                # As the real server, it takes these of metadata with it.
+                own = {} if (resource, self._place(obj)) in written else obj["metadata"]
+                taken = {field: own[field] for field in ("labels", "annotations", "finalizers") if field in own}
+                metadata = {**old["metadata"], **taken}
+                new = self._replace(resource, old, {**old, "metadata": metadata, "status": obj["status"]})
             case Patch(resource, namespace, name, patch, kind=kind):
                 old = self.get(resource, namespace, name)
                 self._same_uid(resource, old, (patch.get("metadata") or {}).get("uid"))

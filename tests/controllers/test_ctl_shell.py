@@ -226,9 +226,12 @@ def test_a_patch_and_a_status_in_one_pass_do_not_conflict(run: Callable[[Any], A
 
         world = World(SETS, "pods")
         _put(world)
+        world.api.change(SETS, "default", "web", {"metadata": {"annotations": {"a": "before"}}})
         async with running(world, Controller("c", SETS, reconcile, {SETS: itself})) as at_work:
             await at_work.until(lambda: world.api.get(SETS, "default", "web").get("status"), "status")
             assert [call[0] for call in world.calls] == ["patch", "status"]
+            annotations = world.api.get(SETS, "default", "web")["metadata"]["annotations"]
+            assert annotations == {"a": "b"}, "the status takes annotations along: those that were just written"
 
     run(scenario())
 

@@ -12,6 +12,7 @@ from control.apiserver.call import Call
 from control.apiserver.deletion import delete_object, wish_of
 from control.apiserver.negotiate import form_of
 from control.apiserver.rendering import show
+from control.apiserver.unsafe_deletion import delete_unreadable, is_unsafe
 
 # Kinds whose deletion is answered with the object even when it is gone at once.
 _SHOWN: Final = frozenset(
@@ -23,7 +24,10 @@ _SHOWN: Final = frozenset(
 async def delete(call: Call) -> Answer:
     """A Status when it is gone, the object while something keeps it. StatusError 404, 409."""
     form = form_of(call.headers.get("accept", ""))
-    wish = wish_of(call, await read_options(call, "DeleteOptions"))
+    options = await read_options(call, "DeleteOptions")
+    if is_unsafe(call, options) and await delete_unreadable(call, call.namespace, call.info.name):
+        return json_answer(success(details={"name": call.info.name, "group": call.of.group, "kind": call.of.plural}))
+    wish = wish_of(call, options)
     obj, gone = await delete_object(call, call.namespace, call.info.name, wish)
     if gone and call.of.resource not in _SHOWN:
         return json_answer(deleted(call, obj))

@@ -18,6 +18,7 @@ from control.apiserver.lister import Listed, list_objects
 from control.apiserver.lister import wish_of as list_wish_of
 from control.apiserver.rendering import list_metadata
 from control.apiserver.selection import selection_of
+from control.apiserver.unsafe_deletion import refuse_unsafe
 
 _AT_ONCE: Final = 16
 
@@ -25,10 +26,14 @@ _AT_ONCE: Final = 16
 async def deletecollection(call: Call) -> Answer:
     """The list of what was deleted. Objects that others delete meanwhile are passed over."""
     options = await read_options(call, "DeleteOptions")
+    refuse_unsafe(options)
     wish = wish_of(call, options)
     listed = await list_objects(
         call.server.resources, call.of, list_wish_of(call.of, call.info, selection_of(call.of, call.info))
     )
+    for problem in call.server.resources.cache_of(call.of).unreadable_in(call.namespace):
+        # Or a namespace would end while something is in it.
+        raise problem
     names = iter(listed.items)
     found: list[Object] = []
     workers = [_worker(call, names, wish, found) for _ in range(min(_AT_ONCE, len(listed.items)))]

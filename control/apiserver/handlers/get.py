@@ -19,7 +19,7 @@ async def get(call: Call) -> Answer:
 
 
 async def find(call: Call, namespace: str, name: str) -> Cached:
-    """The object from memory, once that is new enough. StatusError 404, 503, 504."""
+    """The object from memory, once that is new enough. StatusError 404, 500 (it cannot be decrypted), 503, 504."""
     resources, version = call.server.resources, call.info.parameter("resourceVersion")
     await resources.loaded(call.of)
     revision = parse_revision(version) if version and call.info.verb == "get" else -1
@@ -27,7 +27,9 @@ async def find(call: Call, namespace: str, name: str) -> Cached:
         await resources.feed.confirm()
     elif revision:
         await resources.feed.reach(revision)
-    cached = (await resources.loaded(call.of)).get(namespace, name)
+    cache = await resources.loaded(call.of)
+    cached = cache.get(namespace, name)
     if cached is None:
+        cache.demand_readable(namespace, name)
         raise not_found(call.of.resource, name)
     return cached
