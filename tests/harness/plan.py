@@ -105,8 +105,9 @@ def examples(thorough: int) -> int:
 
 def is_second_opinion(item: pytest.Item) -> bool:
     """Whether the test repeats, for another program, what the run says already."""
-    values = getattr(item, "callspec", None) and item.callspec.params.values()  # type: ignore[attr-defined]
-    return bool(values) and any(
+    callspec = getattr(item, "callspec", None)
+    values = list(callspec.params.values()) if callspec is not None else []
+    return any(
         item.path.parent.name == each.folder
         and each.value in values
         and item.path.name not in each.files

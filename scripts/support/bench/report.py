@@ -64,7 +64,7 @@ def _value(value: float | None, row: Row) -> str:
 
 def missing(results: Results) -> list[str]:
     """One line a failure: what has no value, of whom, and why."""
-    lines = {}
+    lines: dict[str, None] = {}
     for failure in results.failures:
         names = [name for name in failure["rows"] if name in results.plan.rows]
         rows = names[0] if len(names) == 1 else f"{', '.join(names[:3])}{', …' if len(names) > 3 else ''}"

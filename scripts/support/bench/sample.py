@@ -28,5 +28,11 @@ def quantile(values: Sequence[float], share: float) -> float:
 def summary(rate: float, latencies: Sequence[float], count: int | None = None) -> Sample:
     """Of latencies in milliseconds. count: of requests, where not all of them have a latency here."""
     ordered = sorted(latencies) or [0.0]
-    shares = [quantile(ordered, share) for share in (0.9, 0.99, 0.999)]
-    return Sample(rate, statistics.median(ordered), *shares, len(ordered) if count is None else count)
+    return Sample(
+        rate,
+        statistics.median(ordered),
+        quantile(ordered, 0.9),
+        quantile(ordered, 0.99),
+        quantile(ordered, 0.999),
+        len(ordered) if count is None else count,
+    )

@@ -115,5 +115,5 @@ class Blocks:
         return block
 
 
-def _field(shape: Shape, name: str, value: str) -> tuple[str, str]:
+def _field(shape: Shape, name: str, value: str) -> NeverIndexedHeaderTuple | tuple[str, str]:
     return NeverIndexedHeaderTuple(name, value) if name in shape.literal else (name, value)
