@@ -111,14 +111,19 @@ def _tls(values: dict[str, Any]) -> Tls | None:
 
 def connected(
     command: Callable[Concatenate[Console, P], Awaitable[int | None]],
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
 ) -> Callable[P, None]:
-    """Run an async command with a Console whose client is open; its result is the exit code."""
+    """Run an async command with a Console whose client is open; its result is the exit code.
+
+    loop_factory: makes the event loop; None: asyncio's own.
+    """
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         context = click.get_current_context()
         console = Console(context.find_root().obj)
-        code = asyncio.run(_run(console, command, args, kwargs))
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            code = runner.run(_run(console, command, args, kwargs))
         if code:
             context.exit(code)
 

@@ -37,6 +37,7 @@ COMMANDS = {
     "snapshot": ("kvstore.cli.snapshot:snapshot", "Save, inspect and restore snapshots."),
     "make-mirror": ("kvstore.cli.mirror:make_mirror", "Keep a copy of keys in another cluster."),
     "check": ("kvstore.cli.check:check", "Measure whether a cluster performs well enough."),
+    "bench": ("kvstore.cli.bench.commands:bench", "Measure a store under load."),
     "apiserver": ("control.cli.apiserver:apiserver", "Run one API server."),
     "agent": ("control.cli.agent:agent", "Run a node: its containers, volumes, probes, logs."),
     "image": ("control.cli.image:image", "Load, list and remove the images of a node."),

@@ -25,6 +25,11 @@ class Stop:
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().remove_signal_handler(number)
 
+    @property
+    def came(self) -> bool:
+        """Whether there has been a signal."""
+        return self._event.is_set()
+
     async def wait(self) -> None:
         """Return at the first signal."""
         await self._event.wait()

@@ -1,0 +1,1 @@
+"""`fluyt bench`: how a store does under load, whoever made it."""
