@@ -65,15 +65,17 @@ class Maintenance:
         Raises ChecksumMismatch after the last response, and ClientError when the stream breaks.
         """
         check = _Checksum()
-        call = await self._open_snapshot(endpoint)
+        call: Stream | None = None
         try:
+            call = await self._open_snapshot(endpoint)
             while (response := await call.read()) is not None:
                 check.add(response.blob)
                 yield response
         except CallFailed as failure:
             raise _public(classify(failure, True), endpoint) from None
         finally:
-            call.cancel()
+            if call is not None:
+                call.cancel()
         check.verify()
 
     async def _open_snapshot(self, endpoint: str | None) -> Stream:

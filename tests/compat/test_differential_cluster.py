@@ -78,7 +78,7 @@ class View:
 
         def attempt() -> bool:
             last[:] = [self.ask(rpc, request, index)]
-            early = last[0].get("details") == "etcdserver: unhealthy cluster"
+            early = last[0].get("details") in ("etcdserver: unhealthy cluster", "etcdserver: request timed out")
             return not early and last[0].get("code") != "DEADLINE_EXCEEDED"
 
         wait_until(attempt, f"{rpc} to be taken", PATIENCE, interval=0.2)

@@ -75,7 +75,7 @@ class Session:
 
         def attempt() -> bool:
             last[:] = [self.tool(self.cluster, words)]
-            return not re.search(f"{too_early}|deadline exceeded|timed out", last[0].stderr)
+            return not re.search(f"{too_early}|deadline exceeded|timed out|no answer in", last[0].stderr)
 
         # Each attempt is a program's start; a server that finds it too early does so for seconds.
         wait_until(attempt, f"{words} to be taken", PATIENCE, interval=0.5)
