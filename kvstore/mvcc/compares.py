@@ -15,57 +15,64 @@ from .keyspace import Keyspace
 from .types import main_of
 
 
+# protobuf looks an enum's names up anew every time.
+_MOD, _VALUE, _LEASE = int(Compare.MOD), int(Compare.VALUE), int(Compare.LEASE)
+_VERSION, _CREATE = int(Compare.VERSION), int(Compare.CREATE)
+_EQUAL, _NOT_EQUAL = int(Compare.EQUAL), int(Compare.NOT_EQUAL)
+_GREATER, _LESS = int(Compare.GREATER), int(Compare.LESS)
+
+# Target → the field that says what to compare with.
+_FIELDS = {
+    _VERSION: "version",
+    _CREATE: "create_revision",
+    _MOD: "mod_revision",
+    _VALUE: "value",
+    _LEASE: "lease",
+}
+
+
 def all_hold(keyspace: Keyspace, compares: Sequence[Compare]) -> bool:
-    """Whether every compare holds now; true if there are none."""
-    return all(_holds(keyspace, compare) for compare in compares)
+    """Whether every compare holds now; true if there are none. Hot."""
+    for compare in compares:
+        if not _holds(keyspace, compare):
+            return False
+    return True
 
 
 def _holds(keyspace: Keyspace, compare: Compare) -> bool:
-    index = keyspace.index
-    if not index.count(compare.key, compare.range_end):
-        return compare.target != Compare.VALUE and _test(compare, 0, _wanted(compare))
-    wanted = _wanted(compare)
-    if not compare.range_end:
-        return _test(compare, _found(keyspace, compare.target, index.revisions[compare.key]), wanted)
-    keys = index.slice(*index.span(compare.key, compare.range_end))
-    return all(_test(compare, _found(keyspace, compare.target, index.revisions[key]), wanted) for key in keys)
-
-
-def _wanted(compare: Compare) -> int | bytes:
+    index, key, end, target = keyspace.index, compare.key, compare.range_end, compare.target
     # A union member of another target reads as zero, as in etcd.
-    match compare.target:
-        case Compare.VERSION:
-            return compare.version
-        case Compare.CREATE:
-            return compare.create_revision
-        case Compare.MOD:
-            return compare.mod_revision
-        case Compare.VALUE:
-            return compare.value
-        case Compare.LEASE:
-            return compare.lease
-    return 0
+    field = _FIELDS.get(target)
+    wanted: int | bytes = getattr(compare, field) if field is not None else 0
+    if not index.count(key, end):
+        return target != _VALUE and _test(compare.result, 0, wanted)
+    if not end:
+        return _test(compare.result, _found(keyspace, target, index.revisions[key]), wanted)
+    keys = index.slice(*index.span(key, end))
+    return all(_test(compare.result, _found(keyspace, target, index.revisions[each]), wanted) for each in keys)
 
 
 def _found(keyspace: Keyspace, target: int, revision: int) -> int | bytes:
-    if target == Compare.MOD:
+    if target == _MOD:
         return main_of(revision)
     record = keyspace.record(revision)
-    if target == Compare.VALUE:
+    if target == _VALUE:
         return value_of(record[HEADER_SIZE:])
     _, _, create, version, lease, _ = HEADER.unpack_from(record)
-    found: dict[int, int] = {Compare.VERSION: version, Compare.CREATE: create, Compare.LEASE: lease}
-    return found.get(target, 0)
+    if target == _VERSION:
+        return version  # type: ignore[no-any-return]
+    if target == _CREATE:
+        return create  # type: ignore[no-any-return]
+    return lease if target == _LEASE else 0
 
 
-def _test(compare: Compare, found: int | bytes, wanted: int | bytes) -> bool:
-    match compare.result:
-        case Compare.EQUAL:
-            return found == wanted
-        case Compare.NOT_EQUAL:
-            return found != wanted
-        case Compare.GREATER:
-            return found > wanted  # type: ignore[operator]  # both are ints or both are bytes, by target
-        case Compare.LESS:
-            return found < wanted  # type: ignore[operator]
+def _test(result: int, found: int | bytes, wanted: int | bytes) -> bool:
+    if result == _EQUAL:
+        return found == wanted
+    if result == _NOT_EQUAL:
+        return found != wanted
+    if result == _GREATER:
+        return found > wanted  # type: ignore[operator]  # both are ints or both are bytes, by target
+    if result == _LESS:
+        return found < wanted  # type: ignore[operator]
     return True  # etcd: an unknown result holds

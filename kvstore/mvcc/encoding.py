@@ -112,9 +112,13 @@ def value_of(kv: bytes) -> bytes:
     """The value of an encoded KeyValue as `encode_kv` makes it; empty if it has none."""
     size, at = read_varint(kv, 1)
     at += size
-    while at < len(kv):
-        tag = kv[at]
-        number, at = read_varint(kv, at + 1)
-        if tag == 0x2A:
-            return kv[at : at + number]
+    end = len(kv)
+    while at < end:
+        if kv[at] == 0x2A:
+            size, at = read_varint(kv, at + 1)
+            return kv[at : at + size]
+        at += 1
+        while kv[at] > 0x7F:
+            at += 1
+        at += 1
     return b""

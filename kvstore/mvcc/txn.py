@@ -10,9 +10,10 @@ Invariants: sub-revisions count the writes from 0; a transaction that changes no
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from kvstore.errors import error
-from kvstore.invariant import invariant
+from kvstore.invariant import InvariantViolation
 from kvstore.pb.etcd_pb2 import DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest
 
 from .compares import all_hold
@@ -81,41 +82,41 @@ class WriteBatch:
 
 
 class Branch:
-    """The operations that a transaction's compares chose, nested ones resolved: op or (op, its branch)."""
+    """The operations that a transaction's compares chose, nested ones resolved: kind, request, its branch."""
 
     __slots__ = ("ops", "succeeded")
 
     def __init__(self, keyspace: Keyspace, req: TxnRequest) -> None:
         self.succeeded = all_hold(keyspace, req.compare)
-        chosen: Sequence[RequestOp] = req.success if self.succeeded else req.failure
-        self.ops: list[tuple[RequestOp, Branch | None]] = [
-            (op, Branch(keyspace, op.request_txn) if op.HasField("request_txn") else None) for op in chosen
-        ]
+        self.ops = [_resolved(keyspace, op) for op in (req.success if self.succeeded else req.failure)]
 
-    def flat(self) -> Iterator[RequestOp]:
-        """Every operation that will run, in order; nested transactions opened."""
-        for op, nested in self.ops:
+    def flat(self) -> Iterator[tuple[str, Any]]:
+        """Kind and request of every operation that will run, in order; nested transactions opened."""
+        for kind, request, nested in self.ops:
             if nested is None:
-                yield op
+                yield kind, request
             else:
                 yield from nested.flat()
 
     def run(self, batch: WriteBatch) -> list[OpResult]:
         """Apply everything; one result an operation."""
-        return [_run(batch, op, nested) for op, nested in self.ops]
+        return [_run(batch, kind, request, nested) for kind, request, nested in self.ops]
 
 
-def _run(batch: WriteBatch, op: RequestOp, nested: Branch | None) -> OpResult:
+def _resolved(keyspace: Keyspace, op: RequestOp) -> tuple[str, Any, Branch | None]:
+    kind = op.WhichOneof("request")
+    if kind is None:
+        raise InvariantViolation("an empty operation got past check_txn")
+    request = getattr(op, kind)
+    return kind, request, Branch(keyspace, request) if kind == "request_txn" else None
+
+
+def _run(batch: WriteBatch, kind: str, request: Any, nested: Branch | None) -> OpResult:
     if nested is not None:
         return TxnResult(nested.succeeded, nested.run(batch), 0, False)
-    match op.WhichOneof("request"):
-        case "request_range":
-            return batch.range(op.request_range)
-        case "request_put":
-            return batch.put(op.request_put)
-        case "request_delete_range":
-            return batch.delete_range(op.request_delete_range)
-    raise error("KEY_NOT_FOUND")
+    if kind == "request_put":
+        return batch.put(request)
+    return batch.range(request) if kind == "request_range" else batch.delete_range(request)
 
 
 def run_txn(keyspace: Keyspace, leases: LeaseBook, sink: EventSink, req: TxnRequest) -> TxnResult:
@@ -126,9 +127,9 @@ def run_txn(keyspace: Keyspace, leases: LeaseBook, sink: EventSink, req: TxnRequ
     branch = Branch(keyspace, req)
     ops = list(branch.flat())
     _check_puts(keyspace, leases, ops)
-    for op in ops:
-        if op.HasField("request_range"):
-            _check_revision(keyspace, op.request_range.revision)
+    for kind, request in ops:
+        if kind == "request_range" and request.revision:
+            _check_revision(keyspace, request.revision)
     batch = WriteBatch(keyspace)
     results = branch.run(batch)
     changed = bool(batch.events)
@@ -138,19 +139,17 @@ def run_txn(keyspace: Keyspace, leases: LeaseBook, sink: EventSink, req: TxnRequ
 def _check_revision(keyspace: Keyspace, wanted: int) -> None:
     if wanted > keyspace.revision:
         raise error("FUTURE_REVISION")
-    if wanted and wanted < keyspace.compacted:  # a negative one too: so does etcd, here but not in a plain Range
+    if wanted < keyspace.compacted:  # a negative one too: so does etcd, here but not in a plain Range
         raise error("COMPACTED")
 
 
-def _check_puts(keyspace: Keyspace, leases: LeaseBook, ops: Sequence[RequestOp]) -> None:
+def _check_puts(keyspace: Keyspace, leases: LeaseBook, ops: Sequence[tuple[str, Any]]) -> None:
     deleted: list[tuple[bytes, bytes]] = []
-    for op in ops:
-        kind = op.WhichOneof("request")
-        invariant(kind, "an empty operation got past check_txn")
+    for kind, request in ops:
         if kind == "request_delete_range":
-            deleted.append((op.request_delete_range.key, op.request_delete_range.range_end))
+            deleted.append((request.key, request.range_end))
         elif kind == "request_put":
-            _check_put(keyspace, leases, op.request_put, deleted)
+            _check_put(keyspace, leases, request, deleted)
 
 
 def _check_put(keyspace: Keyspace, leases: LeaseBook, put: PutRequest, deleted: list[tuple[bytes, bytes]]) -> None:
