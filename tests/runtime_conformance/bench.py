@@ -101,14 +101,15 @@ class Bench:
     async def log_text(self, path: str) -> str:
         return "".join(f"{text}\n" for _, _, text in await self.log(path))
 
-    async def log(self, path: str, lines: int = 0) -> list[tuple[str, str, str]]:
-        """(stream, F or P, text) of each line; waits until there are that many, or the file stays as it is."""
+    async def log(self, path: str, lines: int = 0, last: str = "") -> list[tuple[str, str, str]]:
+        """(stream, F or P, text) of each line; waits until there are so many, `last` is one, and the file stays so."""
 
         async def look() -> list[tuple[str, str, str]] | None:
             before = read_log(Path(path))
             await asyncio.sleep(0.05)
             after = read_log(Path(path))
-            return after if len(after) >= lines and before == after else None
+            whole = len(after) >= lines and (not last or any(text == last for _, _, text in after))
+            return after if whole and before == after else None
 
         return await until(look)
 

@@ -28,7 +28,7 @@ def test_logs(real: Bench) -> None:
         long = "x" * 40000
         script = f'echo out; echo err >&2; printf "%s\\n" {long}; printf end'
         status = await real.ended(await real.container(await real.sandbox(), "sh", "-c", script))
-        rows = await real.log(status.log_path, 4)
+        rows = await real.log(status.log_path, 4, "end")
         assert ("stderr", "F", "err") in rows
         out = [row for row in rows if row[0] == "stdout"]
         assert out[0] == ("stdout", "F", "out")
