@@ -228,8 +228,10 @@ class Driver:
                 break
         self._sync()
         if self._sync_due and self.raw.role != Role.LEADER:
-            # The leader waits for our promise; what is committed is applied when that has left.
+            # The leader waits for our promise; what is committed is applied when that has left, and whatever comes
+            # meanwhile.
             self._sync_here()
+            self._loop.call_soon(self._finish)
         elif self._spoke:
             # What was said leaves first, so that followers begin while we apply and our own disk works.
             self._loop.call_soon(self._finish)

@@ -1,0 +1,122 @@
+"""The order of a turn: promises leave before what is committed is applied, and applying is not put off for ever."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from kvstore.member import driver as driving
+from kvstore.member.changes import ChangeQueue
+from kvstore.member.driver import Driver
+from kvstore.member.proposals import ProposalQueue
+from kvstore.member.reads import ReadQueue
+from kvstore.raft.config import Config
+from kvstore.raft.node import RawNode
+from kvstore.raft.types import ConfState, Entry, Message, MessageKind, Role, SnapshotMeta
+from kvstore.storage.log import Log
+
+
+class Turns:
+    """A loop that runs what was asked for before a turn, and what is asked for meanwhile in the next one."""
+
+    def __init__(self) -> None:
+        self.soon: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
+
+    def call_soon(self, work: Callable[..., None], *arguments: Any) -> None:
+        self.soon.append((work, arguments))
+
+    def call_later(self, delay: float, work: Callable[..., None]) -> None:
+        raise AssertionError("a follower holds nothing back")
+
+    def time(self) -> float:
+        return 0.0
+
+    def turn(self) -> None:
+        for _ in range(len(self.soon)):
+            work, arguments = self.soon.popleft()
+            work(*arguments)
+
+
+class Notes:
+    """A state machine that notes what is done, in order."""
+
+    crowded = False
+    readable = True
+
+    def __init__(self) -> None:
+        self.done: list[tuple[str, int]] = []
+
+    def apply(self, entry: Entry, late: Callable[[], bool]) -> bool:
+        self.done.append(("applied", entry.index))
+        return True
+
+    def applied_turn(self) -> None:
+        pass
+
+    def send(self, messages: Iterable[Message]) -> None:
+        self.done += [("promised", m.index) for m in messages if m.kind is MessageKind.APPEND_REPLY]
+
+    def state_changed(self, leader: int, role: Role) -> None:
+        pass
+
+    def failed(self, problem: BaseException) -> None:
+        raise problem
+
+
+class Follower:
+    """Member 1 of three, whose leader is played by the test."""
+
+    def __init__(self, folder: Path) -> None:
+        self.loop, self.notes = Turns(), Notes()
+        self.wal = Log.create(folder / "log", metadata=b"test", fsync=False)
+        self.wal.install_snapshot(SnapshotMeta(0, 0, ConfState(voters=(1, 2, 3))))
+        raw = RawNode(Config(id=1, randrange=lambda n: 0), self.wal)
+        self.driver = Driver(
+            cast(Any, self.loop),
+            raw,
+            self.wal,
+            ProposalQueue(1, 1),
+            ReadQueue(1, 1.0),
+            ChangeQueue(1, 1),
+            cast(Any, self.notes),
+        )
+
+    def hear(self, index: int, commit: int) -> None:
+        """An append of one entry."""
+        entries = [Entry(1, index, 0, b"x")]
+        previous = 1 if index > 1 else 0
+        message = Message(MessageKind.APPEND, to=1, from_=2, term=1, log_term=previous, index=index - 1)
+        message.entries, message.commit = entries, commit
+        self.driver.receive([message])
+
+
+@pytest.fixture
+def follower(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Follower]:
+    """Its disk is quick, whatever this machine's does."""
+    made = Follower(tmp_path)
+    monkeypatch.setattr(driving, "QUICK_SECONDS", 1e9)
+    yield made
+    made.driver.stop()
+    made.wal.close()
+
+
+def test_a_promise_leaves_before_anything_is_applied(follower: Follower) -> None:
+    follower.hear(1, 0)
+    follower.hear(2, 1)
+    follower.loop.turn()
+    assert follower.notes.done == [("promised", 1), ("promised", 2)]
+    follower.loop.turn()
+    assert follower.notes.done[2:] == [("applied", 1)]
+
+
+def test_entries_in_every_turn_do_not_keep_it_from_applying(follower: Follower) -> None:
+    for index in range(1, 50):
+        follower.hear(index, index - 1)
+        follower.loop.turn()
+        applied = [number for what, number in follower.notes.done if what == "applied"]
+        assert len(applied) >= index - 3
+    assert applied == list(range(1, len(applied) + 1))
