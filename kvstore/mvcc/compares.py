@@ -14,7 +14,6 @@ from .encoding import HEADER, HEADER_SIZE, value_of
 from .keyspace import Keyspace
 from .types import main_of
 
-
 # protobuf looks an enum's names up anew every time.
 _MOD, _VALUE, _LEASE = int(Compare.MOD), int(Compare.VALUE), int(Compare.LEASE)
 _VERSION, _CREATE = int(Compare.VERSION), int(Compare.CREATE)
@@ -32,11 +31,8 @@ _FIELDS = {
 
 
 def all_hold(keyspace: Keyspace, compares: Sequence[Compare]) -> bool:
-    """Whether every compare holds now; true if there are none. Hot."""
-    for compare in compares:
-        if not _holds(keyspace, compare):
-            return False
-    return True
+    """Whether every compare holds now; true if there are none."""
+    return all(_holds(keyspace, compare) for compare in compares)
 
 
 def _holds(keyspace: Keyspace, compare: Compare) -> bool:

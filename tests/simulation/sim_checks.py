@@ -151,7 +151,9 @@ class Checks:
         if member.state.applied_requests:
             # Of the middle of the next entry: what that comes to is compared when it is applied.
             following = self.states[index + 1][0] if index + 1 < len(self.states) else revision
-            require(self.states[index][0] <= revision <= following, f"a snapshot in the entry behind {index} is not of it")
+            require(
+                self.states[index][0] <= revision <= following, f"a snapshot in the entry behind {index} is not of it"
+            )
         else:
             require(self.states[index][0] == revision, f"a snapshot at {index} has another revision")
 
