@@ -75,6 +75,7 @@ def _throughput(results: Results, axes: Any) -> bool:
         drawn = _line(results, axis, {level: f"{what}-{level}" for level in IN_FLIGHT}) or drawn
         axis.set(title=title, xlabel="requests in flight", xscale="log", yscale="log")
         axis.set_xticks(IN_FLIGHT, [f"{n:,}" for n in IN_FLIGHT])
+        axis.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         axis.minorticks_off()
     axes[0].legend()
     return drawn
@@ -85,7 +86,10 @@ def _latency(results: Results, axes: Any) -> bool:
     for axis, (what, level) in zip(axes, (("puts", 1), ("puts", 100), ("gets", 1), ("gets", 100)), strict=True):
         points = {float(n): f"{what}-{level}-{tail}" for n, tail in enumerate(_TAILS)}
         drawn = _line(results, axis, points) or drawn
-        axis.set(title=f"{what}, {level} in flight, ms", yscale="log")
+        axis.set(yscale="log")
+        axis.set_title(f"{what}, {level} in flight", fontsize=8)
+        axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axis.yaxis.set_minor_formatter(lambda value, _: f"{value:g}")
         axis.set_xticks(range(len(_TAILS)), [f"{share:.4g}" for share in _TAILS.values()])
     axes[0].legend()
     return drawn
