@@ -111,7 +111,9 @@ def test_errors_against_grpcio(grpcio_port):
         ):
             with pytest.raises(EtcdError) as caught:
                 await channel.unary(path, b"", timeout)
-            assert (caught.value.code, caught.value.message) == (code, text)
+            # Of a deadline the server may hear first, and say it in its own words.
+            told = caught.value.message.replace("Deadline Exceeded", "context deadline exceeded")
+            assert (caught.value.code, told) == (code, text)
         # A task that is cancelled cancels its call, and the channel goes on.
         task = asyncio.ensure_future(channel.unary("/t/Slow", b""))
         await asyncio.sleep(0)

@@ -1,8 +1,10 @@
 """From Docker's own logs to files in the CRI's format: one task per running container, and none after its end.
 
 Docker keeps the lines (json-file), so nothing is lost while the agent or the engine is away: the follower begins
-anew after the last line that it wrote, which it finds by its time stamp. A rotated log goes on in the new file; see
-reopen.
+anew after the last line that it wrote, which it finds by its time stamp (the pieces of a long line have one in common,
+so those are counted). A rotated log goes on in the new file; see reopen.
+An engine may end a stream that follows a container before the last lines of one that has just ended: they are asked for
+once more when it has.
 """
 
 from __future__ import annotations
@@ -35,13 +37,15 @@ class LogFollower:
         self._path = Path(path)
         self._tty = tty
         self._descriptor = -1
+        # The time of the last message that was written, and how many had it.
         self._last = b""
+        self._count = 0
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         if self._task is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._last = _last_stamp(self._path)
+            self._last, self._count = _last_stamp(self._path)
             self.reopen()
             self._task = asyncio.create_task(self._follow(), name=f"log of {self._container[:12]}")
 
@@ -70,18 +74,26 @@ class LogFollower:
     async def _follow(self) -> None:
         while True:
             try:
-                await self._until_it_ends()
+                await self._copy(follow=True)
+                await self._ended()
+                await self._copy(follow=False)
                 return
             except NotFound:
                 return
             except RuntimeFault:
                 await asyncio.sleep(_PAUSE)
 
-    async def _until_it_ends(self) -> None:
-        query = {"stdout": "1", "stderr": "1", "timestamps": "1", "follow": "1"}
+    async def _ended(self) -> None:
+        """Until the container does not run any more."""
+        path = f"/containers/{self._container}/wait"
+        async for _ in self._engine.follow(path, {"condition": "not-running"}, "POST"):
+            pass
+
+    async def _copy(self, *, follow: bool) -> None:
+        query = {"stdout": "1", "stderr": "1", "timestamps": "1", "follow": "1" if follow else "0"}
         if self._last:
             query["since"] = _unix(self._last)
-        written = self._last
+        written = _Written(self._last, self._count)
         pieces = Demultiplexer(raw=self._tty, whole=True)
         rest = b""
         async for data in self._engine.follow(f"/containers/{self._container}/logs", query):
@@ -95,14 +107,15 @@ class LogFollower:
         if rest:
             self._write(Channel.STDOUT, rest + b"\n", written)
 
-    def _write(self, channel: Channel, message: bytes, written: bytes) -> None:
+    def _write(self, channel: Channel, message: bytes, written: _Written) -> None:
         """One message: a line, or 16 KiB of a longer one, behind its time. What was written before is passed over."""
         match = _STAMP.match(message)
         if match is None:
             return
         stamp = _nine_digits(match)
-        if stamp <= written:
+        if written.holds(stamp):
             return
+        self._count = self._count + 1 if stamp == self._last else 1
         self._last = stamp
         text = message[match.end() + 1 :]
         line = text.removesuffix(b"\n")
@@ -112,6 +125,21 @@ class LogFollower:
         rows = (b"%s %s %s %s\n" % (stamp, name, flag, piece) for flag, piece in zip(flags, pieces, strict=True))
         with contextlib.suppress(OSError):  # a full disk costs lines, never the container
             os.write(self._descriptor, b"".join(rows))
+
+
+class _Written:
+    """What an earlier copy has written: everything before a time, and so many messages of it."""
+
+    def __init__(self, last: bytes, count: int) -> None:
+        self._last = last
+        self._count = count
+
+    def holds(self, stamp: bytes) -> bool:
+        """Whether the next message, of that time, is among it."""
+        if stamp == self._last and self._count:
+            self._count -= 1
+            return True
+        return stamp < self._last
 
 
 def _nine_digits(match: re.Match[bytes]) -> bytes:
@@ -126,12 +154,15 @@ def _unix(stamp: bytes) -> str:
     return f"{int(datetime.fromisoformat(whole + '+00:00').timestamp())}.{fraction or '0'}"
 
 
-def _last_stamp(path: Path) -> bytes:
-    """Of the last line of the file, empty without one."""
+def _last_stamp(path: Path) -> tuple[bytes, int]:
+    """Of the last line of the file, and how many lines at its end have it; empty without one."""
     try:
         with open(path, "rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
             lines = file.read().splitlines()
     except OSError:
-        return b""
-    return lines[-1].split(b" ", 1)[0] if lines and _STAMP.match(lines[-1]) else b""
+        return b"", 0
+    if not lines or not _STAMP.match(lines[-1]):
+        return b"", 0
+    stamp = lines[-1].split(b" ", 1)[0]
+    return stamp, sum(line.startswith(stamp + b" ") for line in lines)
