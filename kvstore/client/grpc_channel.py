@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -94,30 +96,34 @@ class GrpcStream:
 
     async def write(self, message: Message) -> None:
         """See channel.Stream."""
-        try:
+        with _problems():
             await self._call.write(message)
-        except grpc.aio.AioRpcError as failure:
-            raise _problem(failure) from None
-        except asyncio.InvalidStateError:
-            raise CallFailed(Code.CANCELED, "the call has ended") from None
 
     async def done_writing(self) -> None:
         """See channel.Stream."""
-        await self._call.done_writing()
+        with _problems():
+            await self._call.done_writing()
 
     async def read(self) -> Any | None:
         """See channel.Stream."""
-        try:
+        with _problems():
             response = await self._call.read()
-        except grpc.aio.AioRpcError as failure:
-            raise _problem(failure) from None
-        except asyncio.InvalidStateError:
-            raise CallFailed(Code.CANCELED, "the call has ended") from None
         return None if response is grpc.aio.EOF else response
 
     def cancel(self) -> None:
         """See channel.Stream."""
         self._call.cancel()
+
+
+@contextmanager
+def _problems() -> Iterator[None]:
+    """What grpcio says of a stream, in our words."""
+    try:
+        yield
+    except grpc.aio.AioRpcError as failure:
+        raise _problem(failure) from None
+    except asyncio.InvalidStateError:
+        raise CallFailed(Code.CANCELED, "the call has ended") from None
 
 
 def _problem(failure: grpc.aio.AioRpcError) -> CallFailed:

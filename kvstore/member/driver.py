@@ -113,8 +113,6 @@ class Driver:
         self._due_changes: deque[tuple[int, bytes]] = deque()
         # What is being synced waits for the loop to do it.
         self._sync_due = False
-        # Messages were sent in this turn.
-        self._spoke = False
         self._sync_seconds = QUICK_SECONDS
         self.sync_observer: Callable[[float], None] | None = None
 
@@ -220,19 +218,20 @@ class Driver:
             self._machine.failed(problem)
 
     def _turn(self) -> None:
-        self._spoke = False
+        spoke = False
         self._propose()
         self._ask_reads()
         while not self._installing and (ready := self._next_ready()) is not None:
             if not self._handle(ready):
                 break
+            spoke = spoke or bool(ready.messages)
         self._sync()
         if self._sync_due and self.raw.role != Role.LEADER:
             # The leader waits for our promise; what is committed is applied when that has left, and whatever comes
             # meanwhile.
             self._sync_here()
             self._loop.call_soon(self._finish)
-        elif self._spoke:
+        elif spoke:
             # What was said leaves first, so that followers begin while we apply and our own disk works.
             self._loop.call_soon(self._finish)
         else:
@@ -319,7 +318,6 @@ class Driver:
             self._is_full = False
         if ready.messages:
             self._outbox.send(ready.messages)
-            self._spoke = True
         for state in ready.read_states:
             self._reads.confirm(state.context[8:], state.index)
         self._committed.extend(ready.committed)
@@ -358,6 +356,7 @@ class Driver:
     def _sync_here(self) -> None:
         if self._stopped or not self._sync_due:
             return
+        # Before the sync: one that has failed is never tried again, the second try could claim what is not so.
         self._sync_due = False
         began = time.perf_counter()
         try:

@@ -16,9 +16,9 @@ from typing import Any
 
 from kvstore.auth.types import Identity
 from kvstore.errors import EtcdError, error
-from kvstore.failpoints import armed, hit
 from kvstore.member import roster
-from kvstore.member.batch_apply import BatchApply, Late
+from kvstore.member.applying import Applying
+from kvstore.member.batch_apply import Late
 from kvstore.member.bootstrap import Opened
 from kvstore.member.changes import ChangeQueue
 from kvstore.member.committer import Committer
@@ -29,20 +29,20 @@ from kvstore.member.dial import Dialer
 from kvstore.member.driver import Driver
 from kvstore.member.duties import Duties
 from kvstore.member.header import Headers
-from kvstore.member.histogram import BATCH_SIZES, DISK_SECONDS, LAG_SECONDS, Histogram
+from kvstore.member.histogram import DISK_SECONDS, LAG_SECONDS, Histogram
 from kvstore.member.leader_calls import LeaderCalls
 from kvstore.member.passwords import Passwords
 from kvstore.member.peers import PeerLinks
 from kvstore.member.proposals import Done, Proposal, ProposalQueue
 from kvstore.member.reads import ReadDone, ReadQueue
 from kvstore.member.reconfigure import Reconfigurer
-from kvstore.member.requests import RequestKind, decode, decode_head, sign
+from kvstore.member.requests import RequestKind, sign
 from kvstore.member.retention import Retention
 from kvstore.member.space import Space
 from kvstore.member.standing import Standing
 from kvstore.member.transfer import SnapshotTransfer
 from kvstore.pb import etcd_pb2 as pb
-from kvstore.raft.types import Entry, EntryKind, Message, Ready, Role
+from kvstore.raft.types import Entry, Message, Ready, Role
 from kvstore.storage.errors import StorageError
 from kvstore.wire.server import GrpcServer
 
@@ -81,13 +81,10 @@ class Member:
         self.failed_proposals = 0
         self.failed_reads = 0
         self.fsync_seconds, self.commit_seconds = Histogram(DISK_SECONDS), Histogram(DISK_SECONDS)
-        self.batch_sizes, self.loop_lag = Histogram(BATCH_SIZES), Histogram(LAG_SECONDS)
+        self.loop_lag = Histogram(LAG_SECONDS)
         self._failed = failed
         self._headers = Headers(self.cluster.id, self.id)
         self._leader_hooks: dict[object, Callable[[], None]] = {}
-        self._applied_requests = self._applied_bytes = 0
-        self._batch: BatchApply | None = None  # the entry that is being applied
-        self._until_readable: list[Callable[[], None]] = []
         self._timeout = config.request_timeout
         self._snapshot_dir = opened.snapshot_dir
         self._proposals = ProposalQueue(self.id, opened.first_sequence)
@@ -96,6 +93,15 @@ class Member:
         self.dialer = Dialer(config.peer_tls)
         self.links = PeerLinks(self.cluster.id, self.id, self, self.dialer)
         self.driver = Driver(self.loop, opened.raw, opened.log, self._proposals, self._reads, self._changes, self)
+        self.applying = Applying(
+            self.loop,
+            self.id,
+            self.state,
+            self._proposals,
+            self._changes,
+            configure=lambda entry: self._standing.apply(entry),
+            wake=self.driver.wake,
+        )
         self.driver.sync_observer = self.fsync_seconds.observe
         self._retention = Retention(opened.log, self.state, config.snapshot_count)
         self.space = Space(
@@ -303,62 +309,12 @@ class Member:
     # ---- what the driver asks of its state machine ----
 
     def apply(self, entry: Entry, late: Late) -> bool:
-        """Apply one committed entry, or as much of it as there is time for.
-
-        False: it is to be called with the same entry again, before any other.
-        """
-        state = self.state
-        if entry.index <= state.applied_index:
-            return True  # the backend had it before a restart
-        if self._batch is None:
-            self._begin(entry)
-        if self._batch is not None and not self._apply_batch(self._batch, late):
-            return False
-        state.applied_index, state.applied_term, state.applied_requests = entry.index, entry.term, 0
-        return True
-
-    def _begin(self, entry: Entry) -> None:
-        if entry.term > self.state.applied_term and self._lost_before(entry.term):
-            self.driver.wake()
-        if entry.kind == EntryKind.CONF_CHANGE:
-            self._standing.apply(entry)
-        elif entry.data:
-            self._batch = self._decode_batch(entry.data, entry.index)
-
-    def _lost_before(self, term: int) -> bool:
-        """What was proposed before the term and is not applied by now goes back into the queues."""
-        return self._proposals.lost_before(term) + self._changes.lost_before(term) > 0
-
-    def _decode_batch(self, data: bytes, entry_index: int) -> BatchApply:
-        if armed:
-            hit("apply-before-batch")
-        applier = self.state.applier
-        applier.begin(self.loop.time(), entry_index)
-        origin, first = decode_head(data)
-        mine = self._proposals.applied(first) if origin == self.id else None
-        requests = decode(data).requests if mine is None else ()
-        self.batch_sizes.observe(len(requests) if mine is None else len(mine))
-        self._applied_bytes += len(data)
-        return BatchApply(applier, requests, mine, self.state.applied_requests)
-
-    def _apply_batch(self, batch: BatchApply, late: Late) -> bool:
-        finished = batch.step(late)
-        self._applied_requests += batch.work
-        batch.work = 0
-        if not finished:
-            self.state.applied_requests = batch.done
-            return False
-        self._batch = None
-        if armed:
-            hit("apply-after-batch")
-        if self._until_readable and self.readable:
-            self._serve_waiting()
-        return True
+        """Apply one committed entry, or as much of it as there is time for: see Applying."""
+        return self.applying.apply(entry, late)
 
     def applied_turn(self) -> None:
         """A slice was applied."""
-        self.committer.applied(self._applied_requests, self._applied_bytes)
-        self._applied_requests = self._applied_bytes = 0
+        self.committer.applied(*self.applying.take_work())
 
     @property
     def crowded(self) -> bool:
@@ -368,16 +324,7 @@ class Member:
     @property
     def readable(self) -> bool:
         """Whether the state is that of one revision: no large delete is half done."""
-        return not self.store.unfinished
-
-    def when_readable(self, work: Callable[[], None]) -> None:
-        """Call `work` once `readable` is true."""
-        self._until_readable.append(work)
-
-    def _serve_waiting(self) -> None:
-        waiting, self._until_readable = self._until_readable, []
-        for work in waiting:
-            self.loop.call_soon(work)
+        return self.applying.readable
 
     def send(self, messages: Iterable[Message]) -> None:
         """Give Raft's messages to the links; snapshots take a stream of their own."""
@@ -391,7 +338,7 @@ class Member:
 
     def install_snapshot(self, ready: Ready, done: Callable[[], None]) -> None:
         """Put a received snapshot in place; what was half applied is forgotten with the tables."""
-        self._batch = None
+        self.applying.forget()
         self._transfer.install(ready, done)
 
     def state_changed(self, leader: int, role: Role) -> None:
@@ -424,11 +371,6 @@ class Member:
         """Messages from a peer."""
         if not self.stopping:
             self.driver.receive(messages)
-
-    def installed(self) -> None:
-        """The state is another one."""
-        if self._until_readable and self.readable:
-            self._serve_waiting()
 
     def snapshot_received(self, message: Message, path: Path) -> None:
         """A whole snapshot lies at `path`."""

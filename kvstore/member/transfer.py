@@ -142,7 +142,7 @@ class SnapshotTransfer:
             return
         log.info("installed a snapshot at index %d", meta.index)
         member.committer.hold(False)
-        member.installed()
+        member.applying.serve_readers()
         member.membership_changed()
         done()
 

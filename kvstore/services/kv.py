@@ -113,7 +113,7 @@ class KvService:
             call.fail(problem.code, problem.message)
             return
         if self._member.store.unfinished:
-            self._member.when_readable(partial(self._read_txn, call, request, None))
+            self._member.applying.when_readable(partial(self._read_txn, call, request, None))
             return
         try:
             if self._member.auth.enabled:
@@ -180,7 +180,7 @@ class KvService:
             return
         store = self._member.store
         if store.unfinished:
-            self._member.when_readable(partial(self._range, call, request, None))
+            self._member.applying.when_readable(partial(self._range, call, request, None))
             return
         revision = 0
         try:

@@ -169,7 +169,7 @@ class _Collector:
     def _own_families(self) -> Iterable[Metric]:
         m = self._member
         yield _histogram("fluyt_loop_lag_seconds", "How late the event loop came to a timer", m.loop_lag)
-        yield _histogram("fluyt_batch_requests", "Requests in one log entry", m.batch_sizes)
+        yield _histogram("fluyt_batch_requests", "Requests in one log entry", m.applying.batch_sizes)
         yield _gauge(
             "fluyt_max_resident_memory_bytes", "Peak memory", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         )

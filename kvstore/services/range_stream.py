@@ -83,7 +83,7 @@ class RangeStream:
             self._call.fail(problem.code, problem.message)
             return
         if self._member.store.unfinished:
-            self._member.when_readable(lambda: self._begin(request, None))
+            self._member.applying.when_readable(lambda: self._begin(request, None))
             return
         try:
             if self._member.auth.enabled:

@@ -114,7 +114,7 @@ def test_reads_wait_and_the_loop_turns(tmp_path: Path, small_slices: None) -> No
         while not member.store.unfinished:
             await asyncio.sleep(0)
         member.linearizable(lambda problem: seen.append(member.store.key_count))
-        member.when_readable(lambda: seen.append(member.store.key_count))
+        member.applying.when_readable(lambda: seen.append(member.store.key_count))
         turns = 0
         while not answer.done():
             assert not seen

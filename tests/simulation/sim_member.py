@@ -111,7 +111,7 @@ class SimMember(Member):
     def apply(self, entry: Entry, late: Callable[[], bool]) -> bool:
         """As Member's."""
         fresh = entry.index > self.state.applied_index
-        if fresh and self._batch is None:
+        if fresh and not self.applying.under_way:
             self.observer.applying(self, entry)
         finished = super().apply(entry, late)
         if fresh and finished:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from kvstore.errors import Code, EtcdError
 from kvstore.wire.grpc import status
-from kvstore.wire.grpc.answer import ANSWER, ANSWER_HEAD, LAST, MESSAGE, OK, OK_HEAD
+from kvstore.wire.grpc.answer import ANSWER, ANSWER_HEAD, LAST, OK, OK_HEAD
 from kvstore.wire.grpc.messages import PREFIX, PREFIX_SIZE, MessageReader
+from kvstore.wire.grpc.sending import put_message
 from kvstore.wire.grpc.status import ONLY_IDENTITY, RESPONSE, TRAILERS_OK
 from kvstore.wire.h2.errors import ErrorCode
 from kvstore.wire.h2.frames import END_HEADERS
@@ -134,21 +135,7 @@ class Call(Stream):
             return
         if not self._headers_sent:
             self._send_headers()
-        connection = self.connection
-        size = len(message) + PREFIX_SIZE
-        # The hot path of watches, as in reply().
-        if (
-            self._queue is None
-            and size <= connection.send_window
-            and size <= connection.peer_window + self.window_delta
-            and size <= connection.peer_max_frame
-            and not connection.held
-        ):
-            connection.send_window -= size
-            self.window_delta -= size
-            connection.write(MESSAGE(size << 8, 0, self.stream_id, 0, size - PREFIX_SIZE) + message)
-        else:
-            self.put_data([PREFIX.pack(0, size - PREFIX_SIZE), message], size)
+        put_message(self, message)
 
     def send_parts(self, parts: list[bytes]) -> None:
         """send() with the message in pieces, which are not joined."""

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from kvstore.errors import Code, EtcdError
 from kvstore.wire.grpc import status
-from kvstore.wire.grpc.answer import MESSAGE
-from kvstore.wire.grpc.messages import PREFIX, PREFIX_SIZE, MessageReader
+from kvstore.wire.grpc.messages import MessageReader
+from kvstore.wire.grpc.sending import put_message
 from kvstore.wire.h2.errors import ErrorCode
 from kvstore.wire.h2.stream import Stream
 
@@ -63,21 +63,7 @@ class ClientCall(Stream):
         if not self.stream_id:
             self._early.append(message)
             return
-        connection = self.connection
-        size = len(message) + PREFIX_SIZE
-        # The hot path of peers, as in Call.send().
-        if (
-            self._queue is None
-            and size <= connection.send_window
-            and size <= connection.peer_window + self.window_delta
-            and size <= connection.peer_max_frame
-            and not connection.held
-        ):
-            connection.send_window -= size
-            self.window_delta -= size
-            connection.write(MESSAGE(size << 8, 0, self.stream_id, 0, size - PREFIX_SIZE) + message)
-        else:
-            self.put_data([PREFIX.pack(0, size - PREFIX_SIZE), message], size)
+        put_message(self, message)
 
     def half_close(self) -> None:
         """We will send no more."""

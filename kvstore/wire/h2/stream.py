@@ -59,6 +59,11 @@ class Stream:
         return self._unsent
 
     @property
+    def waits(self) -> bool:
+        """Whether something is queued: what comes next must queue behind it."""
+        return self._queue is not None
+
+    @property
     def send_window(self) -> int:
         """Octets the peer allows on this stream now; negative after it lowered INITIAL_WINDOW_SIZE."""
         return self.connection.peer_window + self.window_delta

@@ -1,0 +1,132 @@
+"""Committed entries become changes of the state, as much of one as there is time for in a turn of the loop.
+
+Invariants: entries are applied once and in order; while one is half applied nothing of the next is begun, and
+`readable` is false while the state is not that of one revision.
+Faults assumed: a crash anywhere; what is applied and how far is in one transaction of the backend (state.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from kvstore.failpoints import armed, hit
+from kvstore.member.batch_apply import BatchApply, Late
+from kvstore.member.changes import ChangeQueue
+from kvstore.member.histogram import BATCH_SIZES, Histogram
+from kvstore.member.proposals import ProposalQueue
+from kvstore.member.requests import decode, decode_head
+from kvstore.member.state import State
+from kvstore.raft.types import Entry, EntryKind
+
+
+class Applying:
+    """The entries of one member.
+
+    configure: applies a change of membership. wake: the driver has requests to propose again.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        member_id: int,
+        state: State,
+        proposals: ProposalQueue,
+        changes: ChangeQueue,
+        *,
+        configure: Callable[[Entry], None],
+        wake: Callable[[], None],
+    ) -> None:
+        self._loop = loop
+        self._id = member_id
+        self._state = state
+        self._proposals = proposals
+        self._changes = changes
+        self._configure = configure
+        self._wake = wake
+        self._batch: BatchApply | None = None  # the entry that is being applied
+        self._until_readable: list[Callable[[], None]] = []
+        self._requests = self._bytes = 0
+        self.batch_sizes = Histogram(BATCH_SIZES)
+
+    def apply(self, entry: Entry, late: Late) -> bool:
+        """Apply one committed entry, or as much of it as there is time for.
+
+        False: it is to be called with the same entry again, before any other.
+        """
+        state = self._state
+        if entry.index <= state.applied_index:
+            return True  # the backend had it before a restart
+        if self._batch is None:
+            self._begin(entry)
+        if self._batch is not None and not self._go_on(self._batch, late):
+            return False
+        state.applied_index, state.applied_term, state.applied_requests = entry.index, entry.term, 0
+        return True
+
+    @property
+    def under_way(self) -> bool:
+        """Whether an entry is half applied."""
+        return self._batch is not None
+
+    def _begin(self, entry: Entry) -> None:
+        if entry.term > self._state.applied_term and self._lost_before(entry.term):
+            self._wake()
+        if entry.kind == EntryKind.CONF_CHANGE:
+            self._configure(entry)
+        elif entry.data:
+            self._batch = self._decode(entry.data, entry.index)
+
+    def _lost_before(self, term: int) -> bool:
+        """What was proposed before the term and is not applied by now goes back into the queues."""
+        return self._proposals.lost_before(term) + self._changes.lost_before(term) > 0
+
+    def _decode(self, data: bytes, entry_index: int) -> BatchApply:
+        if armed:
+            hit("apply-before-batch")
+        applier = self._state.applier
+        applier.begin(self._loop.time(), entry_index)
+        origin, first = decode_head(data)
+        mine = self._proposals.applied(first) if origin == self._id else None
+        requests = decode(data).requests if mine is None else ()
+        self.batch_sizes.observe(len(requests) if mine is None else len(mine))
+        self._bytes += len(data)
+        return BatchApply(applier, requests, mine, self._state.applied_requests)
+
+    def _go_on(self, batch: BatchApply, late: Late) -> bool:
+        finished = batch.step(late)
+        self._requests += batch.work
+        batch.work = 0
+        if not finished:
+            self._state.applied_requests = batch.done
+            return False
+        self._batch = None
+        if armed:
+            hit("apply-after-batch")
+        self.serve_readers()
+        return True
+
+    def take_work(self) -> tuple[int, int]:
+        """Roughly how many rows were written since it was asked last, and by how many bytes of requests."""
+        work, self._requests, self._bytes = (self._requests, self._bytes), 0, 0
+        return work
+
+    def forget(self) -> None:
+        """A snapshot takes the place of the tables, and of what was half applied."""
+        self._batch = None
+
+    @property
+    def readable(self) -> bool:
+        """Whether the state is that of one revision: no large delete is half done."""
+        return not self._state.store.unfinished
+
+    def when_readable(self, work: Callable[[], None]) -> None:
+        """Call `work` once `readable` is true."""
+        self._until_readable.append(work)
+
+    def serve_readers(self) -> None:
+        """Let those go on who wait for `readable`, if it is true now."""
+        if self._until_readable and self.readable:
+            waiting, self._until_readable = self._until_readable, []
+            for work in waiting:
+                self._loop.call_soon(work)
