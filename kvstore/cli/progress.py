@@ -21,7 +21,10 @@ def _silent(done: float, total: float | None = None) -> None:
 
 @contextmanager
 def bar(title: str, *, unit: str = "bytes") -> Iterator[Bar]:
-    """A bar on stderr for the length of the block. unit: "bytes" are shown as sizes, anything else as a count."""
+    """A bar on stderr for the length of the block.
+
+    unit: "bytes" are shown as sizes, "seconds" as a share (the clock is beside it), anything else as a count.
+    """
     if not sys.stderr.isatty():
         yield _silent
         return
@@ -29,7 +32,8 @@ def bar(title: str, *, unit: str = "bytes") -> Iterator[Bar]:
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    count = DownloadColumn() if unit == "bytes" else MofNCompleteColumn()
+    counts = {"bytes": DownloadColumn(), "seconds": TextColumn("{task.percentage:>3.0f} %")}
+    count = counts.get(unit) or MofNCompleteColumn()
     columns = (TextColumn("{task.description}"), BarColumn(), count, TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task(title, total=None)

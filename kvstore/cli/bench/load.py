@@ -91,8 +91,7 @@ class Load:
     def _progress(self, now: float) -> tuple[float, float]:
         if self.extent.total:
             return len(self.measured.latencies) + self.measured.errors.total(), self.extent.total
-        seconds = round(self.extent.seconds, 1)
-        return round(min(now - self._started, seconds), 1), seconds
+        return min(now - self._started, self.extent.seconds), self.extent.seconds
 
     def turn(self) -> float | None:
         """Seconds until the next call may begin, which is counted; None when there is to be none."""
