@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from copy import deepcopy
 from typing import Any, Final
 
+from control.api.copying import copied
 from control.api.schema import Object
 
 Convert = Callable[[Object], None]
@@ -44,7 +44,7 @@ def convert(obj: Object, api_version: str) -> Object:
     source = obj["apiVersion"]
     if source == api_version:
         return obj
-    found = deepcopy(obj)
+    found = copied(obj)
     step = _STEPS.get((source, api_version, obj["kind"]))
     if step is not None:
         step(found)
@@ -152,7 +152,7 @@ def _swap_selector(obj: Object, becomes: Object, was: Object) -> None:
     """An empty selector becomes the one, and the other becomes empty."""
     selector = (obj.get("spec") or {}).get("selector")
     if selector == {}:
-        obj["spec"]["selector"] = deepcopy(becomes)
+        obj["spec"]["selector"] = copied(becomes)
     elif selector == was:
         obj["spec"]["selector"] = {}
 

@@ -12,10 +12,10 @@ Source: "Extend the Kubernetes API with CustomResourceDefinitions" of the Kubern
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from copy import deepcopy
 from datetime import datetime
 from typing import Final
 
+from control.api.copying import copied
 from control.api.kind import Column, Kind, Scale
 from control.api.kinds.columns import AGE, NAME
 from control.api.meta import is_true, name, set_condition
@@ -129,13 +129,13 @@ def status_of(definition: Object, others: Iterable[Kind], now: datetime) -> Obje
     Names are accepted when no other kind of the group has them; a definition that is established stays so. Its own
     kinds may be among the others.
     """
-    spec, status = definition["spec"], deepcopy(definition.get("status") or {})
+    spec, status = definition["spec"], copied(definition.get("status") or {})
     wanted = spec["names"]
     rivals = [kind for kind in others if kind.group == spec["group"] and _definition_name(kind) != name(definition)]
     clash = next(_clashes(wanted, rivals), None)
     conditions = status.get("conditions", [])
     if clash is None:
-        status["acceptedNames"] = deepcopy(wanted)
+        status["acceptedNames"] = copied(wanted)
         conditions = set_condition(
             conditions, "NamesAccepted", "True", now, reason="NoConflicts", message="no conflicts found"
         )

@@ -12,11 +12,11 @@ Source: "Field validation" in Kubernetes' API concepts; the messages follow what
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
+from control.api.copying import copied
 from control.api.decode_scalars import INTEGERS, SCALAR_CHECKS, Check, WrongType, got
 from control.api.kind import Kind
 from control.api.schema import Field, Json, Object, ObjectType, Type, lookup
@@ -68,7 +68,7 @@ def _heading(kind: Kind) -> str:
 
 
 def _custom(kind: Kind, value: Object, unknown: list[str]) -> Object:
-    found = deepcopy(value)
+    found = copied(value)
     kind.structural.prune(found, unknown)
     if value.get("metadata") is None:
         found.pop("metadata", None)

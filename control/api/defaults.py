@@ -10,10 +10,10 @@ Source: the defaults in Kubernetes' API reference.
 from __future__ import annotations
 
 from collections.abc import Callable
-from copy import deepcopy
 from functools import cache
 from typing import Any
 
+from control.api.copying import copied
 from control.api.kind import Kind
 from control.api.rules.defaulting import KIND_RULES, TYPE_RULES
 from control.api.schema import Json, Object, Type, lookup
@@ -73,7 +73,7 @@ class _Filler:
     def __call__(self, obj: Json) -> None:
         for name, value in self.values:
             if name not in obj:
-                obj[name] = deepcopy(value) if isinstance(value, dict | list) else value
+                obj[name] = copied(value) if isinstance(value, dict | list) else value
         if self.rule is not None:
             self.rule(obj)
         if self.visits is None:

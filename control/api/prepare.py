@@ -12,10 +12,10 @@ Source: "Metadata" and "Spec and Status" of Kubernetes' API conventions.
 
 from __future__ import annotations
 
-from copy import deepcopy
 from datetime import datetime
 from typing import Final
 
+from control.api.copying import copied
 from control.api.defaults import apply_defaults
 from control.api.kind import Kind
 from control.api.meta import UID_BYTES, new_uid, timestamp
@@ -129,13 +129,13 @@ def prepare_update(kind: Kind, new: Object, old: Object, *, subresource: str = "
 def _status_update(kind: Kind, new: Object, old: Object) -> Object:
     """The old object with the new status. Of metadata, built-in kinds take labels, annotations and finalizers as well
     (agents label their nodes so); owners never change this way."""
-    metadata = deepcopy(old["metadata"])
+    metadata = copied(old["metadata"])
     for field in _STATUS_METADATA:
         _keep(metadata, new["metadata"], field)
     if not kind.custom:
         for field in ("labels", "annotations", "finalizers"):
             _keep(metadata, new["metadata"], field)
-    kept = {field: deepcopy(value) for field, value in old.items() if field not in ("metadata", "status")}
+    kept = {field: copied(value) for field, value in old.items() if field not in ("metadata", "status")}
     status = {"status": new["status"]} if "status" in new else {}
     new.clear()
     new.update({"apiVersion": kept.pop("apiVersion"), "kind": kept.pop("kind"), "metadata": metadata, **kept, **status})
@@ -144,7 +144,7 @@ def _status_update(kind: Kind, new: Object, old: Object) -> Object:
 
 def _keep(new: Object, old: Object, field: str) -> None:
     if field in old:
-        new[field] = deepcopy(old[field])
+        new[field] = copied(old[field])
     else:
         new.pop(field, None)
 

@@ -12,9 +12,9 @@ of the complaints are those that kube-apiserver uses.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from copy import deepcopy
 from typing import Any
 
+from control.api.copying import copied
 from control.api.fielderrors import invalid
 from control.api.schema import Json, Object
 from control.api.status import Cause
@@ -52,7 +52,7 @@ class Structural:
 def default_causes(raw: Mapping[str, Any], at: str) -> Iterator[Cause]:
     """What is wrong with the default of one level of a schema: it must be valid by that level itself."""
     node = compile_schema(raw)
-    value = deepcopy(raw["default"])
+    value = copied(raw["default"])
     unknown: list[str] = []
     _prune(value, node, "", unknown)
     for path in unknown:
@@ -94,7 +94,7 @@ def _default(value: Json, node: Node, *, root: bool = False) -> None:
         if below.default is MISSING or (root and name in ROOT_KEPT):
             continue
         if name not in value or (value[name] is None and not below.nullable):
-            value[name] = deepcopy(below.default)
+            value[name] = copied(below.default)
     for name, entry in value.items():
         found = node.properties.get(name, node.additional)
         if isinstance(found, Node):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from datetime import UTC, datetime
 from typing import Final
 
+from control.api.copying import copied
 from control.api.defaults import apply_defaults
 from control.api.kind import Kind
 from control.api.prepare import ENTROPY_BYTES, identify, prepare_create
@@ -73,7 +73,7 @@ async def _store_new(call: Call, kind: Kind, obj: Object, dry_run: bool) -> Obje
     key = call.server.resources.cache_of(kind).key(namespace, name)
     given = obj
     for _ in range(ATTEMPTS):
-        obj = copy.deepcopy(given) if kind.resource in hooks.HOOKS else given
+        obj = copied(given) if kind.resource in hooks.HOOKS else given
         extra = Extra(fence=fence_of(call))
         await hooks.before_create(call.server, kind, obj, extra)
         call.warnings.extend(extra.warnings)

@@ -8,11 +8,11 @@ Source: "Extend the Kubernetes API with CustomResourceDefinitions" in the Kubern
 from __future__ import annotations
 
 import asyncio
-import copy
 import logging
 from datetime import UTC, datetime
 from typing import Final
 
+from control.api.copying import copied
 from control.api.crd import is_established, kinds_of, status_of, warnings_of
 from control.api.kind import Kind
 from control.api.meta import set_condition, timestamp
@@ -177,7 +177,7 @@ async def _release(server: Server, name: str) -> None:
 
 def terminating(definition: Object, now: datetime) -> Object:
     """The definition with the condition that says it is on its way out."""
-    found = copy.deepcopy(definition)
+    found = copied(definition)
     status = found.setdefault("status", {})
     status["conditions"] = set_condition(
         status.get("conditions") or [],

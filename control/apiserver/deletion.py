@@ -5,11 +5,11 @@ Source: "Finalizers", "Garbage Collection" (cascading deletion) and "Pod Lifecyc
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from control.api.copying import copied
 from control.api.kind import Kind
 from control.api.meta import parse_time, timestamp
 from control.api.schema import Object
@@ -127,7 +127,7 @@ async def _write(call: Call, kind: Kind, state: Stored, new: Object, gone: bool)
 
 def marked(kind: Kind, old: Object, wish: Wish, now: datetime) -> Object:
     """The object with what its deletion leaves on it: when, how much time, which finalizers."""
-    new = copy.deepcopy(old)
+    new = copied(old)
     metadata = new["metadata"]
     _set_finalizers(metadata, wish.policy)
     grace = _grace(kind, new, wish)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from control.api.copying import copied
 from control.api.defaults import apply_defaults
 from control.api.kind import Kind
 from control.api.prepare import ENTROPY_BYTES, identify, is_same, prepare_create
@@ -43,15 +43,15 @@ class StoredObjects:
     async def create(self, resource: str, obj: Object) -> Object:
         """See request.Objects."""
         kind, namespace = self._kind(resource), obj.get("metadata", {}).get("namespace", "")
-        made = identify(kind, copy.deepcopy(obj), namespace=namespace)
+        made = identify(kind, copied(obj), namespace=namespace)
         made = prepare_create(
             kind, apply_defaults(kind, made), now=datetime.now(UTC), entropy=os.urandom(ENTROPY_BYTES)
         )
         if "status" in obj:
-            made["status"] = copy.deepcopy(obj["status"])
+            made["status"] = copied(obj["status"])
         name = made["metadata"]["name"]
         for _ in range(ATTEMPTS):
-            attempt, extra = copy.deepcopy(made), Extra()
+            attempt, extra = copied(made), Extra()
             await hooks.before_create(self._server, kind, attempt, extra)
             try:
                 revision = await self._server.storage.create(self._key(kind, namespace, name), to_value(attempt), extra)
@@ -75,7 +75,7 @@ class StoredObjects:
             if state is None:
                 raise not_found(resource, name)
             old = parse(state.value, state.revision)
-            new = change(copy.deepcopy(old))
+            new = change(copied(old))
             if new is None or is_same(new, old):
                 return old
             try:

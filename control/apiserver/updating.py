@@ -6,10 +6,10 @@ resourceVersion.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from control.api.copying import copied
 from control.api.defaults import apply_defaults
 from control.api.kind import Kind
 from control.api.prepare import identify, is_same, prepare_update
@@ -64,7 +64,7 @@ async def _attempt(call: Call, kind: Kind, state: Stored, update: Update) -> Obj
     old = conversion.from_stored(kind, parse(state.value, state.revision))
     name = old["metadata"]["name"]
     check_preconditions(kind, old, update.expected, update.uid)
-    new = await update.make(copy.deepcopy(old))
+    new = await update.make(copied(old))
     identify(kind, new, namespace=old["metadata"].get("namespace", ""), name=name)
     check_identity(kind, new, old)
     if update.raw:
@@ -106,7 +106,7 @@ async def _store_changed(call: Call, kind: Kind, state: Stored, old: Object, new
     metadata, name = new["metadata"], new["metadata"]["name"]
     metadata["resourceVersion"] = str(state.revision)
     extra = Extra(fence=fence_of(call))
-    given = copy.deepcopy(new) if kind.resource in hooks.HOOKS else new
+    given = copied(new) if kind.resource in hooks.HOOKS else new
     await hooks.before_update(call.server, kind, new, old, extra)
     call.warnings.extend(extra.warnings)
     done = is_finished(kind, new)

@@ -8,10 +8,10 @@ Source: "CronJob" in Kubernetes' documentation.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import deepcopy
 from datetime import datetime
 from typing import Any, Final
 
+from control.api.copying import copied
 from control.api.cron import Schedule, parse_schedule
 from control.api.schema import Object
 from control.controllers.actions import (
@@ -157,7 +157,7 @@ def _job(owner: Object, moment: datetime, zone: str) -> Object:
             "annotations": {**annotations_of(given), SCHEDULED: stamp},
             "ownerReferences": [owner_reference(owner)],
         },
-        "spec": deepcopy(template.get("spec") or {}),
+        "spec": copied(template.get("spec") or {}),
     }
 
 

@@ -7,9 +7,9 @@ are never deleted here, at most given an owner that takes them along. Source: "S
 from __future__ import annotations
 
 from collections.abc import Iterable
-from copy import deepcopy
 from typing import Any, Final
 
+from control.api.copying import copied
 from control.api.schema import Object
 from control.controllers.actions import Action, Create, Narration, Patch
 from control.controllers.objects import (
@@ -121,7 +121,7 @@ def _claim(owner: Object, template: Object, pod_name: str) -> Create:
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
         "metadata": metadata,
-        "spec": deepcopy(template.get("spec") or {}),
+        "spec": copied(template.get("spec") or {}),
     }
     text = f"create Claim {name} Pod {pod_name} in StatefulSet {name_of(owner)}"
     told = Narration(owner, "SuccessfulCreate", f"{text} success", "FailedCreate", f"{text} failed error: {{error}}")

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from copy import deepcopy
 from typing import Any, Final
 
+from control.api.copying import copied
 from control.api.schema import Object
 from control.controllers.objects import name_of, namespace_of, owner_reference
 
@@ -55,7 +55,7 @@ def pod_from(template: Object, owner: Object, *, name: str = "") -> Object:
             made[part] = dict(metadata[part])
     if metadata.get("finalizers"):
         made["finalizers"] = list(metadata["finalizers"])
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": made, "spec": deepcopy(template.get("spec") or {})}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": made, "spec": copied(template.get("spec") or {})}
 
 
 def prefix_of(name: str) -> str:

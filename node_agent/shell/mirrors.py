@@ -7,11 +7,11 @@ takes the status that the agent reports. Deleting a mirror in the API ends nothi
 from __future__ import annotations
 
 import asyncio
-import copy
 import logging
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
+from control.api.copying import copied
 from control.api.status import StatusError
 from control.client.errors import Unreachable
 from node_agent.pod import spec
@@ -124,7 +124,7 @@ class Mirrors:
 
 def mirror_object(pod: Object, node: Object) -> Object:
     """What is created in the API for a static pod; node: its owner, so that it goes with it."""
-    made = copy.deepcopy(pod)
+    made = copied(pod)
     made.pop("status", None)
     metadata = made["metadata"]
     for name in ("uid", "resourceVersion", "creationTimestamp", "deletionTimestamp"):

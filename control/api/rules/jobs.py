@@ -7,10 +7,10 @@ Source: JobSpec and CronJobSpec in Kubernetes' API reference.
 
 from __future__ import annotations
 
-from copy import deepcopy
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from control.api.copying import copied
 from control.api.cron import parse_schedule
 from control.api.fielderrors import invalid, not_supported, required
 from control.api.rules.checks import Causes, at_least, fields_unchanged, unchanged
@@ -115,7 +115,7 @@ def _fixed(spec: Object, startable: bool) -> Object:
     template: Object = spec.get("template", {})
     if not startable:
         return template
-    template = deepcopy(template)
+    template = copied(template)
     for field in _SCHEDULING:
         template.get("spec", {}).pop(field, None)
     for field in ("labels", "annotations"):

@@ -6,10 +6,10 @@ Source: the fields of PodSpec in Kubernetes' API reference; "Pod update and repl
 from __future__ import annotations
 
 from collections.abc import Iterator
-from copy import deepcopy
 from typing import Any, Final
 
 from control.api import names
+from control.api.copying import copied
 from control.api.fielderrors import duplicate, forbidden, invalid, not_supported, required
 from control.api.rules.checks import Causes, at_least, below, between, ip_address, labels, named, qualified
 from control.api.rules.containers import check_init_container, check_mounts, check_purpose
@@ -169,7 +169,7 @@ def changed_fields(new: Object, old: Object) -> str:
 
 def _without_free(spec: Object, like: Object | None = None) -> Any:
     """The spec without what an update may change. like: what of it is scheduling that gates still hold open."""
-    kept = deepcopy(spec)
+    kept = copied(spec)
     for _, _, container in each_container(kept, ""):
         container.pop("image", None)
     for field in ("activeDeadlineSeconds", "tolerations", "schedulingGates", "ephemeralContainers"):

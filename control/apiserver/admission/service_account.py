@@ -6,11 +6,11 @@ Source: "Configure Service Accounts for Pods" of the Kubernetes documentation; n
 from __future__ import annotations
 
 import asyncio
-import copy
 import secrets
 from collections.abc import Callable
 
 from control.api import meta
+from control.api.copying import copied
 from control.api.names import SUFFIX_LENGTH, generated
 from control.api.schema import Object
 from control.api.status import StatusError, forbidden
@@ -55,7 +55,7 @@ class ServiceAccount:
         if wants_token(spec, account):
             add_token_volume(spec, generated("kube-api-access-", self._entropy(SUFFIX_LENGTH)))
         if not spec.get("imagePullSecrets") and account.get("imagePullSecrets"):
-            spec["imagePullSecrets"] = copy.deepcopy(account["imagePullSecrets"])
+            spec["imagePullSecrets"] = copied(account["imagePullSecrets"])
 
     def validate(self, review: Review) -> None:
         """A mirror pod has no rights of its own: it names neither account nor secrets."""

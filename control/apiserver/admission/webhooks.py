@@ -8,13 +8,13 @@ more. Validating ones are called all at once. Source: "Dynamic Admission Control
 from __future__ import annotations
 
 import asyncio
-import copy
 import logging
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 
 from control.api import decode, fielderrors, meta
 from control.api.catalogue import BUILTIN
+from control.api.copying import copied
 from control.api.defaults import apply_defaults
 from control.api.kind import Kind
 from control.api.patches import json_patch
@@ -109,7 +109,7 @@ class MutatingWebhooks:
             after.append(review.object)
         if review.object is first:
             return
-        before = copy.deepcopy(review.object)
+        before = copied(review.object)
         await self._again(review)
         settled = before == review.object
         for hook, seen in zip(hooks, after, strict=True):

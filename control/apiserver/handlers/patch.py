@@ -5,11 +5,11 @@ Source: "Patches" in the Kubernetes API concepts; RFC 6902, RFC 7386.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
+from control.api.copying import copied
 from control.api.decode import STRICT
 from control.api.kind import Kind
 from control.api.patches import apply as server_side
@@ -111,7 +111,7 @@ async def _apply(call: Call, value: Json, dry_run: bool) -> Answer:
     if config["metadata"].get("uid"):
         raise conflict(call.of.resource, call.info.name, "Precondition failed: the object with that uid is gone")
     _require_create(call)
-    made = server_side.apply(None, copy.deepcopy(config), write)
+    made = server_side.apply(None, copied(config), write)
     obj = await create_object(call, made, dry_run=dry_run, applied=True)
     return show(call.of, obj, form, code=201, include=include)
 
@@ -136,4 +136,4 @@ def _check_name(call: Call, config: Object) -> None:
 
 def _without_identity(config: Object) -> Object:
     metadata = {key: value for key, value in config["metadata"].items() if key not in ("resourceVersion", "uid")}
-    return {**copy.deepcopy(config), "metadata": metadata}
+    return {**copied(config), "metadata": metadata}

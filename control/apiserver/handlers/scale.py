@@ -5,10 +5,10 @@ Source: autoscaling/v1 Scale in the Kubernetes API reference.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Any, Final
 
+from control.api.copying import copied
 from control.api.kind import Kind
 from control.api.schema import Object
 from control.api.selectors import label_selector_of, selector_of_labels
@@ -91,7 +91,7 @@ async def update(call: Call) -> Answer:
     """PUT: the Scale afterwards. StatusError 404, 409, 422."""
     dry_run = call.dry_run
     body = await read_object(call, scale_kind(call), *SCALE)
-    return await _change(call, lambda _: copy.deepcopy(body), expected_revision(call.of, body, "scale"), dry_run)
+    return await _change(call, lambda _: copied(body), expected_revision(call.of, body, "scale"), dry_run)
 
 
 async def patch(call: Call) -> Answer:
@@ -117,7 +117,7 @@ async def _change(call: Call, change: Callable[[Object], Object], expected: int,
     async def make(old: Object) -> Object:
         nonlocal review
         before = scale_of(call.of, old)
-        after = change(copy.deepcopy(before))
+        after = change(copied(before))
         given = after.get("metadata", {}).get("resourceVersion")
         if not expected and given not in (None, "", before["metadata"]["resourceVersion"]):
             raise conflict(call.of.resource, call.info.name)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-
+from control.api.copying import copied
 from control.api.schema import Object
 from control.apiserver.answer import Answer
 from control.apiserver.bodies import read_object
@@ -21,7 +20,7 @@ async def update(call: Call) -> Answer:
     body = await read_object(call, call.of)
 
     async def replace(_: Object) -> Object:
-        return copy.deepcopy(body)
+        return copied(body)
 
     change = Update(
         replace, call.info.subresource, expected_revision(call.of, body, call.info.subresource), dry_run=dry_run

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -10,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
 
+from control.api.copying import copied
 from control.api.schema import Object
 from control.apiserver.request import Headers, RequestInfo, User
 from control.apiserver.security.audit.events import begin_event, completed, staged, without_managed_fields
@@ -69,7 +69,7 @@ class AuditedRequest:
     def request_object(self, body: Object | None) -> None:
         """The body as it came; kept as a copy, for admission changes it."""
         if body is not None and self._level in ("Request", "RequestResponse"):
-            self._event["requestObject"] = copy.deepcopy(self._shown(body))
+            self._event["requestObject"] = copied(self._shown(body))
 
     def done(self, code: int, response: Object | None, annotations: Mapping[str, str]) -> None:
         """The request has been answered (a stream: has begun)."""

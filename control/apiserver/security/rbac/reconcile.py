@@ -8,10 +8,10 @@ run this at once: each write is a compare, and all write the same.
 from __future__ import annotations
 
 import asyncio
-import copy
 from collections.abc import Iterable
 
 from control.api import meta
+from control.api.copying import copied
 from control.api.schema import Object
 from control.api.status import StatusError
 from control.apiserver.request import Caches, Objects
@@ -57,7 +57,7 @@ async def _ensure(caches: Caches, objects: Objects, resource: str, wanted: Objec
     present = caches.get(resource, "", name)
     if present is None:
         try:
-            await objects.create(resource, copy.deepcopy(wanted))
+            await objects.create(resource, copied(wanted))
             return 1
         except StatusError as problem:
             if problem.reason != "AlreadyExists":
@@ -78,7 +78,7 @@ def repaired(present: Object, wanted: Object) -> Object | None:
         return None
     if present.get("roleRef") != wanted.get("roleRef"):
         return None
-    found = copy.deepcopy(present)
+    found = copied(present)
     for label, value in meta.labels(wanted).items():
         meta.set_label(found, label, value)
     for annotation, value in meta.annotations(wanted).items():
