@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+from collections.abc import Iterable
 from ipaddress import ip_address
 from typing import Any, Final
 
@@ -38,6 +39,8 @@ class Membership:
         self._value = b'{"apiVersion":"v1","kind":"ApiServer","metadata":{"name":"%b"}}' % self.address.encode()
         self._key = PREFIX + f"{self.address}:{server.port}".encode()
         self._session: Any = None
+        # Under which lease the key was written last.
+        self._announced = 0
         self._task: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
 
@@ -54,7 +57,8 @@ class Membership:
             async with asyncio.timeout(1.0):
                 if self._session is not None:
                     await self._session.close()
-                await self._reconcile()
+                page = await self._server.storage.page(PREFIX)
+                await self._reconcile([stored.key for stored in page.items])
 
     async def _run(self) -> None:
         cache = WatchCache(PREFIX, False, ())
@@ -62,8 +66,8 @@ class Membership:
         while True:
             try:
                 await self._server.feed.load(cache)
-                await self._announce()
-                await self._reconcile()
+                await self._announce(cache)
+                await self._reconcile(cache.objects)
             except (ClientError, StatusError) as problem:
                 log.warning("the API server cannot announce itself: %s", problem)
             self._changed.clear()
@@ -71,7 +75,8 @@ class Membership:
                 async with asyncio.timeout(PERIOD):
                     await self._changed.wait()
 
-    async def _announce(self) -> None:
+    async def _announce(self, cache: WatchCache) -> None:
+        """Have our key in the store, under a lease that lives. What memory shows is enough to see that it is."""
         client = self._server.storage.client
         if self._session is not None and not self._session.alive:
             with contextlib.suppress(ClientError):
@@ -81,32 +86,40 @@ class Membership:
             session = client.session(TTL)
             await session.start()
             self._session = session
+        if self._key in cache.objects and self._announced == self._session.lease_id:
+            return
         try:
-            present = await client.get(self._key)
-            if present is None or present.lease != self._session.lease_id:
-                await client.put(self._key, self._value, lease=self._session.lease_id)
+            await client.put(self._key, self._value, lease=self._session.lease_id)
+            self._announced = self._session.lease_id
         except (LeaseLost, LeaseNotFound):
             self._session = None
 
-    async def _reconcile(self) -> None:
-        """Write the addresses of all servers, if they are not there already."""
-        page = await self._server.storage.page(PREFIX)
-        places = sorted(stored.key.removeprefix(PREFIX).decode() for stored in page.items)
+    async def _reconcile(self, keys: Iterable[bytes]) -> None:
+        """Write the addresses of the servers with these keys, if they are not there already."""
+        places = sorted(key.removeprefix(PREFIX).decode() for key in keys)
         if not places:
             return
-        objects = StoredObjects(self._server)
-        await _ensure(objects, "endpoints", endpoints_of(places))
-        await _ensure(objects, "endpointslices.discovery.k8s.io", slice_of(places))
+        await _ensure(self._server, "endpoints", endpoints_of(places))
+        await _ensure(self._server, "endpointslices.discovery.k8s.io", slice_of(places))
 
 
-async def _ensure(objects: StoredObjects, resource: str, wanted: Object) -> None:
+async def _ensure(server: Server, resource: str, wanted: Object) -> None:
+    """Have the object in the store. Mostly memory has it so: then the store, which is asked every few seconds by every
+    server, is left alone.
+    """
     fields = [field for field in wanted if field != "metadata"]
 
-    def change(present: Object) -> Object | None:
-        if all(present.get(field) == wanted[field] for field in fields):
-            return None
-        return {**present, **{field: wanted[field] for field in fields}}
+    def differs(present: Object) -> bool:
+        return any(present.get(field) != wanted[field] for field in fields)
 
+    def change(present: Object) -> Object | None:
+        return {**present, **{field: wanted[field] for field in fields}} if differs(present) else None
+
+    cache = await server.resources.loaded(server.resources.catalogue[resource])
+    cached = cache.get(_NAMESPACE, _NAME)
+    if cached is not None and not differs(cached.object()):
+        return
+    objects = StoredObjects(server)
     try:
         await objects.update(resource, _NAMESPACE, _NAME, change)
     except StatusError as problem:

@@ -61,10 +61,13 @@ class Client:
         made.config, made.transport, made.directory, made.fence = self.config, self.transport, self.directory, fence
         return made
 
-    async def get(self, resource: str, name: str, namespace: str = "", *, subresource: str = "") -> Object:
-        """One object."""
+    async def get(
+        self, resource: str, name: str, namespace: str = "", *, subresource: str = "", resource_version: str = ""
+    ) -> Object:
+        """One object. resource_version: "" for the newest, "0" for what the server has in memory, which is cheaper."""
         kind = await self.directory.find(resource)
-        return await self.fetch(kind.url(namespace, name, subresource))
+        query = {"resourceVersion": resource_version} if resource_version else None
+        return await self.fetch(kind.url(namespace, name, subresource), query=query)
 
     async def list(
         self,

@@ -29,7 +29,7 @@ _RETRY, _LONGEST_RETRY = 0.2, 7.0
 class NodeClient(Protocol):
     """What this module needs of control.client.Client."""
 
-    async def get(self, resource: str, name: str, namespace: str = "") -> Object: ...
+    async def get(self, resource: str, name: str, namespace: str = "", *, resource_version: str = "") -> Object: ...
 
     async def create(self, resource: str, obj: Object, *, namespace: str = "") -> Object: ...
 
@@ -178,7 +178,8 @@ class Registration:
 
         The node is read first: after a silence of ours, its conditions are Unknown there, until we say otherwise.
         """
-        self._hear(await self._client.get("nodes", self._settings.name))
+        # From the server's memory: what others write about us may be seen some milliseconds later.
+        self._hear(await self._client.get("nodes", self._settings.name, resource_version="0"))
         status = self._status(self.node.get("status") or {})
         old = self._now() - self._reported >= self._settings.report_frequency
         if old or differs(self.node.get("status") or {}, status):

@@ -58,7 +58,9 @@ class FakeApi:
 
     # ---- what the agent calls ----
 
-    async def get(self, resource: str, name: str, namespace: str = "", *, subresource: str = "") -> Object:
+    async def get(
+        self, resource: str, name: str, namespace: str = "", *, subresource: str = "", resource_version: str = ""
+    ) -> Object:
         await self._arrive("get", resource, name)
         return copy.deepcopy(self._find(resource, name, namespace))
 

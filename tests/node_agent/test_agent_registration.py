@@ -21,7 +21,7 @@ class Nodes:
         self.node: Object = {}
         self.writes = 0
 
-    async def get(self, resource: str, name: str, namespace: str = "") -> Object:
+    async def get(self, resource: str, name: str, namespace: str = "", *, resource_version: str = "") -> Object:
         return deepcopy(self.node)
 
     async def create(self, resource: str, obj: Object, *, namespace: str = "") -> Object:
