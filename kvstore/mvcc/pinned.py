@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from heapq import merge
+from itertools import islice
 
 from sortedcontainers import SortedList
 
@@ -61,6 +62,18 @@ class PinnedView:
         for changed in self._changed_in(key, range_end):
             count += (self._then[changed] != 0) - (changed in live)
         return count
+
+    def page(self, key: bytes, range_end: bytes, most: int, *, reverse: bool = False) -> tuple[list[bytes], list[int]]:
+        """The first `most` keys of the range in either order, and the packed revision of each."""
+        if self._then:
+            pairs = list(islice(self.pairs(key, range_end, reverse=reverse), most))
+            return [name for name, _ in pairs], [revision for _, revision in pairs]
+        index = self._keyspace.index  # hot: a call for all keys at once
+        low, high = index.span(key, range_end)
+        if reverse:
+            low = max(low, high - most)
+        keys = list(index.slice(low, min(high, low + most), reverse=reverse))
+        return keys, list(map(index.revisions.__getitem__, keys))
 
     def pairs(self, key: bytes, range_end: bytes, *, reverse: bool = False) -> Iterator[tuple[bytes, int]]:
         """The range's keys with their packed revisions, in order or from the end down; good until the next write."""

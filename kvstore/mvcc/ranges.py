@@ -15,10 +15,11 @@ from kvstore.errors import error
 from kvstore.invariant import invariant
 from kvstore.pb.etcd_pb2 import RangeRequest
 
-from .encoding import HEADER, HEADER_SIZE, encode_kv, value_of
+from .encoding import HEADER, HEADER_SIZE, value_of
 from .keyspace import Keyspace
 from .pinned import PinnedView
 from .results import RangeResult
+from .rows import read_rows, without_value
 from .types import main_of, pack
 
 _ALL_AT_ONCE = 1 << 62
@@ -114,10 +115,7 @@ def _read_one(keyspace: Keyspace, req: RangeRequest, revision: int, current: int
 
 def _kv(keyspace: Keyspace, revision: int, key: bytes, keys_only: bool) -> bytes:
     record = keyspace.record(revision)
-    if not keys_only:
-        return record[HEADER_SIZE:]
-    _, _, create, version, lease, _ = HEADER.unpack_from(record)
-    return encode_kv(key, create, main_of(revision), version, b"", lease)
+    return without_value(key, revision, record) if keys_only else record[HEADER_SIZE:]
 
 
 # A part of an answer: key-values, and None for "more" until the last part says it.
@@ -130,31 +128,17 @@ def _by_key(keyspace: Keyspace, view: PinnedView, req: RangeRequest, count: int,
     more = left < count
     key, range_end, reverse = req.key, req.range_end, req.sort_order == RangeRequest.DESCEND
     while True:
-        pairs = list(islice(view.pairs(key, range_end, reverse=reverse), min(left, budget)))
-        kvs = _up_to(max_bytes, keyspace, pairs, req.keys_only)
-        del pairs[len(kvs) :]
-        left -= len(pairs)
+        keys, revisions = view.page(key, range_end, min(left, budget), reverse=reverse)
+        kvs = read_rows(keyspace, keys, revisions, max_bytes, keys_only=req.keys_only)
+        left -= len(kvs)
         if not left:
             yield kvs, more
             return
-        invariant(pairs, "the range holds fewer keys than were counted in it")
+        invariant(kvs, "the range holds fewer keys than were counted in it")
         yield kvs, None
-        key, range_end = (key, pairs[-1][0]) if reverse else (pairs[-1][0] + b"\0", range_end)
+        last = keys[len(kvs) - 1]
+        key, range_end = (key, last) if reverse else (last + b"\0", range_end)
         yield from _refreshed(view, budget)
-
-
-def _up_to(max_bytes: int, keyspace: Keyspace, pairs: list[Pair], keys_only: bool) -> list[bytes]:
-    """The key-values of the first pairs, with the one that makes them `max_bytes`. Hot: `_kv` stands here in line."""
-    kvs: list[bytes] = []
-    get, size = keyspace.history.get, 0
-    for key, revision in pairs:
-        record = None if keys_only else get(revision.to_bytes(12, "big"))
-        kv = _kv(keyspace, revision, key, keys_only) if record is None else record[HEADER_SIZE:]
-        kvs.append(kv)
-        size += len(kv)
-        if size >= max_bytes:
-            break
-    return kvs
 
 
 def _selected(keyspace: Keyspace, view: PinnedView, req: RangeRequest, count: int, budget: int) -> _Parts:

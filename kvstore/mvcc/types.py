@@ -40,6 +40,12 @@ class Table(Protocol):
     def get(self, key: bytes) -> bytes | None:
         """The value, or None."""
 
+    def get_many(self, keys: list[bytes], max_bytes: int) -> list[bytes]:
+        """The values of the first keys, up to the one that makes them `max_bytes`, in order. All of them must be there.
+
+        Cheaper than get.
+        """
+
     def put(self, key: bytes, value: bytes) -> None:
         """Write or overwrite."""
 

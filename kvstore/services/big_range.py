@@ -16,7 +16,7 @@ from kvstore.invariant import invariant
 from kvstore.member.member import Member
 from kvstore.mvcc.results import RangeResult
 from kvstore.pb import etcd_pb2 as pb
-from kvstore.services.encode import range_parts
+from kvstore.services.encode import range_response
 from kvstore.wire.grpc.call import Call
 
 # What is read in one turn of the loop.
@@ -102,16 +102,15 @@ class BigRange:
 
     def _note(self, result: RangeResult) -> None:
         self._last = result
-        parts = range_parts(b"", result)
-        size = sum(map(len, parts))
-        self._length += size
+        part = range_response(b"", result)
+        self._length += len(part)
         if self._parts is not None:
-            self._keep(self._parts, parts, size)
+            self._keep(self._parts, part)
 
-    def _keep(self, kept: list[bytes], parts: list[bytes], size: int) -> None:
-        kept += parts
-        self._held += size
-        self._gathered.total += size
+    def _keep(self, kept: list[bytes], part: bytes) -> None:
+        kept.append(part)
+        self._held += len(part)
+        self._gathered.total += len(part)
         if self._may_stream and (self._held > GATHERED_CALL or self._gathered.total > GATHERED_ALL):
             self._let_go()
 
@@ -164,8 +163,8 @@ class BigRange:
         if result is None:
             call.finish()
             return
-        parts = range_parts(b"", result)
-        self._length -= sum(map(len, parts))
+        part = range_response(b"", result)
+        self._length -= len(part)
         invariant(self._length >= 0, "a range at a pinned revision grew between two readings")
-        call.continue_message(parts)
+        call.continue_message([part])
         self._later(self._send)

@@ -22,12 +22,12 @@ from kvstore.mvcc.txn_check import check_range, check_txn
 from kvstore.pb import etcd_pb2 as pb
 from kvstore.services.access import identify
 from kvstore.services.big_range import HELD_BYTES, HELD_SECONDS, BigRange, Gathered
-from kvstore.services.encode import delete_response, put_response, range_parts, txn_response
+from kvstore.services.encode import delete_response, put_response, range_response, txn_response
 from kvstore.services.guard import check_leader, parse, refuse_learner
 from kvstore.wire.grpc.call import Call
 from kvstore.wire.server import GrpcServer
 
-# Up to here joining the parts of an answer is cheaper than sending them one by one, and it is read in one go.
+# An answer of up to so many keys is read in one go.
 SMALL_ANSWER = 16
 
 
@@ -197,11 +197,7 @@ class KvService:
         self._answer(call, result)
 
     def _answer(self, call: Call, result: RangeResult) -> None:
-        parts = range_parts(self._member.header_field(result.revision), result)
-        if len(result.kvs) <= SMALL_ANSWER:
-            call.reply(b"".join(parts))
-        else:
-            call.reply_parts(parts)
+        call.reply(range_response(self._member.header_field(result.revision), result))
 
 
 def _reads_only(request: pb.TxnRequest) -> bool:

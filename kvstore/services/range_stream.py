@@ -16,7 +16,7 @@ from kvstore.mvcc.results import RangeResult
 from kvstore.mvcc.txn_check import check_range
 from kvstore.pb import etcd_pb2 as pb
 from kvstore.services.access import identify
-from kvstore.services.encode import delimited, range_parts
+from kvstore.services.encode import delimited, range_response
 from kvstore.services.guard import check_leader, parse, refuse_learner
 from kvstore.wire.grpc.call import Call
 from kvstore.wire.server import GrpcServer
@@ -128,4 +128,4 @@ class RangeStream:
 
     def _send(self, result: RangeResult, header: bytes) -> None:
         """RangeStreamResponse.range_response = 1."""
-        self._call.send(delimited(0x0A, b"".join(range_parts(header, result))))
+        self._call.send(delimited(0x0A, range_response(header, result)))

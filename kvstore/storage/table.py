@@ -12,6 +12,7 @@ from typing import Any
 import lmdb
 
 from kvstore.invariant import InvariantViolation, invariant
+from kvstore.storage.many import values_of
 
 MAX_KEY_BYTES = 511
 # Rows that wait for one another; giving so many to LMDB takes a few tenths of a millisecond.
@@ -37,6 +38,7 @@ class Table:
         "_fail",
         "_get",
         "_last",
+        "_transaction",
         "dirty",
         "journal",
         "name",
@@ -61,6 +63,7 @@ class Table:
         self._get = transaction.get
         self._delete = transaction.delete
         self._cursor = transaction.cursor
+        self._transaction = transaction
 
     def get(self, key: bytes) -> bytes | None:
         """The value, or None."""
@@ -72,6 +75,19 @@ class Table:
         except lmdb.Error as error:
             raise self._refused(key, error) from error
         return value
+
+    def get_many(self, keys: list[bytes], max_bytes: int) -> list[bytes]:
+        """The values of the first keys, up to the one that makes them `max_bytes`, in order. All of them must be there.
+
+        Hot: half of what they cost one by one, or less.
+        """
+        buffered = self._buffer
+        if buffered and not buffered.keys().isdisjoint(keys):
+            self.flush()
+        try:
+            return values_of(self._transaction, self._db, keys, max_bytes)
+        except lmdb.Error as error:
+            raise self._refused(keys[0], error) from error
 
     def put(self, key: bytes, value: bytes) -> None:
         """Write or overwrite."""

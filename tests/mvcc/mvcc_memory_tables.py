@@ -17,6 +17,15 @@ class MemoryTable:
     def get(self, key: bytes) -> bytes | None:
         return self.data.get(key)
 
+    def get_many(self, keys: list[bytes], max_bytes: int) -> list[bytes]:
+        values: list[bytes] = []
+        for key in keys:
+            if sum(map(len, values)) < max_bytes:
+                value = self.get(key)
+                assert value is not None
+                values.append(value)
+        return values
+
     def put(self, key: bytes, value: bytes) -> None:
         assert 0 < len(key) <= 511
         assert type(key) is bytes
