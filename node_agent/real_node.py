@@ -11,6 +11,8 @@ from control.client.informer import Informer
 from control.client.recorder import EventRecorder
 from node_agent.machine.facts import read_machine
 from node_agent.network.node import NodeNetwork
+from node_agent.pod import spec
+from node_agent.pod.spec import Object
 from node_agent.probes.handlers import Handlers
 from node_agent.probes.pretended import PretendedHandlers
 from node_agent.runtime.types import ContainerStatus
@@ -23,6 +25,7 @@ from node_agent.shell.last_words import last_words
 from node_agent.shell.lookup import Lookup
 from node_agent.shell.records import NORMAL, node_reference
 from node_agent.shell.static_pods import StaticPods
+from node_agent.volumes.files import shows_other_metadata
 from node_agent.volumes.keeper import VolumeKeeper
 
 
@@ -64,6 +67,10 @@ class RealNode:
     def _volumes_changed(self, uid: str) -> None:
         self._housekeeping.volumes_changed(uid)
 
+    def _pod_changed(self, old: Object | None, new: Object | None) -> None:
+        if new is not None and shows_other_metadata(old, new):
+            self._volumes_changed(spec.uid(new))
+
     def _network_changed(self, fault: str) -> None:
         """fault: why pods can have no network, "" when they can."""
         self.agent.context.node = replace(self.agent.context.node, dns=self.network.pods_dns)
@@ -83,6 +90,7 @@ class RealNode:
         self._recorder.record(node_reference(self._settings.node.name), NORMAL, "Starting", "Starting kubelet.")
         if self._static is not None:
             self.agent.also(self._follow_static(self._static), "static pods")
+        self.agent.parts.pods.subscribe(self._pod_changed)
         self.agent.also(self._housekeeping.run(), "housekeeping")
 
     def _static_pods(self, folder: Path) -> StaticPods:

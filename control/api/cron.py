@@ -9,6 +9,7 @@ Source: "Schedule syntax" of Kubernetes' CronJob documentation.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -18,7 +19,6 @@ from zoneinfo import ZoneInfo
 from croniter import CroniterBadDateError, CroniterError, croniter
 
 _FIELD = re.compile(r"[0-9A-Za-z*/,?-]+", re.ASCII)
-_NAME = re.compile(r"[A-Za-z]+", re.ASCII)
 _MACROS: Final = {
     "@hourly": "0 * * * *",
     "@daily": "0 0 * * *",
@@ -28,9 +28,16 @@ _MACROS: Final = {
     "@yearly": "0 0 1 1 *",
     "@annually": "0 0 1 1 *",
 }
-_MONTHS: Final = frozenset(["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"])
-_DAYS: Final = frozenset(["sun", "mon", "tue", "wed", "thu", "fri", "sat"])
-_NAMES: Final = (frozenset[str](), frozenset[str](), frozenset[str](), _MONTHS, _DAYS)
+_MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_DAYS: Final = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+# Of each field: the least number, the greatest, and names of numbers.
+_BOUNDS: Final[tuple[tuple[int, int, Mapping[str, int]], ...]] = (
+    (0, 59, {}),
+    (0, 23, {}),
+    (1, 31, {}),
+    (1, 12, {name: number for number, name in enumerate(_MONTHS, start=1)}),
+    (0, 6, {name: number for number, name in enumerate(_DAYS)}),
+)
 _EVERY = re.compile(r"@every\s+((?:\d{1,6}[hms])+)", re.ASCII)
 _UNITS: Final = {"h": 3600, "m": 60, "s": 1}
 _TRIED_FROM: Final = datetime(2024, 1, 1)
@@ -74,8 +81,8 @@ def parse_schedule(text: str) -> Schedule:
     fields = bare.split()
     if len(fields) != 5:
         raise ValueError(f"expected exactly 5 fields, found {len(fields)}: {fields}")
-    for field, names in zip(fields, _NAMES, strict=True):
-        _check(field, names)
+    for field, bounds in zip(fields, _BOUNDS, strict=True):
+        _check(field, *bounds)
     joined = " ".join(field.replace("?", "*") for field in fields)
     try:
         croniter(joined, _TRIED_FROM)
@@ -84,9 +91,36 @@ def parse_schedule(text: str) -> Schedule:
     return Schedule(joined)
 
 
-def _check(field: str, names: frozenset[str]) -> None:
+def _check(field: str, least: int, most: int, names: Mapping[str, int]) -> None:
+    """The words of a refusal are those of the library that Kubernetes reads schedules with."""
     if not _FIELD.fullmatch(field):
         raise ValueError(f"failed to parse {field!r}: a field has numbers, names, '*', ',', '-' and '/'")
-    for name in _NAME.findall(field):
-        if name.lower() not in names:
-            raise ValueError(f"failed to parse int from {name}")
+    for part in filter(None, field.split(",")):
+        span, *steps = part.split("/")
+        if len(steps) > 1:
+            raise ValueError(f"too many slashes: {part}")
+        ends = [str(least), str(most)] if span in ("*", "?") else span.split("-")
+        if len(ends) > 2:
+            raise ValueError(f"too many hyphens: {part}")
+        first = _number(ends[0], names)
+        last = most if steps and len(ends) == 1 else _number(ends[-1], names)
+        _check_span(part, first, last, least, most)
+        if steps and _number(steps[0], {}) == 0:
+            raise ValueError(f"step of range should be a positive number: {part}")
+
+
+def _check_span(part: str, first: int, last: int, least: int, most: int) -> None:
+    if first < least:
+        raise ValueError(f"beginning of range ({first}) below minimum ({least}): {part}")
+    if last > most:
+        raise ValueError(f"end of range ({last}) above maximum ({most}): {part}")
+    if first > last:
+        raise ValueError(f"beginning of range ({first}) beyond end of range ({last}): {part}")
+
+
+def _number(text: str, names: Mapping[str, int]) -> int:
+    if text.lower() in names:
+        return names[text.lower()]
+    if not text.isdigit():
+        raise ValueError(f'failed to parse int from {text}: strconv.Atoi: parsing "{text}": invalid syntax')
+    return int(text)

@@ -52,6 +52,8 @@ from control.controllers.observed import Observed
 
 RESOURCE: Final = "cronjobs.batch"
 SCHEDULED: Final = "batch.kubernetes.io/cronjob-scheduled-timestamp"
+# What `kubectl create job --from` writes: the job belongs to us, but no time of the schedule stands for it.
+BY_HAND: Final = "cronjob.kubernetes.io/instantiate"
 
 
 def reconcile(key: Key, observed: Observed, now: datetime) -> Decision:
@@ -97,7 +99,7 @@ def _schedule(
         text = f"Missed scheduled time to start a job: {format_time(moment)}"
         plan.events.append(Event(owner, "MissSchedule", text, "Warning"))
         return
-    _start(plan, owner, [job for job in jobs if not is_over(job)], moment, zone, status)
+    _start(plan, owner, [job for job in jobs if not is_over(job) and not _by_hand(job)], moment, zone, status)
 
 
 def _parsed(plan: Plan, owner: Object) -> Schedule | None:
@@ -167,7 +169,11 @@ def _job(owner: Object, moment: datetime, zone: str) -> Object:
 def _status(plan: Plan, owner: Object, jobs: Sequence[Object]) -> dict[str, Any]:
     """Active jobs, and the last success; tells of jobs that ended since it last said they were active."""
     before = status_of(owner)
-    status = {**before, "active": [object_reference(job) for job in jobs if not is_over(job) and not is_deleting(job)]}
+    going = [job for job in jobs if not is_over(job) and not is_deleting(job)]
+    status = {**before, "active": [object_reference(job) for job in going if not _by_hand(job)]}
+    for job in filter(_by_hand, going):
+        text = f"Saw a job that the controller did not create or forgot: {name_of(job)}"
+        plan.events.append(Event(owner, "UnexpectedJob", text, "Warning"))
     was_active = {reference.get("uid") for reference in before.get("active") or ()}
     for job in jobs:
         if uid_of(job) in was_active and is_over(job):
@@ -182,6 +188,10 @@ def _status(plan: Plan, owner: Object, jobs: Sequence[Object]) -> dict[str, Any]
     ends = [str(status_of(job).get("completionTime")) for job in jobs if _succeeded(job)]
     last = max([*(end for end in ends if end != "None"), before.get("lastSuccessfulTime") or ""])
     return {**status, "lastSuccessfulTime": last} if last else status
+
+
+def _by_hand(job: Object) -> bool:
+    return BY_HAND in annotations_of(job)
 
 
 def _succeeded(job: Object) -> bool:

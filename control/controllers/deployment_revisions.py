@@ -63,7 +63,10 @@ def make_new_set(plan: Plan, observed: Observed, rollout: Rollout) -> None:
     template = without_hash(spec_of(deployment).get("template") or {})
     collisions = status_of(deployment).get("collisionCount")
     made = _set(rollout, stable_hash(template, collisions))
-    if observed.get(SETS, namespace_of(deployment), name_of(made)) is not None:
+    taken = observed.get(SETS, namespace_of(deployment), name_of(made))
+    if taken is not None and is_deleting(taken):
+        return  # its end wakes us: then the name is free, and the set made anew adopts the pods that it left
+    if taken is not None:
         counted = with_status(deployment, {**status_of(deployment), "collisionCount": (collisions or 0) + 1})
         rule = f"the name {name_of(made)} is taken by another set"
         plan.actions.append(UpdateStatus(RESOURCE, counted, cause(RESOURCE, deployment, rule)))

@@ -68,11 +68,18 @@ def _absent(view: View, found: Object, before: Object | None, waits: tuple[str, 
             | {k: before[k] for k in ("state", "lastState", "restartCount", "imageID") if k in before}
             | {"containerID": ended.get("containerID", "")}
         )
-    if view.over:
+    if view.over and _initialized(view):
         lost = {"exitCode": _LOST_CODE, "reason": "ContainerStatusUnknown", "message": _LOST}
         return found | {"state": {"terminated": lost | {"startedAt": None, "finishedAt": None}}}
     default = "PodInitializing" if spec.init_containers(view.pod) else "ContainerCreating"
     return found | {"state": waiting(*(waits or (default, "")))}
+
+
+def _initialized(view: View) -> bool:
+    """Whether the containers may have run: one did, or nothing had to succeed before them."""
+    names = [container["name"] for container in spec.spec(view.pod).get("containers") or []]
+    once = [container for container in spec.init_containers(view.pod) if not spec.is_sidecar(container)]
+    return not once or any(view.observed.containers.get(name) for name in names)
 
 
 def _terminated_before(before: Object | None) -> Any:

@@ -82,6 +82,10 @@ class Directory:
         return agent, worker, sandboxes[0]
 
 
+# What the kubelet says in place of a reason.
+_PULLING = {"ErrImagePull": "image can't be pulled", "ImagePullBackOff": "trying and failing to pull image"}
+
+
 def _no_container(pod: Object, container: str) -> web.HTTPException:
     described = spec.container(pod, container)
     if described is None:
@@ -96,4 +100,5 @@ def _no_container(pod: Object, container: str) -> web.HTTPException:
         {},
     )
     reason = waiting.get("reason") or "ContainerCreating"
+    reason = _PULLING.get(reason, reason)
     return web.HTTPBadRequest(text=f'container "{container}" in pod "{spec.name(pod)}" is waiting to start: {reason}')

@@ -57,8 +57,9 @@ class Starter:
         sandbox = context.view.of(spec.uid(pod)).sandboxes
         if container is None or not sandbox:
             return
-        image, image_user = await self._image(pod, container)
         key = f"{spec.uid(pod)}/{action.name}"
+        await self._volumes(pod, container)
+        image, image_user = await self._image(pod, container)
         try:
             placed = spec.with_addresses(pod, sandbox[0].ips or context.node.ips, context.node.ips)
             created = await self._create(placed, container, action, sandbox[0].id, image, image_user)
@@ -72,7 +73,14 @@ class Starter:
             raise CannotRun(self._again(key, reason, problem)) from None
         if action.attempt:
             context.restarts.advance(backoff_key(pod, container), context.now())
-        await self._start(pod, container, created, key)
+        await self._start(pod, container, created, key, counted=bool(action.attempt))
+
+    async def _volumes(self, pod: Object, container: Object) -> None:
+        """Before the image: what a volume lacks is waited for without pulling again at each try."""
+        try:
+            await self.context.volumes.set_up(pod)
+        except (ConfigProblem, VolumeProblem) as problem:
+            raise CannotRun(self._config_failure(pod, container, problem)) from None
 
     async def _image(self, pod: Object, container: Object) -> tuple[str, str]:
         try:
@@ -92,9 +100,8 @@ class Starter:
     async def _create(
         self, pod: Object, container: Object, action: Start, sandbox: str, image: str, image_user: str
     ) -> str:
-        """Volumes, environment, configuration, create: the container's id."""
+        """Environment, mounts, configuration, create: the container's id."""
         context = self.context
-        await context.volumes.set_up(pod)
         sources = await context.lookup.sources(pod)
         found = environment(pod, container, sources, context.node.allocatable)
         for message in found.skipped:
@@ -107,14 +114,16 @@ class Starter:
         context.events.normal(pod, "Created", f"Created container: {action.name}", action.name)
         return created
 
-    async def _start(self, pod: Object, container: Object, container_id: str, key: str) -> None:
+    async def _start(self, pod: Object, container: Object, container_id: str, key: str, *, counted: bool) -> None:
+        """counted: the back-off knows of this attempt already."""
         context, name = self.context, container["name"]
         try:
             await context.runtime.start_container(container_id)
         except RuntimeFault as problem:
             reason = problem.reason if isinstance(problem, CannotStart) else "RunContainerError"
             context.events.warning(pod, "Failed", f"Error: {problem}", name)
-            context.restarts.advance(backoff_key(pod, container), context.now())
+            if not counted:
+                context.restarts.advance(backoff_key(pod, container), context.now())
             raise CannotRun(self._again(key, reason, problem)) from None
         context.retries.clear(key)
         context.events.normal(pod, "Started", f"Started container {name}", name)

@@ -72,6 +72,23 @@ def volume_files(pod: Object, volume: Object, sources: Sources, allocatable: Map
     return found
 
 
+def shows_other_metadata(old: Object | None, new: Object | None) -> bool:
+    """Whether a pod's own labels or annotations changed, and a volume of it shows such."""
+    if old is None or new is None or spec.uid(old) != spec.uid(new):
+        return False
+    parts = [part for volume in spec.spec(new).get("volumes") or [] for part in _parts(volume)]
+    if not any(kind == "downwardAPI" for kind, _ in parts):
+        return False
+    before, after = spec.metadata(old), spec.metadata(new)
+    return any((before.get(field) or {}) != (after.get(field) or {}) for field in ("labels", "annotations"))
+
+
+def _parts(volume: Object) -> list[tuple[str, Object]]:
+    """The sources of one volume, those inside of a projected one each by itself."""
+    own = [(kind, volume[kind]) for kind in KINDS if kind in volume and kind != "projected"]
+    return own + _projections(volume.get("projected") or {})
+
+
 def _projections(source: Object) -> list[tuple[str, Object]]:
     return [(kind, content) for part in source.get("sources") or [] for kind, content in part.items()]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -211,6 +212,24 @@ def test_a_new_node_is_not_ready() -> None:
         TaintNodesByCondition().mutate(asked)
     assert asked.object is not None
     assert asked.object["spec"]["taints"] == [taint]
+
+
+def test_a_taint_that_evicts_says_since_when() -> None:
+    """kubectl taint writes no time: without one, pods that tolerate it for a while stayed for ever."""
+    evicts, keeps = {"key": "x", "effect": "NoExecute"}, {"key": "y", "effect": "NoSchedule"}
+    old = named("n", spec={"taints": [{**evicts, "timeAdded": "2026-01-01T00:00:00Z"}]})
+    plugin = TaintNodesByCondition(lambda: datetime(2026, 2, 3, tzinfo=UTC))
+
+    def after(*taints: Object) -> list[Object]:
+        asked = review("nodes", named("n", spec={"taints": list(taints)}), operation="UPDATE", old=old)
+        plugin.mutate(asked)
+        assert asked.object is not None
+        found: list[Object] = asked.object["spec"]["taints"]
+        return found
+
+    assert after(evicts, keeps) == [{**evicts, "timeAdded": "2026-01-01T00:00:00Z"}, keeps]
+    assert after({**evicts, "value": "v"})[0]["timeAdded"] == "2026-02-03T00:00:00Z"
+    assert after({**evicts, "timeAdded": "2026-01-05T00:00:00Z"})[0]["timeAdded"] == "2026-01-05T00:00:00Z"
 
 
 # ---- LimitRanger ----

@@ -41,6 +41,25 @@ def test_refused(text: str) -> None:
         parse_schedule(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("61 * * * *", "end of range (61) above maximum (59): 61"),
+        ("* * 0 * *", "beginning of range (0) below minimum (1): 0"),
+        ("* * * * 7", "end of range (7) above maximum (6): 7"),
+        ("5-1 * * * *", "beginning of range (5) beyond end of range (1): 5-1"),
+        ("*/0 * * * *", "step of range should be a positive number: */0"),
+        ("1-2-3 * * * *", "too many hyphens: 1-2-3"),
+        ("1/2/3 * * * *", "too many slashes: 1/2/3"),
+        ("x * * * *", 'failed to parse int from x: strconv.Atoi: parsing "x": invalid syntax'),
+    ],
+)
+def test_refused_in_the_words_of_kubernetes(text: str, words: str) -> None:
+    with pytest.raises(ValueError) as refused:
+        parse_schedule(text)
+    assert str(refused.value) == words
+
+
 def test_clocks_of_a_zone() -> None:
     nightly = parse_schedule("30 2 * * *")
     found = nightly.after(datetime(2026, 7, 1, 12, tzinfo=UTC), "Europe/Berlin")

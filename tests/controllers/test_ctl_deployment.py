@@ -177,6 +177,26 @@ def test_a_name_that_is_taken_counts_a_collision(api: MemoryApi) -> None:
     assert len([rs for rs in api.list(SETS) if rs["spec"].get("replicas") == 4]) == 1
 
 
+def test_a_set_that_is_being_deleted_gives_its_name_and_its_pods_to_the_next(api: MemoryApi) -> None:
+    """kubectl delete rs --cascade=orphan: its name was taken for a collision, and its pods ran on for nobody."""
+    _put(api)
+    _settle(api)
+    (rs,) = api.list(SETS)
+    name = rs["metadata"]["name"]
+    going = {"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["orphan"]}
+    api.change(SETS, "default", name, {"metadata": going})
+    before = {pod["metadata"]["name"] for pod in api.list("pods")}
+    for pod in before:
+        api.change("pods", "default", pod, {"metadata": {"ownerReferences": []}})
+    api.reconcile(deployment.reconcile, "web")
+    assert [found["metadata"]["name"] for found in api.list(SETS)] == [name]
+    assert "collisionCount" not in api.get(DEPLOYMENTS, "default", "web")["status"]
+    api.change(SETS, "default", name, {"metadata": {"finalizers": []}})
+    _settle(api)
+    assert [found["metadata"]["name"] for found in api.list(SETS)] == [name]
+    assert {pod["metadata"]["name"] for pod in api.list("pods")} == before
+
+
 def test_a_set_that_cannot_be_created_is_a_condition(api: MemoryApi) -> None:
     _put(api)
     api.refuse = lambda a: forbidden(SETS, "web-x", "exceeded quota: q") if isinstance(a, Create) else None

@@ -70,6 +70,22 @@ def test_a_new_leader_does_not_start_the_same_time_again(api: MemoryApi) -> None
     assert not [action for action in decision.actions if isinstance(action, Create)]
 
 
+def test_a_job_made_by_hand_is_nobody_s_turn(api: MemoryApi) -> None:
+    """kubectl create job --from=cronjob/c: it must not keep the schedule waiting, as Kubernetes' does not."""
+    _cron(api, concurrencyPolicy="Forbid")
+    owner = api.get(CRONS, "default", "c")["metadata"]
+    reference = {"apiVersion": "batch/v1", "kind": "CronJob", "name": "c", "uid": owner["uid"], "controller": True}
+    note = {"cronjob.kubernetes.io/instantiate": "manual"}
+    made = {"name": "mine", "namespace": "default", "ownerReferences": [reference], "annotations": note}
+    api.put(JOBS, {"apiVersion": "batch/v1", "kind": "Job", "metadata": made, "spec": {}})
+    api.pass_time(601)
+    api.reconcile(cronjob.reconcile, "c")
+    assert len(_jobs(api)) == 2
+    assert "mine" not in [job["name"] for job in api.get(CRONS, "default", "c")["status"]["active"]]
+    text = "Saw a job that the controller did not create or forgot: mine"
+    assert ("Warning", "UnexpectedJob", text) in api.events
+
+
 @pytest.mark.parametrize(("policy", "count"), [("Allow", 2), ("Forbid", 1), ("Replace", 1)])
 def test_what_happens_while_the_last_one_runs(api: MemoryApi, policy: str, count: int) -> None:
     _cron(api, concurrencyPolicy=policy)

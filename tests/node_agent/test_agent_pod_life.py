@@ -5,9 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
 from agent_one_node import container, new_agent, one_node, pod, status, until
 
+from node_agent.pod.actions import Start
+from node_agent.pod.restart import backoff_key
 from node_agent.runtime.simulated import SimulatedRuntime, World
+from node_agent.shell.pretended import NoVolumes
+from node_agent.shell.starter import CannotRun
+from node_agent.volumes.problem import VolumeProblem
 
 
 def test_a_pod_runs_and_is_removed_when_it_is_deleted() -> None:
@@ -62,6 +68,43 @@ def test_an_agent_that_starts_again_touches_nothing() -> None:
 def _waiting(entry: dict[str, Any], reason: str) -> dict[str, Any] | None:
     found = (entry.get("state") or {}).get("waiting") or {}
     return found if found.get("reason") == reason else None
+
+
+class _Missing(NoVolumes):
+    """A volume whose secret is not there."""
+
+    async def set_up(self, pod: dict[str, Any]) -> None:
+        raise VolumeProblem("s", 'secret "s" not found')
+
+
+def test_a_volume_that_is_missing_is_waited_for_without_pulling() -> None:
+    """Each try pulled the image again, and told of it."""
+
+    async def life() -> None:
+        async with one_node(volumes=_Missing(), retry=0.005) as (api, _, _agent):
+            api.put("pods", pod("web"))
+            await until(lambda: api.reasons("web").count("FailedMount") >= 2, "it was tried twice")
+            assert set(api.reasons("web")) == {"FailedMount"}
+
+    asyncio.run(life())
+
+
+def test_a_container_that_cannot_be_started_is_counted_once_a_try() -> None:
+    """A second run that could not be started doubled its delay twice: 10 s, 40 s, 160 s."""
+
+    async def life() -> None:
+        async with one_node() as (api, _, agent):
+            api.put("pods", pod("web", simulate="start-error=no such file"))
+            await until(lambda: "Failed" in api.reasons("web"), "it was tried")
+            worker = next(iter(agent.dispatch.workers.values()))
+            key = backoff_key(worker.pod, worker.pod["spec"]["containers"][0])
+            now = agent.context.now()
+            assert agent.context.restarts.delay(key, now) == 10
+            with pytest.raises(CannotRun):
+                await worker.starter.start(worker.pod, Start("web", 1, "exited with code 128"))
+            assert agent.context.restarts.delay(key, now) == 20
+
+    asyncio.run(life())
 
 
 def test_a_crashing_container_backs_off_in_kubernetes_words() -> None:

@@ -19,7 +19,7 @@ from spdy_client import SpdyClient, control, data
 from kvstore.pki.certificates import Pair, issue, make_authority
 from node_agent.server.app import AgentServer, new_app, server_tls
 from node_agent.server.certificate import own_certificate
-from node_agent.server.directory import Directory
+from node_agent.server.directory import Directory, _no_container
 
 
 @contextlib.asynccontextmanager
@@ -75,6 +75,10 @@ def test_logs_of_a_container_that_waits(tmp_path: Path) -> None:
             code, message = await answer()
             assert code == 400
             assert message == 'container "web" in pod "stuck" is waiting to start: ErrImageNeverPull'
+            waiting = {"state": {"waiting": {"reason": "ImagePullBackOff"}}}
+            pulled = {**pod("p"), "status": {"containerStatuses": [{"name": "web", **waiting}]}}
+            words = 'container "web" in pod "p" is waiting to start: trying and failing to pull image'
+            assert _no_container(pulled, "web").text == words
 
     asyncio.run(work())
 

@@ -125,6 +125,13 @@ def test_a_container_that_got_lost() -> None:
     assert found["phase"] == "Failed"
 
 
+def test_what_a_failed_init_container_kept_from_starting_waits_for_ever() -> None:
+    before = pod("web", init=("first",), restartPolicy="Never")
+    found = status(before, seen(ran("first", "exited", code=1)), over=True)
+    assert found["containerStatuses"][0]["state"] == {"waiting": {"reason": "PodInitializing"}}
+    assert found["phase"] == "Failed"
+
+
 def test_a_verdict_is_for_ever() -> None:
     found = status(pod("web"), seen(ran("web")), verdict=Verdict("Evicted", "low on memory"))
     assert (found["phase"], found["reason"], found["message"]) == ("Failed", "Evicted", "low on memory")

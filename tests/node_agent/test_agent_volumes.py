@@ -18,7 +18,14 @@ from node_agent.pod.fields import ConfigProblem
 from node_agent.pod.needs import Sources
 from node_agent.pod.network import ClusterDns
 from node_agent.volumes.atomic import write_files
-from node_agent.volumes.files import File, TokenWish, holds_secrets, token_wishes, volume_files
+from node_agent.volumes.files import (
+    File,
+    TokenWish,
+    holds_secrets,
+    shows_other_metadata,
+    token_wishes,
+    volume_files,
+)
 from node_agent.volumes.host import below, host_path, persistent_path
 from node_agent.volumes.keeper import VolumeKeeper
 from node_agent.volumes.memory import memory_folder
@@ -76,6 +83,21 @@ def test_a_projected_volume_holds_all_its_sources() -> None:
 def test_volumes_that_cannot_be(volume: Object, problem: str) -> None:
     with pytest.raises(ConfigProblem, match=problem):
         content(volume)
+
+
+@pytest.mark.parametrize(
+    ("volume", "changed", "wanted"),
+    [
+        ({"downwardAPI": {"items": []}}, {"labels": {"tier": "b"}}, True),
+        ({"projected": {"sources": [{"downwardAPI": {"items": []}}]}}, {"annotations": {"note": "x"}}, True),
+        ({"downwardAPI": {"items": []}}, {"resourceVersion": "9"}, False),
+        ({"configMap": {"name": "conf"}}, {"labels": {"tier": "b"}}, False),
+    ],
+)
+def test_other_labels_are_shown_at_once(volume: Object, changed: Object, wanted: bool) -> None:
+    old = pod(volumes=[{"name": "v", **volume}])
+    assert shows_other_metadata(old, {**old, "metadata": {**old["metadata"], **changed}}) is wanted
+    assert not shows_other_metadata(None, old)
 
 
 # ---- the atomic writer ----
