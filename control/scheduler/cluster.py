@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 from control.api import meta
 from control.api.schema import Object
 from control.scheduler.labels import NodeLabels, Numbers, Rows
-from control.scheduler.pod import Pod
+from control.scheduler.pod import Pod, Term
 from control.scheduler.requests import amounts
+from control.scheduler.sorts import Sort
+from control.scheduler.tally import Tally
 from kvstore.invariant import invariant
 
 Points = NDArray[np.float64]
@@ -72,12 +74,12 @@ class Cluster:
         self.placed: dict[str, int] = {}  # uid → row
         self.ports: dict[tuple[str, int], dict[int, list[str]]] = {}
         self.namespaces: dict[str, Mapping[str, str]] = {}
-        self.by_namespace: dict[str, dict[str, tuple[Pod, int]]] = {}
-        # Pods that want something of the pods around them, which others must look at: with required anti-affinity;
-        # with required affinity or any preference.
-        self.repelling: dict[str, tuple[Pod, int]] = {}
-        self.preferring: dict[str, tuple[Pod, int]] = {}
-        self.by_owner: dict[str, dict[int, int]] = {}
+        self.sorts: dict[str, Tally[Sort]] = {}  # by namespace
+        # Pods that want something of the pods around them, which others must look at, by the terms: of required
+        # anti-affinity; of preferences and required affinity.
+        self.repelling: Tally[tuple[Term, ...]] = Tally()
+        self.preferring: Tally[tuple[Term, ...]] = Tally()
+        self.by_owner: Tally[str] = Tally()
         self._free: list[int] = list(range(_FIRST_ROWS - 1, -1, -1))
         # Pods that came before their node: node name → uid → pod.
         self._waiting: dict[str, dict[str, Pod]] = {}
@@ -186,13 +188,8 @@ class Cluster:
         self.pods[row][pod.uid] = pod
         self.placed[pod.uid] = row
         self._count(pod, row, 1)
-        self.by_namespace.setdefault(pod.namespace, {})[pod.uid] = (pod, row)
         for port in pod.ports:
             self.ports.setdefault((port.protocol, port.number), {}).setdefault(row, []).append(port.address)
-        if pod.anti_affinity:
-            self.repelling[pod.uid] = (pod, row)
-        if pod.affinity or pod.preferences:
-            self.preferring[pod.uid] = (pod, row)
 
     def remove_pod(self, uid: str) -> None:
         """A pod is gone, or over: it takes no room any more. Nothing happens if it had none."""
@@ -204,13 +201,8 @@ class Cluster:
             return
         pod = self.pods[row].pop(uid)
         self._count(pod, row, -1)
-        del self.by_namespace[pod.namespace][uid]
-        if not self.by_namespace[pod.namespace]:
-            del self.by_namespace[pod.namespace]
         for port in pod.ports:
             self._free_port(port.protocol, port.number, port.address, row)
-        self.repelling.pop(uid, None)
-        self.preferring.pop(uid, None)
 
     def _free_port(self, protocol: str, number: int, address: str, row: int) -> None:
         rows = self.ports[(protocol, number)]
@@ -227,13 +219,20 @@ class Cluster:
             invariant(self.used[row, column] >= 0, f"{self.nodes[row].name}: {resource} in use is below zero")
         self.assumed[CPU, row] += sign * pod.assumed["cpu"]
         self.assumed[MEMORY, row] += sign * pod.assumed["memory"]
+        self._tell_apart(pod, row, sign)
+
+    def _tell_apart(self, pod: Pod, row: int, sign: int) -> None:
+        """Count it with its like: by owner, by labels, by what it wants around it."""
         if pod.owner:
-            rows = self.by_owner.setdefault(pod.owner, {})
-            rows[row] = rows.get(row, 0) + sign
-            if not rows[row]:
-                del rows[row]
-            if not rows:
-                del self.by_owner[pod.owner]
+            self.by_owner.change(pod.owner, row, sign)
+        if pod.anti_affinity:
+            self.repelling.change(pod.anti_affinity, row, sign)
+        if pod.affinity or pod.preferences:
+            self.preferring.change((*pod.preferences, *pod.affinity), row, sign)
+        sorts = self.sorts.setdefault(pod.namespace, Tally())
+        sorts.change(pod.sort, row, sign)
+        if not sorts:
+            del self.sorts[pod.namespace]
 
     # ---- namespaces
 

@@ -14,6 +14,9 @@ from control.scheduler.pod import Pod
 from control.scheduler.question import Question
 from control.scheduler.scores import SCORES
 
+# A pod that made others leave a node (its name), and gets their place.
+Reserved = tuple[Pod, str]
+
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
@@ -63,13 +66,13 @@ def feasible(question: Question, at: At = ALL) -> tuple[Rows, dict[str, int], fr
     return left, reasons, frozenset(plugins), hopeless
 
 
-def decide(cluster: Cluster, pod: Pod, turn: int = 0, reserved: Iterable[tuple[Pod, str]] = ()) -> Decision:
+def decide(cluster: Cluster, pod: Pod, turn: int = 0, reserved: Iterable[Reserved] = ()) -> Decision:
     """Choose a node.
 
-    turn: any number, which breaks ties between equally good nodes. reserved: pods that preempted others for a place on
-    a node (its name) and have not got it yet; those of at least this pod's priority keep it.
+    turn: any number, which breaks ties between equally good nodes. reserved: those of at least this pod's priority keep
+    their place.
     """
-    held = [(other, node) for other, node in reserved if other.priority >= pod.priority and other.uid != pod.uid]
+    held = held_against(cluster, pod, reserved)
     for other, node in held:
         cluster.add_pod(other, node)
     try:
@@ -80,6 +83,15 @@ def decide(cluster: Cluster, pod: Pod, turn: int = 0, reserved: Iterable[tuple[P
     finally:
         for other, _ in held:
             cluster.remove_pod(other.uid)
+
+
+def held_against(cluster: Cluster, pod: Pod, reserved: Iterable[Reserved]) -> list[Reserved]:
+    """The reservations that a pod must respect. Those that have got their place by now count there already."""
+    return [
+        (other, node)
+        for other, node in reserved
+        if other.priority >= pod.priority and other.uid != pod.uid and other.uid not in cluster.placed
+    ]
 
 
 def _best(cluster: Cluster, pod: Pod, rows: Rows, turn: int) -> Decision:

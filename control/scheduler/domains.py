@@ -6,21 +6,29 @@ by looking at that row. Invariant: domain 0, which is of the rows without the la
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
 
 from control.scheduler.cluster import Cluster
 from control.scheduler.labels import At, Numbers, Rows
+from control.scheduler.tally import ByRow, together
 
 
 class Domains:
     """Counts by domain number of one topology key."""
 
-    def __init__(self, cluster: Cluster, key: str, rows: Sequence[int] = ()) -> None:
-        """rows: where each one that counts is."""
+    def __init__(self, cluster: Cluster, key: str, found: Iterable[ByRow] = ()) -> None:
+        """found: what counts, by row."""
         self.column: Numbers = cluster.labels.column(key)
-        self.counts: Numbers = np.bincount(self.column[list(rows)], minlength=cluster.labels.domains(key))
+        self.counts: Numbers = np.zeros(cluster.labels.domains(key), np.int64)
+        self.add_all(found)
+
+    def add_all(self, found: Iterable[ByRow]) -> None:
+        """All of these more."""
+        rows, numbers = together(found)
+        # Whole numbers far below 2**53: counting them as floats loses nothing.
+        self.counts += np.bincount(self.column[rows], numbers, len(self.counts)).astype(np.int64)
         self.counts[0] = 0
 
     def add(self, row: int, number: int) -> None:

@@ -16,7 +16,7 @@ from control.api import meta
 from control.api.schema import Object
 from control.api.status import StatusError
 from control.scheduler.cluster import Cluster
-from control.scheduler.cycle import Decision, decide
+from control.scheduler.cycle import Decision, Reserved, decide
 from control.scheduler.pod import Pod, pod_of
 from control.scheduler.preemption import Budgets, Plan, Search, search
 from control.scheduler.queue import SchedulingQueue
@@ -130,8 +130,10 @@ class Model:
     def decide(self, pod: Pod) -> Decision:
         """A node for a pod in hand."""
         self._turn += 1
-        reserved = [(promise.pod, promise.node) for promise in self.promised.values()]
-        return decide(self.cluster, pod, self._turn, reserved)
+        return decide(self.cluster, pod, self._turn, self._reserved())
+
+    def _reserved(self) -> list[Reserved]:
+        return [(promise.pod, promise.node) for promise in self.promised.values()]
 
     def preempt(self, pod: Pod, decision: Decision) -> Search:
         """In steps: who would have to go for a pod that found no node. A pod that others are leaving for waits."""
@@ -140,9 +142,8 @@ class Model:
         if promise is not None and self._leaving(promise):
             return Plan("")
         self._turn += 1
-        return (
-            yield from search(self.cluster, pod, decision.diagnosis, Budgets(list(self._budgets.values())), self._turn)
-        )
+        budgets = Budgets(list(self._budgets.values()))
+        return (yield from search(self.cluster, pod, decision.diagnosis, budgets, self._turn, self._reserved))
 
     def _leaving(self, promise: Promise) -> bool:
         """Whether somebody of lower priority is on the way out there."""

@@ -6,7 +6,7 @@ the first of its kind if it matches its own terms.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from control.scheduler.cluster import Cluster
 from control.scheduler.domains import Domains
 from control.scheduler.labels import At, Numbers, Rows
 from control.scheduler.pod import Pod, Term
+from control.scheduler.sorts import finder
 
 
 def looks_into(cluster: Cluster, term: Term, namespace: str) -> bool:
@@ -29,16 +30,12 @@ def finds(cluster: Cluster, term: Term, pod: Pod) -> bool:
     return looks_into(cluster, term, pod.namespace) and term.selector.matches(pod.labels)
 
 
-def _placed(cluster: Cluster, term: Term) -> Iterator[tuple[Pod, int]]:
-    for namespace, pods in cluster.by_namespace.items():
-        if looks_into(cluster, term, namespace):
-            yield from pods.values()
-
-
 def _found(cluster: Cluster, term: Term) -> Domains:
     """The pods that the term finds, by domain."""
-    rows = [row for pod, row in _placed(cluster, term) if term.selector.matches(pod.labels)]
-    return Domains(cluster, term.topology_key, rows)
+    found = finder(term.selector)
+    tallies = (tally for namespace, tally in cluster.sorts.items() if looks_into(cluster, term, namespace))
+    sorts = (by_row for tally in tallies for sort, by_row in tally.items() if found(sort))
+    return Domains(cluster, term.topology_key, sorts)
 
 
 class Neighbours:
@@ -50,22 +47,24 @@ class Neighbours:
         self._wanted = [(term, _found(cluster, term)) for term in pod.affinity]
         self._avoided = [(term, _found(cluster, term)) for term in pod.anti_affinity]
         self._repelling: dict[str, Domains] = {}
-        for other, row in cluster.repelling.values():
-            self._repel(other, row, 1)
+        for terms, by_row in cluster.repelling.items():
+            for domains in self._repelled_by(terms):
+                domains.add_all([by_row])
 
-    def _repel(self, other: Pod, row: int, number: int) -> None:
-        for term in other.anti_affinity:
+    def _repelled_by(self, terms: Iterable[Term]) -> Iterator[Domains]:
+        """What each of another pod's terms that is about ours counts in."""
+        for term in terms:
             if finds(self._cluster, term, self._pod):
                 key = term.topology_key
-                domains = self._repelling.get(key) or self._repelling.setdefault(key, Domains(self._cluster, key))
-                domains.add(row, number)
+                yield self._repelling.get(key) or self._repelling.setdefault(key, Domains(self._cluster, key))
 
     def moved(self, other: Pod, row: int, number: int) -> None:
         """Another pod came to a row (1) or left it (-1)."""
         for term, domains in (*self._wanted, *self._avoided):
             if finds(self._cluster, term, other):
                 domains.add(row, number)
-        self._repel(other, row, number)
+        for domains in self._repelled_by(other.anti_affinity):
+            domains.add(row, number)
 
     def wanted(self, at: At) -> Rows:
         """Rows that all required affinity terms allow."""
@@ -94,30 +93,23 @@ class Neighbours:
 
 def preference_points(cluster: Cluster, pod: Pod) -> Numbers | None:
     """Points by row: the pod's own preferences, and those of the pods that are there; None without any."""
-    points: dict[str, dict[int, int]] = {}
+    points: dict[str, Numbers] = {}
     for term in pod.preferences:
-        for other, row in _placed(cluster, term):
-            if term.selector.matches(other.labels):
-                _give(cluster, points, term, row, term.weight)
-    for other, row in cluster.preferring.values():
-        for term in (*other.preferences, *other.affinity):
+        _give(points, term, _found(cluster, term))
+    for terms, by_row in cluster.preferring.items():
+        for term in terms:
             if finds(cluster, term, pod):
-                # A required term counts as one point of the other's wish to have company.
-                _give(cluster, points, term, row, term.weight or 1)
-    return _by_row(cluster, points) if points else None
-
-
-def _give(cluster: Cluster, points: dict[str, dict[int, int]], term: Term, row: int, weight: int) -> None:
-    domain = int(cluster.labels.column(term.topology_key)[row])
-    if domain:
-        of_key = points.setdefault(term.topology_key, {})
-        of_key[domain] = of_key.get(domain, 0) + weight
-
-
-def _by_row(cluster: Cluster, points: Mapping[str, Mapping[int, int]]) -> Numbers:
+                _give(points, term, Domains(cluster, term.topology_key, [by_row]))
+    if not points:
+        return None
     total = np.zeros(cluster.capacity, np.int64)
-    for key, of_key in points.items():
-        table = np.zeros(cluster.labels.domains(key), np.int64)
-        table[list(of_key)] = list(of_key.values())
-        total += table[cluster.labels.column(key)]
+    for key, by_domain in points.items():
+        total += by_domain[cluster.labels.column(key)]
     return total
+
+
+def _give(points: dict[str, Numbers], term: Term, found: Domains) -> None:
+    """Points for every domain where something was found: a required term is one point of a wish for company."""
+    if found.counts.any():
+        given = found.counts * (term.weight or 1)
+        points[term.topology_key] = points.get(term.topology_key, 0) + given

@@ -9,6 +9,7 @@ from control.api import meta
 from control.api.schema import Object
 from control.api.selectors import LabelSelector, label_selector_of
 from control.scheduler.requests import assumed_requests, pod_requests
+from control.scheduler.sorts import Sort
 
 
 class Port(NamedTuple):
@@ -73,6 +74,7 @@ class Pod:
     name: str
     node: str
     labels: dict[str, str]
+    sort: Sort
     priority: int
     requests: dict[str, int]
     assumed: dict[str, int]
@@ -118,6 +120,7 @@ def pod_of(obj: Object) -> Pod:
         name=meta.name(obj),
         node=spec.get("nodeName") or "",
         labels=labels,
+        sort=Sort(frozenset(labels.items()), meta.is_deleting(obj), labels),
         priority=spec.get("priority") or 0,
         requests=pod_requests(spec),
         assumed=assumed_requests(spec),

@@ -8,7 +8,8 @@ Source: "Pod Priority and Preemption" in Kubernetes' documentation.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,7 +19,7 @@ from control.api import meta
 from control.api.schema import Object
 from control.api.selectors import label_selector_of
 from control.scheduler.cluster import Cluster
-from control.scheduler.cycle import Diagnosis, feasible
+from control.scheduler.cycle import Diagnosis, Reserved, feasible, held_against
 from control.scheduler.explain import no_preemption
 from control.scheduler.pod import Pod
 from control.scheduler.question import Question
@@ -69,9 +70,17 @@ class Budgets:
         return broken
 
 
-def search(cluster: Cluster, pod: Pod, diagnosis: Diagnosis, budgets: Budgets, turn: int = 0) -> Search:
+def search(
+    cluster: Cluster,
+    pod: Pod,
+    diagnosis: Diagnosis,
+    budgets: Budgets,
+    turn: int = 0,
+    reserved: Callable[[], Iterable[Reserved]] = tuple,
+) -> Search:
     """The node where least is lost, found a node a step: the cluster is as it was after each of them, and may change
-    in between. turn: any number; where the search begins.
+    in between. turn: any number; where the search begins. reserved: gives the reservations of the moment; places of
+    pods that are at least as important are no more to be had by making others leave than by finding them free.
     """
     candidates = np.flatnonzero(cluster.there & ~diagnosis.hopeless)
     hopeless = int(np.count_nonzero(cluster.there & diagnosis.hopeless))
@@ -82,7 +91,8 @@ def search(cluster: Cluster, pod: Pod, diagnosis: Diagnosis, budgets: Budgets, t
         if version != cluster.version:
             question = Question(cluster, pod)
         lower = [p for p in cluster.pods.get(row, {}).values() if p.priority < pod.priority]
-        victims = _victims(question, row, lower, budgets) if lower else None
+        with _holding(question, row, held_against(cluster, pod, reserved())):
+            victims = _victims(question, row, lower, budgets) if lower else None
         if victims is not None:
             found.append((_loss(victims, budgets), cluster.nodes[row].name, tuple(victims)))
         left -= bool(lower)
@@ -94,6 +104,24 @@ def search(cluster: Cluster, pod: Pod, diagnosis: Diagnosis, budgets: Budgets, t
         return Plan("", refusal=no_preemption(cluster.size, hopeless, cluster.size - hopeless))
     _, node, leaving = min(found)
     return Plan(node, leaving)
+
+
+@contextmanager
+def _holding(question: Question, row: int, held: Iterable[Reserved]) -> Iterator[None]:
+    """These pods have their places for the length of the block. What lies on other rows is left out where it says
+    nothing about this one.
+    """
+    rows, pod = question.cluster.rows, question.pod
+    far = bool(pod.spread or pod.affinity or pod.anti_affinity)
+    placed = [(other, rows[node]) for other, node in held if node in rows]
+    placed = [(other, at) for other, at in placed if at == row or far or other.anti_affinity]
+    for other, at in placed:
+        question.add(other, at)
+    try:
+        yield
+    finally:
+        for other, at in placed:
+            question.remove(other, at)
 
 
 def _victims(question: Question, row: int, lower: list[Pod], budgets: Budgets) -> list[Pod] | None:

@@ -17,9 +17,13 @@ from control.scheduler.cluster import Cluster
 from control.scheduler.labels import At, Numbers, Rows
 from control.scheduler.node_rules import affine, tolerable
 from control.scheduler.pod import Pod, Spread
+from control.scheduler.sorts import Sort, finder
+from control.scheduler.tally import ByRow, Tally, together
 
 SKEWED: Final = "node(s) didn't match pod topology spread constraints"
 UNLABELLED: Final = f"{SKEWED} (missing required label)"
+
+NONE: Final[Tally[Sort]] = Tally()
 
 
 class Skews:
@@ -79,20 +83,16 @@ def _counted(cluster: Cluster, pod: Pod, hard: Sequence[Spread], constraint: Spr
 def matching(cluster: Cluster, pod: Pod, constraint: Spread, counted: Rows) -> Numbers:
     """Pods by domain number that the constraint's selector finds in the pod's namespace, but those that leave."""
     column = cluster.labels.column(constraint.topology_key)
-    rows = [
-        row
-        for other, row in cluster.by_namespace.get(pod.namespace, {}).values()
-        if counted[row] and _is_like(other, pod, constraint)
-    ]
-    return np.bincount(column[rows], minlength=cluster.labels.domains(constraint.topology_key))
+    found = finder(constraint.selector)
+    sorts = cluster.sorts.get(pod.namespace, NONE).items()
+    rows, numbers = together(by_row for sort, by_row in sorts if found(sort) and not sort.leaving)
+    numbers *= counted[rows]
+    domains = cluster.labels.domains(constraint.topology_key)
+    return np.bincount(column[rows], numbers, domains).astype(np.int64)
 
 
 def _is_like(other: Pod, pod: Pod, constraint: Spread) -> bool:
-    return (
-        other.namespace == pod.namespace
-        and constraint.selector.matches(other.labels)
-        and "deletionTimestamp" not in other.object["metadata"]
-    )
+    return other.namespace == pod.namespace and not other.sort.leaving and constraint.selector.matches(other.labels)
 
 
 def crowding(cluster: Cluster, pod: Pod, rows: Rows) -> NDArray[np.float64] | None:
@@ -118,7 +118,7 @@ def crowding(cluster: Cluster, pod: Pod, rows: Rows) -> NDArray[np.float64] | No
 ZONE: Final = "topology.kubernetes.io/zone"
 
 
-def _siblings(cluster: Cluster, by_row: dict[int, int]) -> NDArray[np.float64]:
+def _siblings(cluster: Cluster, by_row: ByRow) -> NDArray[np.float64]:
     near = np.zeros(cluster.capacity, np.float64)
     rows = np.fromiter(by_row.keys(), np.int64, len(by_row))
     counts = np.fromiter(by_row.values(), np.float64, len(by_row))

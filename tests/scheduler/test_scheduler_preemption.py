@@ -7,7 +7,8 @@ from typing import Any, cast
 from scheduling_objects import cluster, node, pod
 
 from control.scheduler.cluster import Cluster
-from control.scheduler.cycle import decide
+from control.scheduler.cycle import Reserved, decide
+from control.scheduler.model import Model
 from control.scheduler.pod import Pod
 from control.scheduler.preemption import Budgets, Plan, Search, search
 
@@ -99,3 +100,51 @@ def test_a_promised_place_is_not_given_away() -> None:
     assert decide(nodes, more, reserved=[(vip, "a")]).node == "a", "to the more important it is"
     assert decide(nodes, vip, reserved=[(vip, "a")]).node == "a"
     assert not nodes.placed
+
+
+def test_a_promised_place_is_not_won_by_preemption_either() -> None:
+    """One pod was told to leave `a` for the first; for the second there must be another node, or none."""
+    nodes = cluster(node("a"), node("b"))
+    nodes.add_pod(pod("low-a", "2", node="a", priority=1))
+    nodes.add_pod(pod("low-b", "4", node="b", priority=2))
+    first, second = pod("first", "4", priority=10), pod("second", "4", priority=10)
+    decision = decide(nodes, second)
+
+    def plan(*reserved: Reserved) -> tuple[str, set[str]]:
+        assert decision.diagnosis is not None
+        return names(finished(search(nodes, second, decision.diagnosis, Budgets([]), 0, lambda: reserved)))
+
+    assert plan() == ("a", {"low-a"})
+    assert plan((first, "a")) == ("b", {"low-b"})
+    assert plan((first, "a"), (pod("third", "4", priority=10), "b"))[0] == ""
+    assert plan((pod("minor", "4", priority=5), "a")) == ("a", {"low-a"}), "the less important give way"
+    assert plan((first, "gone")) == ("a", {"low-a"}), "a node that is no more holds nobody's place"
+    assert set(nodes.placed) == {uid for row in nodes.pods.values() for uid in row}
+    assert len(nodes.placed) == 2
+
+
+def test_promises_elsewhere_count_for_who_looks_around() -> None:
+    """The pod wants to be alone in its zone, and another like it has a promise on the other node there."""
+    term = {"topologyKey": "zone", "labelSelector": {"matchLabels": {"app": "db"}}}
+    apart = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}
+    nodes = cluster(*(node(name, labels={"zone": zone}) for name, zone in (("a", "x"), ("b", "x"), ("c", "y"))))
+    for name in "abc":
+        nodes.add_pod(pod(f"low-{name}", "4", node=name, priority=1 if name != "c" else 2))
+    labels = {"app": "db"}
+    first = pod("first", "4", priority=10, labels=labels)
+    second = pod("second", "4", priority=10, labels=labels, affinity=apart)
+    decision = decide(nodes, second)
+    assert decision.diagnosis is not None
+    steps = search(nodes, second, decision.diagnosis, Budgets([]), 0, lambda: [(first, "a")])
+    assert names(finished(steps)) == ("c", {"low-c"})
+
+
+def test_who_has_taken_its_promised_place_keeps_it() -> None:
+    """It is being bound: a decision about another pod must not make its place look free."""
+    model = Model(frozenset({"default-scheduler"}))
+    model.node_changed(None, node("a"), 0.0)
+    vip, other, chief = (pod(name, "3", priority=number) for name, number in (("vip", 10), ("other", 1), ("chief", 20)))
+    model.promise(vip, "a")
+    model.assume(vip, "a")
+    assert model.decide(other).node == ""
+    assert model.decide(chief).node == "", "not even for the more important: it is taken, no longer promised"

@@ -126,6 +126,8 @@ def test_the_columns_agree_with_the_pods(steps: list[tuple[str, int, int]]) -> N
         assert nodes.used[row, 0] == sum(one.requests.get("cpu", 0) for one in pods)
         assert nodes.used[row, 2] == len(pods) == len(nodes.pods[row])
         assert {uid for uid, at in nodes.placed.items() if at == row} == {one.uid for one in pods}
+    counted = [by_row for tally in nodes.sorts.values() for _, by_row in tally.items()]
+    assert sum(sum(by_row.values()) for by_row in counted) == len(nodes.placed), "each counts with its like"
     assert nodes.there.sum() == len(nodes.rows) == nodes.size
     assert nodes.used[~nodes.there].sum() == 0
     assert sum(map(len, nodes.ports.values())) == len(nodes.placed)
