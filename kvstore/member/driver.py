@@ -37,6 +37,8 @@ SLICE_SECONDS = 0.004
 # A sync of little data, on a disk that has been this quick lately, is waited for on the loop.
 QUICK_BYTES = 64 * 1024
 QUICK_SECONDS = 0.001
+# So long reads that came too late for a round wait for company.
+READ_SECONDS = 0.001
 
 
 class StateMachine(Protocol):
@@ -113,6 +115,8 @@ class Driver:
         self._due_changes: deque[tuple[int, bytes]] = deque()
         # What is being synced waits for the loop to do it.
         self._sync_due = False
+        # Reads wait that came too late for a round, and a timer runs for them.
+        self._read_due = False
         self._sync_seconds = QUICK_SECONDS
         self.sync_observer: Callable[[float], None] | None = None
 
@@ -413,6 +417,16 @@ class Driver:
         if machine.readable:
             for done in self._reads.ready(self._applied):
                 done(None)
+        if self._reads.due and not self._read_due:
+            # They came during the round that has ended, and nothing else need happen soon. Mostly it does: those who
+            # were answered ask again, and one round serves all of them.
+            self._read_due = True
+            self._loop.call_later(READ_SECONDS, self._begin_reads)
+
+    def _begin_reads(self) -> None:
+        self._read_due = False
+        if self._reads.due:
+            self.wake()
 
     def _apply_slice(self) -> None:
         committed, apply, clock = self._committed, self._machine.apply, time.perf_counter

@@ -11,10 +11,13 @@ class Headers:
     def __init__(self, cluster_id: int, member_id: int) -> None:
         self._ids = b"\x08" + varint(cluster_id) + b"\x10" + varint(member_id) + b"\x18"
         self._term = b""
+        # The last one that was asked for: many answers have the same.
+        self._revision, self._field = -1, b""
 
     def set_term(self, term: int) -> None:
         """From here on headers carry this Raft term."""
         self._term = b"\x20" + varint(term) if term else b""
+        self._revision = -1
 
     def encode(self, revision: int) -> bytes:
         """The message's bytes."""
@@ -22,5 +25,8 @@ class Headers:
 
     def field(self, revision: int) -> bytes:
         """The header as field 1 of a response: the whole of most responses to writes."""
-        body = self._ids + varint(revision) + self._term
-        return b"\x0a" + bytes((len(body),)) + body  # never above 127 bytes: one byte of length
+        if revision != self._revision:
+            body = self._ids + varint(revision) + self._term
+            # Never above 127 bytes: one byte of length.
+            self._revision, self._field = revision, b"\x0a" + bytes((len(body),)) + body
+        return self._field

@@ -34,7 +34,7 @@ from kvstore.member.leader_calls import LeaderCalls
 from kvstore.member.passwords import Passwords
 from kvstore.member.peers import PeerLinks
 from kvstore.member.proposals import Done, Proposal, ProposalQueue
-from kvstore.member.reads import ReadDone, ReadQueue
+from kvstore.member.reads import ReadDone, ReadQueue, Serve, count_reads
 from kvstore.member.reconfigure import Reconfigurer
 from kvstore.member.requests import RequestKind, sign
 from kvstore.member.retention import Retention
@@ -249,6 +249,19 @@ class Member:
         self._reads.add(self.loop.time() + self._timeout, done)
         self.driver.wake()
 
+    def gather(self, serve: Serve, item: Any) -> None:
+        """linearizable() for requests of one kind: `serve(items, None)` for all of them that waited together. Hot.
+
+        Raises TOO_MANY_REQUESTS, STOPPED.
+        """
+        if self.stopping:
+            raise error("STOPPED")
+        if not self._reads.join(serve, item):
+            # Who joins comes no later than the next tick, and none must be told too early that its time is over.
+            patience = self._timeout + self.config.heartbeat_interval / 1000
+            self._reads.gather(self.loop.time() + patience, serve, item)
+            self.driver.wake()
+
     def raise_alarm(self, request: pb.AlarmRequest, done: Callable[[], None]) -> None:
         """Put an alarm into the log; `done` when it is on, or could not be put there and is to be tried again."""
         try:
@@ -422,7 +435,7 @@ class Member:
             return
         problem = error("TIMEOUT" if self.leader_id else "TIMEOUT_LEADER_FAIL")
         self.failed_proposals += len(late)
-        self.failed_reads += len(reads)
+        self.failed_reads += count_reads(reads)
         for proposal in late:
             proposal.done(None, problem)
         for done in reads:

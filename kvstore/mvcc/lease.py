@@ -175,13 +175,24 @@ class Lessor:
 
         Raises NOT_LEADER and LEASE_NOT_FOUND, this also when it has expired but is not revoked yet.
         """
-        if not self._primary:
+        ttl = self.renew_known(id, now)
+        if ttl is None:
             raise error("NOT_LEADER")
+        if not ttl:
+            raise error("LEASE_NOT_FOUND")
+        return ttl
+
+    def renew_known(self, id: int, now: float) -> int | None:
+        """renew() without errors: 0 for a lease that is not found, None where this member does not time them. Hot."""
+        if not self._primary:
+            return None
         lease = self._leases.get(id)
         if lease is None or lease.expiry is None or lease.expiry <= now:
-            raise error("LEASE_NOT_FOUND")
+            return 0
         # What a new leader gave beyond the TTL is not taken back: an expiry only ever moves on, as LeaseQueue needs.
-        lease.expiry = max(lease.expiry, now + lease.ttl)
+        expiry = now + lease.ttl
+        if expiry > lease.expiry:
+            lease.expiry = expiry
         self.renewed += 1
         if lease.remaining:
             self._cleared[id] = None

@@ -162,6 +162,11 @@ class Store:
             raise error("EMPTY_KEY")
         return read_range(self._keyspace, req, self._keyspace.revision)
 
+    def get(self, key: bytes) -> bytes | None:
+        """The encoded KeyValue of one key as it is now, which a plain Range answers; None if it is not alive."""
+        found = self._keyspace.index.revisions.get(key)
+        return None if found is None else self._keyspace.kv(found)
+
     def range_slices(self, req: RangeRequest, max_items: int, max_bytes: int = 1 << 62) -> Iterator[RangeResult]:
         """The same answer in parts, at one pinned revision, however much is written between two of them.
 

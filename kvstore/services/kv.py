@@ -23,6 +23,7 @@ from kvstore.pb import etcd_pb2 as pb
 from kvstore.services.access import identify
 from kvstore.services.big_range import HELD_BYTES, HELD_SECONDS, BigRange, Gathered
 from kvstore.services.encode import delete_response, put_response, range_response, txn_response
+from kvstore.services.gets import Gets, plain_key
 from kvstore.services.guard import check_leader, parse, refuse_learner
 from kvstore.wire.grpc.call import Call
 from kvstore.wire.server import GrpcServer
@@ -38,6 +39,7 @@ class KvService:
         self._member = member
         self._limit = member.config.max_request_bytes
         self._gathered = Gathered()
+        self._gets = Gets(member, self._range)
 
     def register(self, server: GrpcServer) -> None:
         """Serve the methods of etcdserverpb.KV."""
@@ -159,6 +161,9 @@ class KvService:
 
     def range(self, call: Call, message: bytes) -> None:
         """Range: linearizable unless the request says that a stale answer will do."""
+        key = plain_key(message)
+        if key and self._gets.take(call, key):
+            return
         request = parse(pb.RangeRequest, message)
         check_range(request)
         if not self._member.leader_id:

@@ -6,7 +6,6 @@ them on to it. Follows etcd's Lease RPCs.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 from random import SystemRandom
@@ -18,16 +17,13 @@ from kvstore.mvcc.lease import MAX_TTL
 from kvstore.pb import etcd_pb2 as pb
 from kvstore.services.access import identify, require_user
 from kvstore.services.guard import check_leader, parse, refuse_learner
+from kvstore.services.keep_alive import KeepAliveStream, Renewals
 from kvstore.services.leader_guard import LeaderGuard
 
 if TYPE_CHECKING:
     from kvstore.member.member import Member
     from kvstore.wire.grpc.call import Call
     from kvstore.wire.server import GrpcServer
-
-# Renewals of one stream that wait for the leader, and bytes unread by its client, at which it is refused more.
-MAX_RENEWALS = 65_536
-BUFFER_BOUND = 1 << 20
 
 
 def random_id() -> int:
@@ -43,6 +39,7 @@ class LeaseService:
         self.member = member
         self.guard = LeaderGuard(member)
         self._draw_id = draw_id
+        self._renewals = Renewals(member)
 
     def register(self, server: GrpcServer) -> None:
         """Serve the methods of etcdserverpb.Lease."""
@@ -155,7 +152,7 @@ class LeaseService:
     def keep_alive(self, call: Call) -> KeepAliveStream:
         """LeaseKeepAlive. Raises NO_LEADER, NOT_SUPPORTED_FOR_LEARNER."""
         self.guard.admit(call)
-        return KeepAliveStream(self, call)
+        return KeepAliveStream(self._renewals, call, partial(self.guard.release, call))
 
     def _check(self, call: Call) -> None:
         check_leader(self.member, call)
@@ -164,65 +161,3 @@ class LeaseService:
     def _reply(self, call: Call, rest: Any) -> None:
         # Two encodings of one message may be joined: the header is field 1 of every response.
         call.reply(self.member.header_field(self.member.store.revision) + rest.SerializeToString())
-
-
-class KeepAliveStream:
-    """One client's renewals: sent to the leader side by side, answered in the order they came."""
-
-    def __init__(self, service: LeaseService, call: Call) -> None:
-        self._service = service
-        self._member = service.member
-        self._call = call
-        self._waiting: deque[_Renewal] = deque()
-        self._half_closed = False
-
-    def message(self, data: bytes) -> None:
-        """One LeaseKeepAliveRequest. Raises, and so ends the stream, for bytes that are none, and TOO_MANY_REQUESTS."""
-        request = parse(pb.LeaseKeepAliveRequest, data)
-        if len(self._waiting) >= MAX_RENEWALS or self._call.buffered > BUFFER_BOUND:
-            raise error("TOO_MANY_REQUESTS")
-        if self._member.auth.enabled:
-            self._member.checks.lease_write(require_user(self._member, self._call), request.ID)
-        # The header's revision is one at which the lease was alive for sure: that before the renewal.
-        renewal = _Renewal(request.ID, self._member.header_field(self._member.store.revision))
-        self._waiting.append(renewal)
-        self._member.renew_lease(request.ID, partial(self._renewed, renewal))
-
-    def half_close(self) -> None:
-        """The client has asked all it will."""
-        self._half_closed = True
-        self._send_ready()
-
-    def closed(self) -> None:
-        """The stream is over, whoever ended it."""
-        self._waiting.clear()
-        self._service.guard.release(self._call)
-
-    def _renewed(self, renewal: _Renewal, ttl: int | None, problem: EtcdError | None) -> None:
-        if self._call.closed:
-            return
-        if problem is not None:
-            self._call.fail(problem.code, problem.message)
-            return
-        renewal.ttl = ttl or 0
-        self._send_ready()
-
-    def _send_ready(self) -> None:
-        waiting = self._waiting
-        while waiting and waiting[0].ttl is not None:
-            first = waiting.popleft()
-            rest = pb.LeaseKeepAliveResponse(ID=first.id, TTL=first.ttl)
-            self._call.send(first.header + rest.SerializeToString())
-        if self._half_closed and not waiting:
-            self._call.finish()
-
-
-class _Renewal:
-    """A renewal under way; ttl: None until the leader has answered."""
-
-    __slots__ = ("header", "id", "ttl")
-
-    def __init__(self, id: int, header: bytes) -> None:
-        self.id = id
-        self.header = header
-        self.ttl: int | None = None

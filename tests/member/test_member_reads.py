@@ -114,3 +114,82 @@ def test_drain_gives_everything_back() -> None:
     for done in queue.drain():
         done(None)
     assert sorted(served) == ["confirmed", "current", "next"]
+
+
+Served = list[tuple[list[str], EtcdError | None]]
+
+
+def gathered() -> tuple[ReadQueue, Served, module.Serve]:
+    served: Served = []
+    return (
+        ReadQueue(first_round=5, retry_after=0.5),
+        served,
+        lambda items, problem: served.append((list(items), problem)),
+    )
+
+
+def test_gathered_reads_are_served_in_one_call() -> None:
+    queue, served, serve = gathered()
+    assert not queue.join(serve, "nothing to join")
+    queue.gather(9.0, serve, "a")
+    assert queue.join(serve, "b")
+    context = queue.begin(0.0)
+    assert context is not None
+    queue.confirm(context, 10)
+    assert queue.ready(9) == []
+    for done in queue.ready(10):
+        done(None)
+    assert served == [(["a", "b"], None)]
+
+
+def test_nobody_joins_a_round_that_has_begun() -> None:
+    queue, served, serve = gathered()
+    queue.gather(9.0, serve, "a")
+    first = queue.begin(0.0)
+    assert not queue.join(serve, "b"), "its index was fixed before this read came"
+    queue.gather(9.0, serve, "b")
+    assert not queue.due, "one round at a time"
+    assert first is not None
+    queue.confirm(first, 0)
+    assert queue.due
+    second = queue.begin(0.1)
+    assert second is not None
+    queue.confirm(second, 0)
+    for done in queue.ready(0):
+        done(None)
+    assert served == [(["a"], None), (["b"], None)]
+
+
+def test_nor_one_that_was_refused_once_or_has_waited_for_a_while() -> None:
+    queue, _, serve = gathered()
+    queue.gather(9.0, serve, "a")
+    assert queue.begin(0.0) is not None
+    queue.refused()
+    assert not queue.join(serve, "b")
+    queue.gather(9.0, serve, "b")
+    assert queue.expire(1.0) == []
+    assert not queue.join(serve, "c"), "its time is counted from its own coming"
+
+
+def test_each_gathered_read_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_READS", 3)
+    queue, served, serve = gathered()
+    queue.gather(1.0, serve, "a")
+    assert queue.join(serve, "b")
+    add(queue, [], "c", deadline=9.0)
+    for refused in (lambda: queue.join(serve, "d"), lambda: queue.gather(9.0, serve, "d")):
+        with pytest.raises(EtcdError, match="too many requests"):
+            refused()
+    assert queue.begin(0.0) is not None
+    queue.refused()
+    with pytest.raises(EtcdError, match="too many requests"):
+        add(queue, [], "d")
+    (late,) = queue.expire(2.0)
+    assert module.count_reads([late]) == 2
+    late(problem := EtcdError(4, "late"))
+    assert served == [(["a", "b"], problem)]
+    for name in ("d", "e"):
+        add(queue, [], name)
+    with pytest.raises(EtcdError, match="too many requests"):
+        add(queue, [], "f")
+    assert len(queue.drain()) == 3

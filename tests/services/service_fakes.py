@@ -73,7 +73,7 @@ class FakeCall:
     def __init__(self, **metadata: str) -> None:
         self.metadata = metadata
         self.user = None  # authentication is off
-        self.buffered = 0
+        self.buffered = self.buffered_on_connection = 0
         self.closed = False
         self.on_drain: Callable[[], None] | None = None
         self.sent: list[bytes] = []
@@ -205,7 +205,7 @@ class FakeMember:
         self.checks = FakeChecks()
         self.headers = Headers(14, 15)
         self.headers.set_term(3)
-        self.leader_id = 15
+        self.id = self.leader_id = 15
         self.is_learner = False
         self.proposals: list[tuple[int, bytes]] = []
         self.hooks: list[Callable[[], None]] = []
@@ -259,6 +259,9 @@ class FakeMember:
 
     def linearizable(self, done: Callable[[EtcdError | None], None]) -> None:
         self.answer(lambda: done(self.problem))
+
+    def gather(self, serve: Callable[[list[Any], EtcdError | None], None], item: Any) -> None:
+        self.answer(lambda: serve([item], self.problem))
 
     def renew_lease(self, lease: int, done: Callable[[int | None, EtcdError | None], None]) -> None:
         def renew() -> None:

@@ -181,6 +181,67 @@ def test_answers_keep_their_order(service: LeaseService, member: FakeMember) -> 
     assert call.status == (Code.OK, "")
 
 
+def test_a_follower_asks_the_leader(service: LeaseService, member: FakeMember) -> None:
+    grant(service, 60, 5)
+    member.id = 16
+    member.gather = None  # type: ignore[assignment,method-assign]  # nothing is renewed here
+    call = stream(service.keep_alive)
+    for id in (5, 6):
+        call.hear(keep_alive(id))
+    assert [(r.ID, r.TTL) for r in call.take(pb.LeaseKeepAliveResponse)] == [(5, 60), (6, 0)]
+
+
+def test_whoever_lost_the_lead_renews_nothing(service: LeaseService, member: FakeMember) -> None:
+    grant(service, 60, 5)
+    call = stream(service.keep_alive)
+    member.held = []
+    call.hear(keep_alive(5))
+    call.hear(keep_alive(5))
+    member.set_leader(16)
+    member.lessor.demote()
+    (first, second), member.held = member.held, []
+    first()
+    second()
+    assert call.sent == []
+    assert len(member.held) == 2, "the new leader is asked"
+    assert member.lessor.renewed == 0
+    member.lessor.promote(0.0)  # the fake leader has the same leases
+    for work in reversed(member.held):
+        work()
+    assert [(r.ID, r.TTL) for r in call.take(pb.LeaseKeepAliveResponse)] == [(5, 60), (5, 60)]
+
+
+def test_a_renewal_that_cannot_even_be_asked_for_ends_its_stream_only(
+    service: LeaseService, member: FakeMember
+) -> None:
+    def refuse(lease: int, done: object) -> None:
+        raise error("STOPPED")
+
+    gone, call = stream(service.keep_alive), stream(service.keep_alive)
+    member.held = []
+    for each in (gone, call):
+        each.hear(keep_alive(5))
+    member.problem = error("STOPPED")
+    member.renew_lease = refuse  # type: ignore[assignment,method-assign]
+    for work in member.held:
+        work()
+    assert gone.status == call.status == (Code.UNAVAILABLE, "etcdserver: server stopped")
+
+
+def test_requests_are_remembered_within_bounds(service: LeaseService, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kvstore.services.keep_alive.MAX_KNOWN", 3)
+    ids = (1, 2, -1, 1 << 62, 1, 0)
+    call = stream(service.keep_alive)
+    for id in ids * 2:
+        call.hear(keep_alive(id))
+    assert [r.ID for r in call.take(pb.LeaseKeepAliveResponse)] == [*ids, *ids]
+    assert len(service._renewals._known) <= 3
+    # The last id counts, as in every protobuf message; and nothing long is remembered.
+    call.hear(keep_alive(7).SerializeToString() * 9 + keep_alive(8).SerializeToString())
+    assert call.taken(pb.LeaseKeepAliveResponse).ID == 8
+    assert all(len(data) <= 11 for data in service._renewals._known)
+
+
 def test_half_close_of_an_idle_stream_ends_it(service: LeaseService) -> None:
     call = stream(service.keep_alive)
     call.stream.half_close()
@@ -207,7 +268,7 @@ def test_a_late_answer_to_a_closed_stream_is_dropped(service: LeaseService, memb
 def test_renewals_in_waiting_are_bounded(
     service: LeaseService, member: FakeMember, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kvstore.services.lease.MAX_RENEWALS", 3)
+    monkeypatch.setattr("kvstore.services.keep_alive.MAX_RENEWALS", 3)
     call = stream(service.keep_alive)
     member.held = []
     for id in range(4):

@@ -119,6 +119,36 @@ def test_timeouts_are_found_without_decoding():
         assert made == [(b":path", b"/a/B"), (b"user-agent", b"x")]
 
 
+def test_the_value_is_cut_out_as_it_stands():
+    """Two shapes in turn, values of any length, and what only looks like one of them."""
+    encoder, ours = hpack.Encoder(), decoder()
+    encoder.header_table_size = 0
+    shapes = ([(":path", "/a/B"), ("user-agent", "x")], [(":path", "/a/C"), ("user-agent", "y" * 40)])
+    for fields in (*shapes, *shapes):
+        block = encoder.encode([*fields[:1], ("grpc-timeout", "4999877u"), *fields[1:]])
+        ours.decode(block)
+    for number in range(40):
+        path, agent = shapes[number % 3 % 2]
+        value = "1" * (number % 13) + "u"
+        block = encoder.encode([path, ("grpc-timeout", value), agent])
+        made, literal_ = ours.cut(block)
+        assert made == [(n.encode(), v.encode()) for n, v in (path, agent)]
+        assert literal_[0] & 0x7F == len(literal_) - 1
+        assert ours.by_shape(block) == (made, value.encode())
+        before, behind = block.index(literal_), len(block) - block.index(literal_) - len(literal_)
+        for wrong in (
+            block[:before] + block[len(block) - behind :],  # no value at all
+            block[: before + 1] + block[len(block) - behind :],  # its length only
+            block[:before] + bytes([literal_[0] + 1]) + literal_[1:] + block[len(block) - behind :],
+            block[:before] + b"\x7f" + b"1" * 127 + block[len(block) - behind :],  # its length goes on
+            block[:-1],
+            block[1:],
+        ):
+            assert ours.cut(wrong) is None
+            # And nothing of it confuses what comes after.
+            assert ours.cut(block) == (made, literal_)
+
+
 def test_the_mark_inside_another_value_misleads_nobody():
     """A value that contains the very octets of a grpc-timeout field is still that value."""
     ours = decoder()

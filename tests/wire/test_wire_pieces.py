@@ -121,6 +121,15 @@ def test_metadata_that_cannot_be_sent(pair):
 
 class Call:
     deadline_bucket = None
+    closed = False
+
+    def __init__(self, timeout=None):
+        self.timeout = timeout
+
+    def end(self):
+        self.closed = True
+        if self.deadline_bucket is not None:
+            self.deadline_bucket.pop(self)
 
 
 @given(st.lists(st.floats(0, 5), max_size=30), st.lists(st.floats(0, 0.5), max_size=40))
@@ -153,7 +162,7 @@ def test_a_deadline_in_the_past_expires_next():
     assert deadlines.expired(100.0 + 2 * GRAIN) == [call]
 
 
-@given(st.lists(st.tuples(st.floats(0, 0.3), st.floats(0, 3), st.booleans()), max_size=40))
+@given(st.lists(st.tuples(st.floats(0, 0.3) | st.just(0), st.floats(0, 3), st.booleans(), st.booleans()), max_size=40))
 def test_a_timer_that_is_set_as_told_finds_every_deadline(calls):
     """Who only looks when it was told to misses none, and is not told of calls that have ended."""
     timer = []
@@ -169,19 +178,38 @@ def test_a_timer_that_is_set_as_told_finds_every_deadline(calls):
             if (then := deadlines.next_at()) is not None:
                 timer[:] = [then]
 
-    for pause, length, ends_early in calls:
+    for pause, length, ends_early, at_once in calls:
         now += pause
         look_until(now)
-        call = Call()
-        deadlines.add(call, now + length)
+        call = Call(length)
+        if at_once:
+            deadlines.add(call, now + length)
+        else:
+            deadlines.watch([call], now)
         if ends_early:
-            call.deadline_bucket.pop(call)
+            call.end()
         else:
             due[call] = now + length
         assert all(end > now - 2 * GRAIN for end in due.values())
     look_until(now + 4)
     assert not due
     assert not timer
+
+
+def test_calls_that_end_at_once_leave_nothing():
+    """Most do: they are looked at once, a grain later, and then there is nothing to wake for."""
+    told = []
+    deadlines = Deadlines(told.append)
+    calls = [Call(5.0) for _ in range(3)]
+    deadlines.watch(calls[:2], 100.0)
+    deadlines.watch(calls[2:], 100.001)
+    assert len(deadlines) == 3
+    for call in calls:
+        call.end()
+    assert len(deadlines) == 0
+    assert told == [pytest.approx(100.0 + GRAIN)]
+    assert deadlines.expired(100.0 + GRAIN) == []
+    assert deadlines.next_at() is None
 
 
 def test_an_idle_server_is_not_told_to_look():

@@ -248,26 +248,30 @@ class Call(Stream):
         for message in messages:
             self._heard(message)
 
-    def hears(self, size: int) -> bool:
-        """Whether hear() may be given the next DATA frame, of that size: nothing unusual is going on."""
-        reader = self._reader
-        return (
-            self._stream is not None
-            and not self.remote_closed
-            and self.length_left is None
-            and (reader is None or not reader.held)
-            and PREFIX_SIZE <= size <= self.connection.limits.stream_window - self._received
-        )
+    def hear(self, message: bytes, size: int) -> bool:
+        """A whole message of the stream in one DATA frame of that size. Hot: what on_data does with it, in one step.
 
-    def hear(self, message: bytes, size: int) -> None:
-        """A whole message of the stream in one DATA frame of that size. Hot: what on_data does with it, in one step."""
-        self._received += size
+        False, and nothing done, if anything unusual is going on.
+        """
+        stream, reader = self._stream, self._reader
+        received = self._received + size
+        window = self.connection.limits.stream_window
+        if (
+            stream is None
+            or self.remote_closed
+            or self.length_left is not None
+            or (reader is not None and reader.held)
+            or received > window
+        ):
+            return False
+        self._received = received
         try:
-            self._stream.message(message)  # type: ignore[union-attr]  # hears() asked
+            stream.message(message)
         except Exception as fault:
             self.fail_with(fault)
-        if not self.ended:
+        if received > window // 2 and not self.ended:
             self._give_back()
+        return True
 
     def _heard(self, message: bytes) -> None:
         if self._stream is not None:

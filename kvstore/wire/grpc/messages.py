@@ -9,6 +9,8 @@ from kvstore.errors import Code, EtcdError
 
 PREFIX = Struct(">BI")
 PREFIX_SIZE = 5
+# A frame's head and the prefix of the message that its DATA begins with, in one.
+HEAD_AND_PREFIX = Struct(">IBIBI")
 
 
 class MessageReader:

@@ -15,9 +15,10 @@ from kvstore.errors import Code
 from kvstore.wire.grpc import metadata
 from kvstore.wire.grpc.call import Call
 from kvstore.wire.grpc.deadlines import Deadlines
-from kvstore.wire.grpc.messages import PREFIX, PREFIX_SIZE
+from kvstore.wire.grpc.messages import HEAD_AND_PREFIX, PREFIX_SIZE
 from kvstore.wire.grpc.methods import Methods
 from kvstore.wire.grpc.request import RequestHead
+from kvstore.wire.grpc.timeouts import seconds
 from kvstore.wire.h2 import frames, settings
 from kvstore.wire.h2.connection import Connection
 from kvstore.wire.h2.errors import ConnectionFault, ErrorCode, StreamFault
@@ -30,8 +31,7 @@ from kvstore.wire.http import HttpHandler
 from kvstore.wire.http2 import HttpStream
 from kvstore.wire.limits import Limits
 
-_unpack_head = frames.HEAD.unpack_from
-_unpack_prefix = PREFIX.unpack_from
+_unpack_both = HEAD_AND_PREFIX.unpack_from
 _SKIPPED_RANGES = 64
 
 
@@ -120,62 +120,59 @@ class ServerConnection(Connection):
         # Hot: locals for everything, and one frame at a time, because clients send the HEADERS of several calls
         # before their DATA. Whatever is not the plain shape is left to the general way, nothing of it done yet.
         known = self.headers.known
-        by_shape = self.headers.by_shape
+        cut = self.headers.cut
         streams = cast("dict[int, Call]", self.streams)
         most = self.limits.max_concurrent_streams
-        last = end - frames.HEAD_SIZE
+        # Shorter frames than a head and a prefix are nothing that this knows.
+        last = end - HEAD_AND_PREFIX.size
         while at <= last:
-            word, flags, stream_id = _unpack_head(data, at)
+            word, flags, stream_id, packed, length = _unpack_both(data, at)
+            size = word >> 8
             start = at + 9
-            stop = start + (word >> 8)
+            stop = start + size
             if stop > end:
                 break
-            if flags == END_STREAM and not word & 0xFF:
-                # DATA that ends a unary call; its length is checked against the prefix of the message in it.
+            kind = word & 0xFF
+            if not kind:
+                # DATA; its length is checked against the prefix of the message in it.
                 call = streams.get(stream_id)
-                size = word >> 8
                 if (
                     call is None
-                    or call.fresh is not True
-                    or size < PREFIX_SIZE
+                    or length != size - PREFIX_SIZE
+                    or packed
                     or size > self._hot_size
-                    or _unpack_prefix(data, start) != (0, size - PREFIX_SIZE)
-                    or call.length_left not in (None, size)
+                    or size > self.recv_left
                 ):
                     break
+                if flags == END_STREAM:
+                    # It ends a unary call.
+                    if call.fresh is not True or call.length_left not in (None, size):
+                        break
+                    call.remote_closed = True
+                    try:
+                        call.head.plain.unary(call, data[start + PREFIX_SIZE : stop])  # type: ignore[union-attr,misc]
+                    except Exception as fault:
+                        call.fail_with(fault)
+                # Else one message of an open stream: what watches, leases and peers send.
+                elif flags or not call.hear(data[start + PREFIX_SIZE : stop], size):
+                    break
+                at = stop
                 self.recv_left -= size
                 if self.recv_left < self._recv_low:
                     self.took(0)
-                at = stop
-                call.remote_closed = True
-                try:
-                    call.head.plain.unary(call, data[start + PREFIX_SIZE : stop])  # type: ignore[union-attr,misc]
-                except Exception as fault:
-                    call.fail_with(fault)
-            elif not word & 0xFF and not flags:
-                # DATA that is one message of an open stream: what watches, leases and peers send.
-                call = streams.get(stream_id)
-                size = word >> 8
-                if (
-                    call is None
-                    or not call.hears(size)
-                    or size > self._hot_size
-                    or _unpack_prefix(data, start) != (0, size - PREFIX_SIZE)
-                ):
-                    break
-                self.recv_left -= size
-                if self.recv_left < self._recv_low:
-                    self.took(0)
-                at = stop
-                call.hear(data[start + PREFIX_SIZE : stop], size)
-            elif flags == END_HEADERS and word & 0xFF == 1 and stream_id & 1:
+            elif kind == 1 and flags == END_HEADERS and stream_id & 1:
                 if not self.last_stream < stream_id <= self._accept_until or len(streams) >= most:
                     break
                 block = data[start:stop]
-                found = known.get(block) or by_shape(block)
+                timeout = None
+                found = known.get(block)
                 if found is None:
+                    found = cut(block)
+                    if found is None or (timeout := seconds(found[1])) is None:
+                        break
+                elif found[1] is not None:
                     break
-                head, late = found
+                head = found[0]
                 method = head.plain
                 if method is None:
                     break
@@ -183,12 +180,12 @@ class ServerConnection(Connection):
                     self._skip_to(stream_id)
                 self.last_stream = stream_id
                 at = stop
-                streams[stream_id] = fresh = Call(self, stream_id, head, None)
+                streams[stream_id] = fresh = Call(self, stream_id, head, timeout)
                 if head.length >= 0:
                     fresh.length_left = head.length
                 method.started += 1
-                if late is not None:
-                    self._time(fresh, late)
+                if timeout is not None:
+                    self._timed.append(fresh)
             else:
                 break
         return at
@@ -197,7 +194,8 @@ class ServerConnection(Connection):
         """Bytes from the client, at time `now` (seconds, monotonic)."""
         super().receive(data, now)
         if self._timed:
-            self._watch_deadlines()
+            timed, self._timed = self._timed, []
+            self.deadlines.watch(timed, now)
 
     def _time(self, call: Call, value: bytes) -> None:
         try:
@@ -206,13 +204,6 @@ class ServerConnection(Connection):
             call.fail(Code.INTERNAL, "malformed grpc-timeout")
         else:
             self._timed.append(call)
-
-    def _watch_deadlines(self) -> None:
-        # After the burst, because most calls that came in it have been answered by now.
-        timed, self._timed = self._timed, []
-        for call in timed:
-            if not call.closed and call.timeout is not None:
-                self.deadlines.add(call, self.now + call.timeout)
 
     def _skip_to(self, stream_id: int) -> None:
         first = self.last_stream + 2 if self.last_stream else 1

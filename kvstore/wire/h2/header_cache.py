@@ -58,6 +58,20 @@ class _WatchedTable(HeaderTable):
             HeaderTable.maxsize.fset(self, newmax)  # type: ignore[attr-defined]
 
 
+class _Shape(Generic[T]):
+    """What stands before the volatile field's value, its name included, and behind it; where the value begins,
+    and how many octets follow it."""
+
+    __slots__ = ("before", "behind", "made", "size", "start")
+
+    def __init__(self, before: bytes, behind: bytes, made: T) -> None:
+        self.before = before
+        self.behind = behind
+        self.made = made
+        self.start = len(before)
+        self.size = len(behind)
+
+
 class HeaderDecoder(Generic[T]):
     """Decodes one direction of one connection. `make(fields)` turns a decoded list into what the caller keeps for it.
 
@@ -73,8 +87,9 @@ class HeaderDecoder(Generic[T]):
         self._decoder.header_table = self._table
         self._held = 0
         self.known: dict[bytes, tuple[T, bytes | None]] = {}
-        # Block without its volatile field → (made, where the field stood).
-        self._shapes: dict[bytes, tuple[T, int]] = {}
+        # By the block without its volatile field; and the one that was found last, which comes again most often.
+        self._shapes: dict[bytes, _Shape[T]] = {}
+        self._latest: _Shape[T] | None = None
         # The field up to its value: representation and name, as this peer writes them.
         self._mark = b""
 
@@ -87,22 +102,37 @@ class HeaderDecoder(Generic[T]):
         """(made, value of the volatile field). ConnectionFault if the block is no HPACK or too long decoded."""
         return self.known.get(block) or self.by_shape(block) or self._learn(block)
 
-    def by_shape(self, block: bytes) -> tuple[T, bytes | None] | None:
+    def by_shape(self, block: bytes) -> tuple[T, bytes] | None:
         """decode() of a block that differs from one seen before in the volatile field's value only; None for others."""
+        found = self.cut(block)
+        if found is None:
+            return None
+        text = found[1][1:]
+        return found[0], _huffman(text) if found[1][0] & 0x80 else text
+
+    def cut(self, block: bytes) -> tuple[T, bytes] | None:
+        """by_shape() without decoding: the value as it stands, a string literal with its length in one octet. Hot."""
+        shape = self._latest
+        if shape is None or not (block.startswith(shape.before) and block.endswith(shape.behind)):
+            shape = self._latest = self._find(block)
+            if shape is None:
+                return None
+        value = block[shape.start : len(block) - shape.size]
+        # A length of 127 goes on in further octets.
+        if not value or value[0] & 0x7F != len(value) - 1 or len(value) > 127:
+            return None
+        return shape.made, value
+
+    def _find(self, block: bytes) -> _Shape[T] | None:
         at = block.find(self._mark) if self._mark else -1
         if at < 0:
             return None
         value = at + len(self._mark)
         if value >= len(block) or block[value] & 0x7F == 0x7F:
             return None
-        end = value + 1 + (block[value] & 0x7F)
-        shape = self._shapes.get(block[:at] + block[end:])
-        if shape is None or shape[1] != at or end > len(block):
-            return None
-        text = block[value + 1 : end]
-        if block[value] & 0x80:
-            text = _huffman(text)
-        return shape[0], text
+        shape = self._shapes.get(block[:at] + block[value + 1 + (block[value] & 0x7F) :])
+        # A mark further on than where the field stood: it is part of something else.
+        return shape if shape is not None and shape.start == value else None
 
     def _learn(self, block: bytes) -> tuple[T, bytes | None]:
         before = self._table.changes
@@ -137,13 +167,14 @@ class HeaderDecoder(Generic[T]):
             start, at, end = late
             if at < end:
                 self._mark = block[start:at]
-                self._shapes[block[:start] + block[end:]] = (made, start)
+                self._shapes[block[:start] + block[end:]] = _Shape(block[:at], block[end:], made)
                 return
         self.known[block] = (made, value)
 
     def _forget(self) -> None:
         self.known.clear()
         self._shapes.clear()
+        self._latest = None
         self._held = 0
 
 

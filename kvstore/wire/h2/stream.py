@@ -85,8 +85,9 @@ class Stream:
     def on_sent(self) -> None:
         """The last of what was queued has left; called once, after the local side closed."""
 
-    def hears(self, size: int) -> bool:
-        """Whether a DATA frame of that size may go the short way: see ServerConnection's hot path."""
+    def hear(self, message: bytes, size: int) -> bool:
+        """Take the message that a DATA frame of that size is, by a short way; False, and nothing done, if there is
+        none now: see ServerConnection's hot path."""
         return False
 
     def take(self, payload: bytes, size: int, ends: bool) -> None:

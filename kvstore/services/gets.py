@@ -1,0 +1,67 @@
+"""Plain gets: linearizable Ranges of one key without any option, most of what a store is asked.
+
+They are told by their bytes and gathered; one round confirms all that came since the last, and they are answered one
+after the other from one revision. Nothing is parsed and no object is made per get but its place in the list. Whatever
+is unusual (authentication, a large delete half done, a client that does not read) goes the way of every other Range.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from kvstore.errors import EtcdError
+from kvstore.member.member import Member
+from kvstore.mvcc.encoding import varint
+from kvstore.pb import etcd_pb2 as pb
+from kvstore.services.big_range import HELD_BYTES
+from kvstore.wire.grpc.call import Call
+
+Get = tuple[Call, bytes]  # who asks, and for which key
+Ordinary = Callable[[Call, pb.RangeRequest, EtcdError | None], None]
+
+_ONE = b"\x20\x01"  # RangeResponse.count
+
+
+def plain_key(message: bytes) -> bytes | None:
+    """The key, if the RangeRequest in these bytes is field 1 and nothing else, shorter than 128 bytes. Hot."""
+    size = len(message) - 2
+    if 0 < size < 128 and message[0] == 0x0A and message[1] == size:
+        return message[2:]
+    return None
+
+
+class Gets:
+    """Those of one member.
+
+    ordinary: answers a Range that is confirmed, or whose problem is given, whatever its kind.
+    """
+
+    def __init__(self, member: Member, ordinary: Ordinary) -> None:
+        self._member = member
+        self._ordinary = ordinary
+        self._serve_gathered = self._serve  # made once: it names the batch
+
+    def take(self, call: Call, key: bytes) -> bool:
+        """Gather it; False if this member may have to refuse it. Raises TOO_MANY_REQUESTS, STOPPED."""
+        member = self._member
+        if member.is_learner or not member.leader_id:
+            return False
+        member.gather(self._serve_gathered, (call, key))
+        return True
+
+    def _serve(self, gets: list[Get], problem: EtcdError | None) -> None:
+        member = self._member
+        store = member.store
+        if problem is not None or store.unfinished or member.auth.enabled:
+            for call, key in gets:
+                self._ordinary(call, pb.RangeRequest(key=key), problem)
+            return
+        header = member.header_field(store.revision)
+        for call, key in gets:
+            if call.closed:
+                continue
+            if call.buffered_on_connection > HELD_BYTES:
+                self._ordinary(call, pb.RangeRequest(key=key), None)
+                continue
+            kv = store.get(key)
+            call.reply(header if kv is None else b"".join((header, b"\x12", varint(len(kv)), kv, _ONE)))

@@ -1,0 +1,167 @@
+"""LeaseKeepAlive: one client's renewals, answered in the order they came.
+
+On the leader the renewals of all streams that came since the last round of reads are gathered: one round confirms that
+it still leads, and they are made and answered one after the other. On other members, and when the lead is lost
+meanwhile, the member asks whoever leads, each renewal by itself.
+
+A request is one lease id and an answer repeats it, so both are remembered by the request's bytes: a client renews the
+same leases for ever.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from kvstore.errors import EtcdError, error
+from kvstore.mvcc.encoding import varint
+from kvstore.pb import etcd_pb2 as pb
+from kvstore.services.access import require_user
+from kvstore.services.guard import parse
+
+if TYPE_CHECKING:
+    from kvstore.member.member import Member
+    from kvstore.wire.grpc.call import Call
+
+# Renewals of one stream that wait for the leader, and bytes unread by its client, at which it is refused more.
+MAX_RENEWALS = 65_536
+BUFFER_BOUND = 1 << 20
+# Requests that are remembered, of all streams of a member; about 200 bytes each.
+MAX_KNOWN = 8_192
+# The longest request: a tag and ten octets of an id.
+_LONGEST = 11
+
+
+class _Known:
+    """What a request's bytes say: the lease, and the beginning of the answer behind its header."""
+
+    __slots__ = ("answer", "id")
+
+    def __init__(self, id: int) -> None:
+        self.id = id
+        # LeaseKeepAliveResponse.ID; the tag of TTL follows, unless that is 0.
+        self.answer = b"\x10" + varint(id) if id else b""
+
+
+class _Renewal:
+    """A renewal under way; ttl: None until the leader has answered."""
+
+    __slots__ = ("header", "lease", "stream", "ttl")
+
+    def __init__(self, stream: KeepAliveStream, lease: _Known, header: bytes) -> None:
+        self.stream = stream
+        self.lease = lease
+        self.header = header
+        self.ttl: int | None = None
+
+
+class Renewals:
+    """Those of all streams of one member."""
+
+    def __init__(self, member: Member) -> None:
+        self.member = member
+        self._known: dict[bytes, _Known] = {}
+        self._serve_gathered = self._serve  # made once: it names the batch
+
+    def read(self, data: bytes) -> _Known:
+        """The LeaseKeepAliveRequest in these bytes. Raises INTERNAL if they are none. Hot."""
+        return self._known.get(data) or self._learn(data)
+
+    def _learn(self, data: bytes) -> _Known:
+        known = _Known(parse(pb.LeaseKeepAliveRequest, data).ID)
+        if len(data) <= _LONGEST:
+            if len(self._known) >= MAX_KNOWN:
+                self._known.clear()
+            self._known[data] = known
+        return known
+
+    def begin(self, renewal: _Renewal) -> None:
+        """Make it, here or wherever the leader is. Raises TOO_MANY_REQUESTS, STOPPED. Hot."""
+        member = self.member
+        if member.leader_id == member.id:
+            member.gather(self._serve_gathered, renewal)
+        else:
+            self._ask(renewal)
+
+    def _ask(self, renewal: _Renewal) -> None:
+        done = partial(renewal.stream.renewed, renewal)
+        try:
+            self.member.renew_lease(renewal.lease.id, done)
+        except EtcdError as problem:
+            done(None, problem)
+
+    def _serve(self, renewals: list[_Renewal], problem: EtcdError | None) -> None:
+        """This member led after all of these had come, unless there is a problem."""
+        member = self.member
+        renew = member.lessor.renew_known if problem is None and member.leader_id == member.id else None
+        now = member.loop.time()
+        for renewal in renewals:
+            stream = renewal.stream
+            if stream.call.closed:
+                continue
+            ttl = renew(renewal.lease.id, now) if renew is not None else None
+            if ttl is None:
+                self._ask(renewal)
+            else:
+                stream.answer(renewal, ttl)
+
+
+class KeepAliveStream:
+    """One client's stream. over: called once when it has ended."""
+
+    def __init__(self, renewals: Renewals, call: Call, over: Callable[[], None]) -> None:
+        self.call = call
+        self._renewals = renewals
+        self._member = renewals.member
+        self._over = over
+        self._waiting: deque[_Renewal] = deque()
+        self._half_closed = False
+
+    def message(self, data: bytes) -> None:
+        """One LeaseKeepAliveRequest. Raises, and so ends the stream, for bytes that are none, and TOO_MANY_REQUESTS."""
+        member = self._member
+        lease = self._renewals.read(data)
+        if len(self._waiting) >= MAX_RENEWALS or self.call.buffered > BUFFER_BOUND:
+            raise error("TOO_MANY_REQUESTS")
+        if member.auth.enabled:
+            member.checks.lease_write(require_user(member, self.call), lease.id)
+        # The header's revision is one at which the lease was alive for sure: that before the renewal.
+        renewal = _Renewal(self, lease, member.header_field(member.store.revision))
+        self._waiting.append(renewal)
+        self._renewals.begin(renewal)
+
+    def half_close(self) -> None:
+        """The client has asked all it will."""
+        self._half_closed = True
+        self._send_ready()
+
+    def closed(self) -> None:
+        """The stream is over, whoever ended it."""
+        self._waiting.clear()
+        self._over()
+
+    def renewed(self, renewal: _Renewal, ttl: int | None, problem: EtcdError | None) -> None:
+        """What the leader said: 0 for a lease that it does not know."""
+        if self.call.closed:
+            return
+        if problem is not None:
+            self.call.fail(problem.code, problem.message)
+        else:
+            self.answer(renewal, ttl or 0)
+
+    def answer(self, renewal: _Renewal, ttl: int) -> None:
+        """The renewal was made; its answer leaves behind those of all before it. Hot."""
+        renewal.ttl = ttl
+        if self._waiting[0] is renewal:
+            self._send_ready()
+
+    def _send_ready(self) -> None:
+        waiting = self._waiting
+        while waiting and (ttl := waiting[0].ttl) is not None:
+            first = waiting.popleft()
+            answer = first.header + first.lease.answer
+            self.call.send(answer + b"\x18" + varint(ttl) if ttl else answer)
+        if self._half_closed and not waiting:
+            self.call.finish()
