@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from control.client.client import Client
 from control.client.informer import Informer
@@ -23,7 +24,7 @@ from node_agent.shell.checkpoint import Checkpoint
 from node_agent.shell.housekeeping import Housekeeping
 from node_agent.shell.last_words import last_words
 from node_agent.shell.lookup import Lookup
-from node_agent.shell.records import NORMAL, node_reference
+from node_agent.shell.records import NORMAL, WARNING, node_reference
 from node_agent.shell.static_pods import StaticPods
 from node_agent.volumes.files import shows_other_metadata
 from node_agent.volumes.keeper import VolumeKeeper
@@ -36,12 +37,12 @@ class RealNode:
         """Raises ValueError for a runtime that there is not."""
         self._settings = settings
         root, node = settings.root, settings.node
-        self.network = NodeNetwork(settings, client, self._network_changed)
+        self._recorder = EventRecorder(client, "kubelet", node.name)
+        self.network = NodeNetwork(settings, client, self._network_changed, self._warn)
         runtime = new_runtime(settings.runtime, settings.endpoint, root, node.name, self.network.bridge)
         machine = read_machine(root)
         log_root = str(settings.log_root or root / "logs" / "pods")
         self._lookup = Lookup(client, self._volumes_changed, time.time)
-        self._recorder = EventRecorder(client, "kubelet", node.name)
         self._handlers = Handlers(runtime)
         facts = node_facts(node, machine, log_root)
         self._volumes = VolumeKeeper(root, self._lookup, lambda: self.agent.registration.node, facts)
@@ -75,6 +76,9 @@ class RealNode:
         """fault: why pods can have no network, "" when they can."""
         self.agent.context.node = replace(self.agent.context.node, dns=self.network.pods_dns)
         self.agent.fault("network", fault)
+
+    def _warn(self, about: dict[str, Any], reason: str, message: str) -> None:
+        self._recorder.record(about, WARNING, reason, message)
 
     def _last_words(self, status: ContainerStatus) -> str:
         return last_words(status, self._volumes.message_file)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from control.up.plan import RUNTIMES, Etcd, UpError, Wishes
+from control.up.plan import NETWORKS, RUNTIMES, Etcd, UpError, Wishes
 from kvstore.cli.exits import CommandError
 
 if TYPE_CHECKING:
@@ -25,6 +25,18 @@ _LOOK_SECONDS = 0.5
 @click.option("--nodes", type=int, help="Nodes that run containers.  [default: 0]")
 @click.option("--runtime", type=click.Choice(RUNTIMES), help="What runs the nodes' containers.  [default: process]")
 @click.option("--container-runtime-endpoint", "endpoint", help="Socket of Docker or of a CRI runtime: unix:///run/….")
+@click.option(
+    "--network",
+    type=click.Choice(NETWORKS),
+    help="Of the pods. host: the machine's, each pod at a 127.x.y.z of its own; bridge: each pod has an address and "
+    "all ports for itself (root; --runtime process).  [default: host]",
+)
+@click.option(
+    "--service-cluster-ip-range",
+    "service_range",
+    metavar="CIDR",
+    help="Addresses of Services.  [default: 10.96.0.0/12, or one that no other cluster of this machine has]",
+)
 @click.option("--etcd-servers", metavar="URLS", help="Use this store instead of one of our own, comma-separated.")
 @click.option("--etcd-cafile", default="", help="Whom to trust as that store (PEM).")
 @click.option("--etcd-certfile", default="", help="Our certificate for it.")
@@ -51,6 +63,8 @@ def up(
     nodes: int | None,
     runtime: str | None,
     endpoint: str | None,
+    network: str | None,
+    service_range: str | None,
     etcd_servers: str | None,
     etcd_cafile: str,
     etcd_certfile: str,
@@ -69,6 +83,7 @@ def up(
       fluyt up --masters 3 --nodes 2         highly available, with two nodes
       fluyt up --nodes 1 --detach            leave it running; fluyt down ends it
       fluyt up --nodes 2 --detach            one node more
+      fluyt up --nodes 2 --network bridge    pods with addresses of their own
       fluyt up --extra-config controllers.node-monitor-grace-period=10s
 
     Started again on the same --data-dir, it has the same ports, credentials and data. Ctrl-C ends it.
@@ -85,7 +100,7 @@ def up(
     try:
         cluster = Cluster(folder)
         with cluster.locked():
-            cluster.prepare(Wishes(masters, nodes, runtime, endpoint, etcd, extra_config))
+            cluster.prepare(Wishes(masters, nodes, runtime, endpoint, etcd, extra_config, network, service_range))
             # After that: with one more node it is not.
             cluster.refuse_if_up()
             if kubeconfig is not None:

@@ -21,6 +21,7 @@ from typing import Final
 
 from control.up import plan as plans
 from control.up.children import Children
+from control.up.neighbours import Neighbours
 from control.up.plan import Plan, UpError, Wishes
 from control.up.ports import free_ports
 from control.up.ready import Probe, come
@@ -64,10 +65,14 @@ class Cluster:
     def prepare(self, wishes: Wishes) -> Plan:
         """Decide on the plan and write it down; nodes that it no longer has are ended. Raises UpError, OSErrors."""
         before = self.plan
-        self.plan = plans.decide(before, wishes, free_ports, f"fluyt-{secrets.token_hex(8)}")
-        if before is not None:
-            self._retire(before, {node.name for node in self.plan.nodes})
-        plans.write(self.folder, self.plan)
+        wanted = plans.decide(before, wishes, free_ports, f"fluyt-{secrets.token_hex(8)}")
+        refuse_impossible(wanted)
+        neighbours = Neighbours(self.folder)
+        with neighbours.locked():
+            self.plan = neighbours.settle(wanted)
+            if before is not None:
+                self._retire(before, {node.name for node in self.plan.nodes})
+            plans.write(self.folder, self.plan)
         return self.plan
 
     def _retire(self, before: Plan, kept: set[str]) -> None:
@@ -195,6 +200,19 @@ def _unready(probe: Probe, plan: Plan, names: set[str]) -> int:
     """How many nodes are still to come. names: those that are known; simulated ones are only counted."""
     ready = probe.ready_nodes(plan.api_urls[0])
     return max(len(names - ready), plan.node_count - len(ready))
+
+
+def refuse_impossible(plan: Plan) -> None:
+    """Raises UpError for pods on bridges where the machine cannot have any."""
+    if plan.network != "bridge" or not plan.nodes:
+        return
+    if os.geteuid() != 0:
+        raise UpError("--network bridge needs root: it makes interfaces and nftables rules; leave it out, or use sudo")
+    from node_agent.network.command import program
+
+    missing = [name for name in ("ip", "nft") if not program(name)]
+    if missing:
+        raise UpError(f"--network bridge needs {' and '.join(missing)}; install Debian's iproute2 and nftables")
 
 
 def default_folder() -> Path:

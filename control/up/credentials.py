@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from ipaddress import ip_network
 from pathlib import Path
 
 from control.pki import cluster, files
@@ -20,6 +21,7 @@ from control.pki.renewal import AUTHORITY_LIFETIME, LEAF_LIFETIME, why_renew
 from control.up.plan import Plan
 from kvstore.pki.certificates import issue, make_authority
 
+SIMULATED = "sim"
 STORE_CA, STORE_SERVER, STORE_CLIENT = "etcd/ca", "etcd/server", "apiserver-etcd-client"
 _HOSTS = ["localhost", "127.0.0.1", "::1"]
 
@@ -52,16 +54,19 @@ def _leaf(pki: Path, name: str, common_name: str, hosts: Sequence[str], now: dat
 def ensure_rest(folder: Path, plan: Plan, now: datetime) -> None:
     """All the others. Raises as ensure_store."""
     urls = plan.api_urls
-    cluster.ensure_cluster(folder, cluster.Server(urls[0], others=tuple(urls[1:])), now)
+    # Where pods find the API server.
+    service = str(ip_network(plan.services)[1])
+    cluster.ensure_cluster(folder, cluster.Server(urls[0], service_ip=service, others=tuple(urls[1:])), now)
     for number, master in enumerate(plan.masters[1:], start=1):
         home = folder / master.name
         home.mkdir(mode=0o700, exist_ok=True)
         if not (home / "pki").is_symlink():
             (home / "pki").symlink_to("../pki", target_is_directory=True)
         others = (*urls[number + 1 :], *urls[:number])
-        cluster.ensure_cluster(home, cluster.Server(urls[number], others=others), now)
-    for node in plan.nodes:
-        cluster.ensure_node(folder, node.name, urls[0], ["127.0.0.1"], now, others=tuple(urls[1:]))
+        cluster.ensure_cluster(home, cluster.Server(urls[number], service_ip=service, others=others), now)
+    # Simulated nodes share a process, so its server has one certificate for all of them.
+    for name in [*(node.name for node in plan.nodes), *([SIMULATED] if plan.simulated else [])]:
+        cluster.ensure_node(folder, name, urls[0], ["127.0.0.1"], now, others=tuple(urls[1:]))
 
 
 def home(folder: Path, plan: Plan, number: int) -> Path:

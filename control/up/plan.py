@@ -9,8 +9,11 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
+from control.up.ranges import SERVICES, service_range
+
 FILE: Final = "cluster.json"
 RUNTIMES: Final = ("process", "docker", "cri", "simulated")
+NETWORKS: Final = ("host", "bridge")
 ROLES: Final = ("store", "apiserver", "controllers", "scheduler", "agent")
 _MOST_MASTERS: Final = 9
 
@@ -55,7 +58,9 @@ class Plan:
 
     simulated: fake nodes, all in one process; then `nodes` is empty. endpoint: the container runtime's socket, "" for
     the usual one. token: what tells its store's members from those of other clusters. etcd: the store, when it is not
-    ours. extra: flags for single parts, each as "role.flag=value".
+    ours. extra: flags for single parts, each as "role.flag=value". network: host (pods are on the machine's, each with
+    a loopback address of its own) or bridge. service_range, pod_range: addresses of Services, and of pods on bridges;
+    "" until they are chosen.
     """
 
     masters: list[Master]
@@ -66,6 +71,20 @@ class Plan:
     token: str = "fluyt"
     etcd: Etcd | None = None
     extra: list[str] = field(default_factory=list)
+    network: str = "host"
+    service_range: str = ""
+    pod_range: str = ""
+
+    @property
+    def services(self) -> str:
+        """The addresses of Services, whoever said so."""
+        return self.extra_flags("apiserver").get("service-cluster-ip-range") or self.service_range or SERVICES[0]
+
+    @property
+    def pods(self) -> str:
+        """The addresses of pods on bridges; "" where pods have none."""
+        own = self.extra_flags("agent").get("pod-network", self.network) == "bridge"
+        return (self.extra_flags("controllers").get("cluster-cidr") or self.pod_range) if own else ""
 
     @property
     def node_count(self) -> int:
@@ -98,6 +117,8 @@ class Wishes:
     endpoint: str | None = None
     etcd: Etcd | None = None
     extra: tuple[str, ...] = ()
+    network: str | None = None
+    service_range: str | None = None
 
 
 def read(folder: Path) -> Plan | None:
@@ -116,6 +137,10 @@ def read(folder: Path) -> Plan | None:
             **{name: content[name] for name in ("runtime", "simulated", "endpoint", "token")},
             etcd=Etcd(**content["etcd"]) if content.get("etcd") else None,
             extra=list(content.get("extra") or ()),
+            network=content.get("network") or NETWORKS[0],
+            # Clusters of before there was a choice have the default.
+            service_range=content.get("service_range", SERVICES[0]),
+            pod_range=content.get("pod_range") or "",
         )
     except (KeyError, TypeError) as problem:
         raise UpError(f"{path} is no description of a cluster: {problem}; choose another --data-dir") from None
@@ -128,7 +153,7 @@ def decide(present: Plan | None, wishes: Wishes, ports: Callable[[int], list[int
     if wishes.nodes is not None and wishes.nodes < 0:
         raise UpError("--nodes must not be negative")
     if present is None:
-        present = Plan(_masters(wishes.masters or 1, ports), [], RUNTIMES[0], token=token, etcd=wishes.etcd)
+        present = _founded(wishes, ports, token)
     elif wishes.masters not in (None, len(present.masters)):
         raise UpError(
             f"the folder holds a cluster of {len(present.masters)} masters, and a store does not change its members by "
@@ -136,7 +161,13 @@ def decide(present: Plan | None, wishes: Wishes, ports: Callable[[int], list[int
         )
     if wishes.etcd is not None and (present.etcd is None or wishes.etcd.servers != present.etcd.servers):
         raise UpError("the folder holds a cluster with another store; choose another --data-dir")
+    _refuse_moves(present, wishes)
     runtime = wishes.runtime or present.runtime
+    if present.network == "bridge" and runtime != RUNTIMES[0]:
+        raise UpError(
+            f"--network bridge is for --runtime process: {runtime} gives pods addresses by itself, or they need none; "
+            f"leave --network out"
+        )
     count = present.node_count if wishes.nodes is None else wishes.nodes
     fake = runtime == "simulated"
     return replace(
@@ -148,6 +179,29 @@ def decide(present: Plan | None, wishes: Wishes, ports: Callable[[int], list[int
         etcd=wishes.etcd or present.etcd,
         extra=_extra(present.extra, wishes.extra),
     )
+
+
+def _founded(wishes: Wishes, ports: Callable[[int], list[int]], token: str) -> Plan:
+    """A cluster without nodes."""
+    wanted = wishes.service_range or ""
+    try:
+        wanted = str(service_range(wanted)) if wanted else ""
+    except ValueError as problem:
+        raise UpError(f"--service-cluster-ip-range: {problem}") from None
+    masters = _masters(wishes.masters or 1, ports)
+    network = wishes.network or NETWORKS[0]
+    return Plan(masters, [], RUNTIMES[0], token=token, etcd=wishes.etcd, network=network, service_range=wanted)
+
+
+def _refuse_moves(present: Plan, wishes: Wishes) -> None:
+    """What is decided when a cluster is founded: Services and pods keep their addresses."""
+    if wishes.network not in (None, present.network):
+        raise UpError(f"the folder holds a cluster with --network {present.network}; choose another --data-dir")
+    if wishes.service_range and present.service_range not in ("", wishes.service_range):
+        raise UpError(
+            f"the folder holds a cluster whose Services have addresses of {present.service_range}, and they keep them; "
+            f"leave --service-cluster-ip-range out, or choose another --data-dir"
+        )
 
 
 def _extra(present: Iterable[str], wishes: Iterable[str]) -> list[str]:

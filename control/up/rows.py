@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from control.up.credentials import STORE_CA, STORE_CLIENT, STORE_SERVER, home
+from control.up.credentials import SIMULATED, STORE_CA, STORE_CLIENT, STORE_SERVER, home
 from control.up.plan import Master, Node, Plan
 
 LOOPBACK = "127.0.0.1"
@@ -90,6 +90,7 @@ def _apiserver(folder: Path, plan: Plan, master: Master) -> Row:
         "requestheader-client-ca-file": _crt(folder, "front-proxy-ca"),
         "service-account-key-file": str(folder / "pki" / "sa.pub"),
         "service-account-signing-key-file": _key(folder, "sa"),
+        "service-cluster-ip-range": plan.services,
     }
     tokens = folder / TOKENS
     if tokens.exists():
@@ -106,6 +107,8 @@ def _brain(role: str, folder: Path, plan: Plan, config: Path, master: str, port:
         "bind-address": LOOPBACK,
         "secure-port": str(port),
     }
+    if role == "controllers" and plan.pods:
+        flags["cluster-cidr"] = plan.pods
     return Row(f"{master}-{role}", (role, *_flags(plan, role, flags)))
 
 
@@ -116,14 +119,17 @@ def _nodes(folder: Path, plan: Plan) -> Iterator[Row]:
         # One process is all of them, so it has an administrator's rights.
         flags = {
             "kubeconfig": str(folder / "admin.conf"),
-            "hostname-override": "sim",
+            "hostname-override": SIMULATED,
             "simulated-nodes": str(plan.simulated),
-            "root-dir": str(folder / "sim"),
+            "root-dir": str(folder / SIMULATED),
             "address": LOOPBACK,
             "node-ip": LOOPBACK,
             "port": "0",
+            "tls-cert-file": _crt(folder, f"node-{SIMULATED}"),
+            "tls-private-key-file": _key(folder, f"node-{SIMULATED}"),
+            "client-ca-file": _crt(folder, "ca"),
         }
-        yield Row("sim-agent", ("agent", *_flags(plan, "agent", flags)), stage=2)
+        yield Row(f"{SIMULATED}-agent", ("agent", *_flags(plan, "agent", flags)), stage=2)
 
 
 def _agent(folder: Path, plan: Plan, node: Node) -> Row:
@@ -133,8 +139,8 @@ def _agent(folder: Path, plan: Plan, node: Node) -> Row:
         "runtime": plan.runtime,
         "root-dir": str(folder / node.name),
         "node-ip": LOOPBACK,
-        # Pods of all nodes share the machine: each listens at an address of its own.
-        "pod-network": "loopback",
+        # On the machine's network pods of all nodes share it: each listens at an address of its own.
+        "pod-network": "bridge" if plan.network == "bridge" else "loopback",
         "address": LOOPBACK,
         "port": str(node.port),
         "tls-cert-file": _crt(folder, f"node-{node.name}"),

@@ -34,6 +34,15 @@ def path_of(purpose: str, cluster: str, base: Path | None = None) -> Path:
     return (base or folder()) / f"{purpose}-{namespace}-{cluster}.lock"
 
 
+def remove_unheld(purpose: str, base: Path | None = None) -> None:
+    """Remove the files of locks that nobody holds: of agents that were killed and will not come back."""
+    for path in (base or folder()).glob(f"{purpose}-*.lock"):
+        lock = MachineLock(path)
+        with contextlib.suppress(OSError):
+            lock.take()
+        lock.release()
+
+
 class MachineLock:
     """taken(), then release()."""
 

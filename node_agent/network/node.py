@@ -25,15 +25,18 @@ from node_agent.network.pods.keeper import PodNetwork
 from node_agent.network.proxy import nftables
 from node_agent.network.proxy.addresses import ServiceAddresses
 from node_agent.network.proxy.endpoints import Backend, Here
+from node_agent.network.proxy.leftovers import INTERFACE_PREFIX, remove_leftovers
+from node_agent.network.proxy.ports import Refusal
 from node_agent.network.proxy.proxy import ProxyBackend, ServiceProxy
 from node_agent.network.proxy.userspace import UserSpaceProxy
-from node_agent.network.settings import cluster_id, dns_address, short
+from node_agent.network.settings import bridge_name, cluster_id, dns_address, short
 from node_agent.network.view import ClusterView
 from node_agent.pod.network import ClusterDns
 from node_agent.runtime.types import Dns, Sandbox, SandboxState
 from node_agent.settings import AgentSettings
 
 log = logging.getLogger(__name__)
+Object = dict[str, Any]
 
 LEDGER: Final = "network.json"
 
@@ -41,11 +44,19 @@ LEDGER: Final = "network.json"
 class NodeNetwork:
     """start() before the agent, then stop()."""
 
-    def __init__(self, settings: AgentSettings, client: Client, changed: Callable[[str], None]) -> None:
-        """changed(fault): what pods are to be told of names may be another; fault: why they can have no network."""
-        self._settings, self._client, self._told = settings, client, changed
+    def __init__(
+        self,
+        settings: AgentSettings,
+        client: Client,
+        changed: Callable[[str], None],
+        event: Callable[[Object, str, str], None],
+    ) -> None:
+        """changed(fault): what pods are to be told of names may be another; fault: why they can have no network.
+        event(reference, reason, message): a warning about an object.
+        """
+        self._settings, self._client, self._told, self._event = settings, client, changed, event
         self.cluster = _cluster_of(client.config)
-        self._addresses = ServiceAddresses(short("fluyt-", self.cluster))
+        self._addresses = ServiceAddresses(short(INTERFACE_PREFIX, self.cluster))
         self.view = ClusterView(client)
         self.machines_dns = _machines_dns(settings.network.resolv_conf)
         domain = settings.node.dns.domain
@@ -81,7 +92,7 @@ class NodeNetwork:
             backend = await self._proxy_backend()
             lock = MachineLock(path_of("proxy", self.cluster))
             who = f"node {self._settings.node.name}, process {os.getpid()}"
-            self.proxy = ServiceProxy(self.view, backend, lock, self._here, self._dns_backends, who)
+            self.proxy = ServiceProxy(self.view, backend, lock, self._here, self._dns_backends, self._refused, who)
             self._spawn(self.proxy.run(), "service proxy")
         if network.serve_dns or self.proxy is not None:
             self._spawn(self.view.start(), "services and endpoints")
@@ -178,6 +189,17 @@ class NodeNetwork:
             with contextlib.suppress(CommandFailed):
                 await nftables.remove_table(self.cluster)
 
+    def _refused(self, place: Refusal) -> None:
+        """A port of this machine that a Service should have and somebody else has."""
+        service = self.view.service(place.namespace, place.service) or {"metadata": {}}
+        about = {"apiVersion": "v1", "kind": "Service", "namespace": place.namespace, "name": place.service}
+        node = self._settings.node.name
+        message = (
+            f"Port {place.place} of node {node} cannot be had ({place.why}): another cluster or program of the machine "
+            f"has it. The Service is not served there until it is free; or choose another port."
+        )
+        self._event({**about, "uid": service["metadata"].get("uid", "")}, "FailedToOpenPort", message)
+
     # ---- pods ----
 
     async def clean(self, sandboxes: Iterable[Sandbox]) -> None:
@@ -191,14 +213,15 @@ class NodeNetwork:
 
 
 def bridge_of(root: Path, node: str) -> BridgeNetwork:
-    """root: the agent's folder."""
-    return BridgeNetwork(short("fluyt0-", node), root / LEDGER)
+    """root: the agent's folder; nodes of several clusters on a machine may have the same name, but not the same one."""
+    name, former = bridge_name(str(root.absolute()), node), short("fluyt0-", node)
+    return BridgeNetwork(name, root / LEDGER, former=former)
 
 
 async def clear_services() -> None:
     """Remove the Services of agents that were killed and are not there any more. Raises CommandFailed."""
-    if os.geteuid() == 0 and program("nft"):
-        await nftables.remove_leftovers()
+    if os.geteuid() == 0:
+        await remove_leftovers()
 
 
 async def remove_bridge(root: Path, node: str) -> None:

@@ -45,3 +45,8 @@ def short(prefix: str, name: str) -> str:
     if len(whole) <= 15 and name.replace("-", "").replace(".", "").isalnum():
         return whole
     return prefix + hashlib.sha256(name.encode()).hexdigest()[: 15 - len(prefix)]
+
+
+def bridge_name(root: str, node: str) -> str:
+    """Of the pods of the node whose agent has that folder: "fl3c9a-n1"."""
+    return short(f"fl{hashlib.sha256(root.encode()).hexdigest()[:4]}-", node)

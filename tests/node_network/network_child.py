@@ -2,6 +2,10 @@
 
 {"resource": "services", "objects": […]}       all of that resource from now on
 {"attach": "sandbox", "netns": "/run/netns/x"}  answered by a line with the addresses
+
+Events about objects are lines, too: {"event": reason, "about": name, "message": text}. Arguments: the node's name and
+address, its folder, the proxy's mode, and, where there are several clusters, the URL that tells its one; then pods have
+no bridge.
 """
 
 from __future__ import annotations
@@ -29,9 +33,8 @@ Object = dict[str, Any]
 class Told:
     """The API server as far as informers see it."""
 
-    config = Config(servers=("https://192.0.2.99",))
-
-    def __init__(self) -> None:
+    def __init__(self, server: str) -> None:
+        self.config = Config(servers=(server,))
         self.objects: dict[str, dict[tuple[str, str], Object]] = {}
         self.queues: dict[str, asyncio.Queue[WatchEvent]] = {}
         self.revision = 1
@@ -59,14 +62,23 @@ class Told:
             yield await self.queue(resource).get()
 
 
-async def main(name: str, ip: str, root: str, mode: str) -> None:
-    told, ended, loop = Told(), asyncio.Event(), asyncio.get_running_loop()
+def say(**line: Any) -> None:
+    print(json.dumps(line), flush=True)
+
+
+async def main(name: str, ip: str, root: str, mode: str, server: str = "") -> None:
+    told, ended, loop = Told(server or "https://192.0.2.99"), asyncio.Event(), asyncio.get_running_loop()
     settings = AgentSettings(
         node=NodeSettings(name=name, ips=(ip,)),
         root=Path(root),
-        network=NetworkSettings(proxy_mode=mode, bridge=True, resolv_conf=""),
+        network=NetworkSettings(proxy_mode=mode, bridge=not server, resolv_conf=""),
     )
-    network = NodeNetwork(settings, told, lambda fault: print(json.dumps({"fault": fault}), flush=True))  # type: ignore[arg-type]
+    network = NodeNetwork(
+        settings,
+        told,  # type: ignore[arg-type]
+        lambda fault: say(fault=fault),
+        lambda about, reason, message: say(event=reason, about=about["name"], message=message),
+    )
     loop.add_signal_handler(signal.SIGTERM, ended.set)
     reader = asyncio.StreamReader(limit=1 << 20)
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
@@ -87,7 +99,7 @@ async def listen(told: Told, network: NodeNetwork, reader: asyncio.StreamReader)
         config = SandboxConfig("pod", "default", "uid", host_network=False, port_mappings=ports)
         assert network.bridge is not None
         given = await network.bridge.attach(order["attach"], order["netns"], config)
-        print(json.dumps({"addresses": given}), flush=True)
+        say(addresses=given)
 
 
 if __name__ == "__main__":

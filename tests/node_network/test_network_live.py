@@ -95,3 +95,16 @@ def test_a_clean_stop_takes_the_services_table_along(world: World) -> None:
     wait_until(lambda: "fluyt-proxy" in world.run("a", "nft", "list", "tables"), "its table")
     child.end()
     assert "fluyt-proxy" not in world.run("a", "nft", "list", "tables")
+
+
+def test_what_a_killed_proxy_of_a_cluster_that_is_gone_has_left_goes_with_the_next_start(world: World) -> None:
+    assert world.run("b", "nft", "add", "table", "inet", "fluyt-proxy-0badc0de") == ""
+    assert world.run("b", "nft", "add", "table", "inet", "fluyt-proxy-of-somebody-else") == ""
+    assert world.run("b", "ip", "link", "add", "fluyt-0badc0de", "type", "bridge") == ""
+    world.children["b"].end()
+    child = world.start("b")
+    wait_until(lambda: "fluyt-0badc0de" not in world.run("b", "ip", "link"), "the interface goes")
+    tables = world.run("b", "nft", "list", "tables")
+    assert "fluyt-proxy-0badc0de" not in tables
+    assert "fluyt-proxy-of-somebody-else" in tables
+    child.end()

@@ -9,11 +9,12 @@ import pytest
 from network_values import node
 
 from node_agent.network.machine_lock import MachineLock
+from node_agent.network.pods.bridge import BridgeNetwork
 from node_agent.network.pods.commands import Route, inside, routes
 from node_agent.network.pods.leases import Leases, NoAddress, lease, release
 from node_agent.network.pods.ledger import Ledger
 from node_agent.network.pods.pod_table import build
-from node_agent.network.settings import cluster_id, dns_address, short
+from node_agent.network.settings import bridge_name, cluster_id, dns_address, short
 from node_agent.runtime.types import PortMapping
 
 RANGE = ip_network("10.244.1.0/29")  # the network, the gateway, five pods, the broadcast address
@@ -56,6 +57,18 @@ def test_the_ledger_survives_and_nonsense_is_an_empty_one(tmp_path: Path) -> Non
     assert (again.ranges, again.leases, again.ports) == ([], Leases(), {})
 
 
+def test_a_bridge_keeps_its_name_even_one_that_the_ledger_does_not_tell(tmp_path: Path) -> None:
+    path = tmp_path / "network.json"
+    assert BridgeNetwork("new", path, former="old").name == "new"
+    ledger = Ledger(path)
+    ledger.ranges = [str(RANGE)]
+    ledger.save()
+    assert BridgeNetwork("new", path, former="old").name == "old"
+    ledger.bridge = "mine"
+    ledger.save()
+    assert BridgeNetwork("new", path, former="old").name == "mine"
+
+
 def test_routes_lead_to_other_machines_only() -> None:
     nodes = [
         node("own", "192.0.2.1", "10.244.0.0/24"),
@@ -94,6 +107,9 @@ def test_what_leaves_the_cluster_is_masqueraded_and_host_ports_lead_in() -> None
 
 def test_names_of_interfaces_fit_and_differ() -> None:
     assert short("fluyt0-", "n1") == "fluyt0-n1"
+    ours, theirs = (bridge_name(f"/home/{user}/agent", "n1") for user in ("a", "b"))
+    assert ours != theirs
+    assert ours.endswith("-n1")
     long = [short("fluyt0-", f"a-rather-long-name-{n}") for n in range(3)]
     assert {len(name) for name in long} == {15}
     assert len(set(long)) == 3

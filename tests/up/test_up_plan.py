@@ -136,7 +136,8 @@ def test_every_flag_of_the_table_exists(tmp_path: Path) -> None:
     from kvstore.cli.main import COMMANDS, cli
 
     (tmp_path / "tokens.csv").touch()
-    for plan in (decided(nodes=1, endpoint="unix:///c"), decided(nodes=1, runtime="simulated")):
+    bridged = decided(nodes=1, network="bridge", extra=("controllers.cluster-cidr=10.50.0.0/16",))
+    for plan in (decided(nodes=1, endpoint="unix:///c"), decided(nodes=1, runtime="simulated"), bridged):
         for row in table(tmp_path, plan):
             if row.role not in COMMANDS:
                 continue

@@ -1,6 +1,6 @@
 """Pods on a bridge of the node: the runtime's Network (see runtime/interface.py).
 
-    pod eth0 10.244.1.7/32 ── veth ── fluyt0-<node> 10.244.1.1/24 ── the node's routes ── other nodes
+    pod eth0 10.244.1.7/32 ── veth ── fl3c9a-<node> 10.244.1.1/24 ── the node's routes ── other nodes
 
 Invariants: what the ledger says is written before the kernel is told, so that an agent that is killed in between finds
 what to clean up; every command may be repeated. Faults assumed: the agent is killed between any two commands; the
@@ -31,12 +31,17 @@ _MTU = 1500
 
 
 class BridgeNetwork:
-    """name: of the bridge; open() before the runtime is."""
+    """name: of the bridge, unless the ledger has another; former: of one whose ledger says nothing of its name.
 
-    def __init__(self, name: str, ledger: Path, mtu: int = _MTU) -> None:
-        self.name, self._mtu = name, mtu
+    open() before the runtime is.
+    """
+
+    def __init__(self, name: str, ledger: Path, mtu: int = _MTU, *, former: str = "") -> None:
+        self._mtu = mtu
         self._ledger = Ledger(ledger)
         self._ledger.load()
+        self.name = self._ledger.bridge or (former if self._ledger.ranges else "") or name
+        self._ledger.bridge = self.name
         self._ranges: list[Network] = parse_ranges(self._ledger.ranges)
         self._cluster: frozenset[str] = frozenset()
         self._table: Table | None = None

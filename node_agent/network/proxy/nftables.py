@@ -1,23 +1,24 @@
 """The nftables proxy: what nft_table.py says, in one transaction after the other.
 
-Invariants: the kernel's table is what we applied last, or, after a failure, is made anew as a whole; a table of a
-cluster whose agent is gone (nobody holds its lock) is removed by the next agent that starts.
+Invariants: the kernel's table is what we applied last, or, after a failure, is made anew as a whole; what a
+cluster whose agent is gone has left is removed by the next agent that starts (leftovers.py); a node port that another
+cluster or program of the machine has is left out (reservations.py).
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
 import logging
 import os
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from node_agent.network.command import CommandFailed, program, run
-from node_agent.network.machine_lock import MachineLock, path_of
-from node_agent.network.proxy.nft_table import PREFIX, build, table_name
-from node_agent.network.proxy.ports import ServicePort
+from node_agent.network.proxy.leftovers import delete_table, remove_leftovers
+from node_agent.network.proxy.nft_table import build, table_name
+from node_agent.network.proxy.ports import Refusal, ServicePort
+from node_agent.network.proxy.reservations import PortReservations
 from node_agent.network.ruleset import Table, change, whole
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,8 @@ class NftablesProxy:
     def __init__(self, cluster: str, clear: Callable[[], Awaitable[None]]) -> None:
         self._cluster, self._clear = cluster, clear
         self._table: Table | None = None
+        self._reserved = PortReservations()
+        self.refusals: list[Refusal] = []
 
     async def open(self) -> None:
         """Raises CommandFailed."""
@@ -42,15 +45,24 @@ class NftablesProxy:
 
     async def apply(self, ports: Sequence[ServicePort]) -> None:
         """Raises CommandFailed; then nothing has changed."""
-        wanted = build(self._cluster, ports)
+        wanted = build(self._cluster, self._granted(ports))
         commands = whole(wanted) if self._table is None else change(self._table, wanted)
         self._table = None  # until it is known to stand
         if commands:
             await run("nft", "-f", "-", stdin=commands)
         self._table = wanted
 
+    def _granted(self, ports: Sequence[ServicePort]) -> list[ServicePort]:
+        """Without the node ports that somebody else has."""
+        refused = self._reserved.hold({(port.protocol, port.node_port) for port in ports if port.node_port})
+        theirs = [port for port in ports if (port.protocol, port.node_port) in refused]
+        self.refusals = sorted({_refusal(port, refused[(port.protocol, port.node_port)]) for port in theirs})
+        return [replace(port, node_port=0) if port in theirs else port for port in ports] if theirs else list(ports)
+
     async def check(self) -> bool:
-        """Whether the table is still there: `nft flush ruleset` takes everybody's."""
+        """Whether the table is still there, `nft flush ruleset` takes everybody's; and whether it has all it should."""
+        if self.refusals:
+            return False
         if f"table {table_name(self._cluster)}" in await run("nft", "list", "tables"):
             return True
         self._table = None
@@ -58,12 +70,18 @@ class NftablesProxy:
 
     async def close(self) -> None:
         self._table = None
+        self.refusals = []
+        self._reserved.close()
         await remove_table(self._cluster)
+
+
+def _refusal(port: ServicePort, why: str) -> Refusal:
+    return Refusal(port.namespace, port.service, f"{port.node_port}/{port.protocol}", why)
 
 
 async def remove_table(cluster: str) -> None:
     """Remove a cluster's table, if there is one. Raises CommandFailed."""
-    await _delete(table_name(cluster))
+    await delete_table(table_name(cluster))
 
 
 async def why_not() -> str:
@@ -77,27 +95,6 @@ async def why_not() -> str:
     except CommandFailed as problem:
         return str(problem)
     return ""
-
-
-async def remove_leftovers() -> None:
-    """Tables of agents that were killed and have not come back. Raises CommandFailed."""
-    listed = json.loads(await run("nft", "-j", "list", "tables"))
-    names = [each["table"]["name"] for each in listed.get("nftables") or [] if "table" in each]
-    for name in names:
-        cluster = name.removeprefix(f"{PREFIX}-")
-        if cluster == name:
-            continue
-        lock = MachineLock(path_of("proxy", cluster))
-        with contextlib.suppress(OSError):
-            if lock.take():
-                log.info("removing the table %s, whose agent is gone", name)
-                await _delete(f"inet {name}")
-        lock.release()
-
-
-async def _delete(table: str) -> None:
-    # Added first, so that it is no mistake when it is not there.
-    await run("nft", "-f", "-", stdin=f"add table {table}\ndelete table {table}\n")
 
 
 def _forward() -> None:

@@ -56,6 +56,16 @@ class ServicePort:
         return f"{self.namespace}/{self.service}{name}"
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Refusal:
+    """A place where a Service cannot be served on this machine. place: "30080/TCP"; why: in words."""
+
+    namespace: str
+    service: str
+    place: str
+    why: str
+
+
 def service_ports(
     services: Iterable[Object], slices: Iterable[Object], here: Here, dns: Sequence[Backend] = ()
 ) -> list[ServicePort]:

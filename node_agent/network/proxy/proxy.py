@@ -16,7 +16,7 @@ from typing import Final, Protocol
 from node_agent.network.command import CommandFailed
 from node_agent.network.machine_lock import MachineLock
 from node_agent.network.proxy.endpoints import Backend, Here
-from node_agent.network.proxy.ports import ServicePort, service_ports
+from node_agent.network.proxy.ports import Refusal, ServicePort, service_ports
 from node_agent.network.view import ClusterView
 
 log = logging.getLogger(__name__)
@@ -26,12 +26,18 @@ _GATHER: Final = 0.03
 _CHECK: Final = 30.0
 _FIRST_RETRY: Final = 0.5
 _LONGEST_RETRY: Final = 30.0
+_REFUSED_RETRY: Final = 2.0
 
 
 class ProxyBackend(Protocol):
     """Makes this machine forward connections."""
 
     name: str
+
+    @property
+    def refusals(self) -> Sequence[Refusal]:
+        """Places that could not be had at the last apply()."""
+        ...
 
     async def open(self) -> None:
         """Take over, or begin anew. Raises CommandFailed, OSError."""
@@ -51,7 +57,8 @@ class ProxyBackend(Protocol):
 
 
 class ServiceProxy:
-    """here(): what is local, at the moment; dns(): where this node answers names."""
+    """here(): what is local, at the moment; dns(): where this node answers names; refused(): is told once of each place
+    that cannot be had."""
 
     def __init__(
         self,
@@ -60,9 +67,11 @@ class ServiceProxy:
         lock: MachineLock,
         here: Callable[[], Here],
         dns: Callable[[], Sequence[Backend]],
+        refused: Callable[[Refusal], None],
         who: str,
     ) -> None:
         self._view, self._backend, self._lock, self._here, self._dns, self._who = view, backend, lock, here, dns, who
+        self._refused, self._told = refused, frozenset[Refusal]()
         self._changed = asyncio.Event()
         self._applied: list[ServicePort] | None = None
         self._retry = _FIRST_RETRY
@@ -111,7 +120,16 @@ class ServiceProxy:
             pause, self._retry = self._retry, min(self._retry * 2, _LONGEST_RETRY)
             return pause
         self._complaint, self._retry = "", _FIRST_RETRY
-        return _CHECK
+        return _REFUSED_RETRY if self._tell() else _CHECK
+
+    def _tell(self) -> bool:
+        """Tell of places that somebody else has; whether there are any."""
+        present = frozenset(self._backend.refusals)
+        for each in sorted(present - self._told):
+            log.warning("service %s/%s cannot be served at %s: %s", each.namespace, each.service, each.place, each.why)
+            self._refused(each)
+        self._told = present
+        return bool(present)
 
     async def _bring_up_to_date(self) -> None:
         if not self._opened:

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from node_agent.network.proxy.addresses import ServiceAddresses
 from node_agent.network.proxy.listeners import Place, Target, addresses, places
-from node_agent.network.proxy.ports import ServicePort
+from node_agent.network.proxy.ports import Refusal, ServicePort
 from node_agent.network.proxy.tcp import TcpForwarder
 from node_agent.network.proxy.udp import UdpForwarder
 
@@ -28,7 +28,12 @@ class UserSpaceProxy:
     def __init__(self, own: ServiceAddresses | None, clear: Callable[[], Awaitable[None]]) -> None:
         self._own, self._clear = own, clear
         self.forwarders: dict[Place, Forwarder] = {}
-        self._refused: dict[Place, str] = {}
+        self._refused: dict[Place, Refusal] = {}
+
+    @property
+    def refusals(self) -> list[Refusal]:
+        """What cannot be served, and why."""
+        return sorted(self._refused.values())
 
     async def open(self) -> None:
         """Raises CommandFailed when addresses cannot be added after all."""
@@ -43,7 +48,7 @@ class UserSpaceProxy:
             await self.forwarders.pop(place).stop()
         if self._own is not None:
             await self._own.set(addresses(wanted))
-        self._refused = {place: why for place, why in self._refused.items() if place in wanted}
+        self._refused = {place: each for place, each in self._refused.items() if place in wanted}
         for place, target in wanted.items():
             present = self.forwarders.get(place)
             if present is None:
@@ -56,10 +61,8 @@ class UserSpaceProxy:
         try:
             await made.start()
         except OSError as problem:
-            why = problem.strerror or str(problem)
-            if self._refused.get(place) != why:
-                log.warning("service %s cannot be served at %s: %s", target.title, place, why)
-            self._refused[place] = why
+            namespace, _, name = target.title.partition(":")[0].partition("/")
+            self._refused[place] = Refusal(namespace, name, str(place), problem.strerror or str(problem))
             return
         self._refused.pop(place, None)
         self.forwarders[place] = made
