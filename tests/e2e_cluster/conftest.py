@@ -23,4 +23,4 @@ def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
             yield made
         finally:
             made.down()
-        nothing_is_left(made.folder)
+        nothing_is_left(made)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,7 +25,7 @@ def bare(tmp_path: Path) -> Iterator[WholeCluster]:
     made = WholeCluster(tmp_path / "cluster", require("kubectl-1.32"))
     yield made
     made.down()
-    nothing_is_left(made.folder)
+    nothing_is_left(made)
 
 
 @pytest.mark.soak
@@ -65,7 +66,7 @@ def test_a_master_is_lost_on_engines_of_others(runtime: str, tmp_path: Path) -> 
         finally:
             cluster.down()
         assert found.running(cluster.folder) == set()
-        nothing_is_left(cluster.folder)
+        nothing_is_left(cluster)
 
 
 @pytest.mark.soak
@@ -100,3 +101,54 @@ def test_a_node_is_given_up_after_kubernetes_own_times(bare: WholeCluster) -> No
     finally:
         bare.signal("n2-agent", signal.SIGCONT)
     desired_is_actual(bare)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(300)
+def test_two_clusters_share_a_machine(bare: WholeCluster, tmp_path: Path) -> None:
+    """One with pods on the machine's network, one with pods on bridges; both with a Service on the same node port."""
+    other = WholeCluster(tmp_path / "other", require("kubectl-1.32"))
+    objects = example("web.yaml")
+    named(objects, "Service")["spec"] |= {
+        "type": "NodePort",
+        "ports": [{"port": 80, "targetPort": 8080, "nodePort": 30923}],
+    }
+    try:
+        for each, words in ((bare, ()), (other, ("--network", "bridge"))):
+            each.up("--nodes", "2", *words)
+            each.apply(*objects)
+            each.wait_ready("web", 3)
+        for each in (bare, other):
+            each.wait(lambda each=each: said_by(each, cluster_ip(each)) in names(each), "its own Service")
+        assert said_by(bare, "127.0.0.1:30923") in names(bare)
+        refused = other.wait(
+            lambda: other.kubectl("get", "events", "--field-selector=reason=FailedToOpenPort"), "an event"
+        )
+        assert "Port 30923/TCP of node" in refused
+        bare.kubectl("delete", "service", "web")
+        other.wait(lambda: said_by(other, "127.0.0.1:30923") in names(other), "the node port, which is free now")
+        desired_is_actual(other)
+        other.down()
+        nothing_is_left(other)
+        bare.apply(*objects)
+        bare.wait(lambda: said_by(bare, cluster_ip(bare)) in names(bare), "the first cluster's Service")
+        desired_is_actual(bare)
+    finally:
+        other.down()
+
+
+def cluster_ip(cluster: WholeCluster) -> str:
+    return cluster.kubectl("get", "service", "web", "-o", "jsonpath={.spec.clusterIP}")
+
+
+def names(cluster: WholeCluster) -> set[str]:
+    return {pod["metadata"]["name"] for pod in cluster.pods("web")}
+
+
+def said_by(cluster: WholeCluster, place: str) -> str:
+    """The pod that answers there; "" when none does."""
+    try:
+        with urllib.request.urlopen(f"http://{place}/", timeout=3) as answer:
+            return str(answer.read().decode().split()[2])
+    except OSError:
+        return ""

@@ -60,6 +60,9 @@ class WholeCluster:
         self._children: list[Process] = []
         self._store: Store | None = None
         self._kept = threading.local()
+        # Containers and sandboxes that there were, and nodes.
+        self.known: set[str] = set()
+        self.nodes: set[str] = set()
 
     # ---- life ----
 
@@ -75,11 +78,18 @@ class WholeCluster:
         """End it, and whatever a test started beside it."""
         for child in self._children:
             child.kill()
+        self.note()
         if (self.folder / "cluster.json").exists():
             self.fluyt("down", "--data-dir", str(self.folder))
         if self._store:
             self._store.close()
             self._store = None
+
+    def note(self) -> None:
+        """Remember what there is now, to be looked for at the end."""
+        for kind in ("containers", "sandboxes"):
+            self.known |= {path.name for path in self.folder.glob(f"n*/runtime/{kind}/*")}
+        self.nodes |= {path.parent.name for path in self.folder.glob("n*/runtime")}
 
     def _ensure_store(self, flags: Sequence[str]) -> None:
         """The members of a store that is not ours run; as many as there are masters."""

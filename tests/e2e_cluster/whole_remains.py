@@ -1,24 +1,57 @@
-"""What must not be left of a cluster: processes, mounts, cgroups; and what its containers really are meanwhile."""
+"""What must not be left of a cluster: processes, mounts, cgroups, interfaces, tables, locks; and what its containers
+really are meanwhile.
+"""
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.wait import wait_until
 
+from node_agent.network import machine_lock
+from node_agent.network.pods.commands import veth_of
+from node_agent.network.pods.pod_table import PREFIX
+from node_agent.network.proxy.leftovers import INTERFACE_PREFIX
+from node_agent.network.proxy.nft_table import table_name
+from node_agent.network.settings import bridge_name, cluster_id
+
 if TYPE_CHECKING:
     from whole_cluster import WholeCluster
 
 
-def nothing_is_left(folder: Path) -> None:
+def nothing_is_left(cluster: WholeCluster) -> None:
     """After `fluyt down`."""
+    folder = cluster.folder
     wait_until(lambda: not processes_of(folder), f"the end of every process of {folder}")
     mounts = [line for line in Path("/proc/self/mounts").read_text().splitlines() if f" {folder}" in line]
     assert mounts == []
-    containers = {path.name for path in folder.glob("n*/runtime/containers/*")}
-    cgroups = [path for path in Path("/sys/fs/cgroup").glob("**/fluyt/**/") if path.name in containers]
-    assert cgroups == []
+    assert [path for path in Path("/sys/fs/cgroup").glob("**/fluyt/*/") if path.name in cluster.known] == []
+    assert [name for name in os.listdir("/sys/class/net") if name in links_of(cluster)] == []
+    if shutil.which("nft") and os.geteuid() == 0:
+        said = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True, timeout=20).stdout
+        assert [name for name in tables_of(cluster) if name in said.split()] == []
+    assert list(machine_lock.folder().glob(f"proxy-*-{identity_of(folder)}.lock")) == []
+
+
+def identity_of(folder: Path) -> str:
+    """What tells the cluster from others on the machine."""
+    authority = folder / "pki" / "ca.crt"
+    return cluster_id(authority.read_bytes(), ()) if authority.exists() else "none"
+
+
+def links_of(cluster: WholeCluster) -> set[str]:
+    """Interfaces that the cluster may have had: of Services, bridges, and the nodes' ends of pods' pairs."""
+    bridges = {bridge_name(str(cluster.folder / node), node) for node in cluster.nodes}
+    return {f"{INTERFACE_PREFIX}{identity_of(cluster.folder)}", *bridges, *map(veth_of, cluster.known)}
+
+
+def tables_of(cluster: WholeCluster) -> list[str]:
+    pods = [f"{PREFIX}-{bridge_name(str(cluster.folder / node), node)}" for node in cluster.nodes]
+    return [table_name(identity_of(cluster.folder)).split()[1], *pods]
 
 
 def processes_of(folder: Path) -> list[str]:
@@ -36,6 +69,8 @@ def processes_of(folder: Path) -> list[str]:
 
 def desired_is_actual(cluster: WholeCluster) -> None:
     """The containers that run are those that the API says run; every object's owner is there."""
+
+    cluster.note()
 
     def same() -> bool:
         pods = cluster.list("pods")

@@ -22,6 +22,7 @@ from runtime_conformance.image_tar import BUSYBOX, busybox
 
 import node_agent
 from node_agent.runtime.errors import CannotStart, ImageNotFound, RuntimeUnavailable
+from node_agent.runtime.process import cgroups as process_cgroups
 from node_agent.runtime.process import node as process_node
 from node_agent.runtime.process.runtime import ProcessRuntime
 from node_agent.runtime.types import ContainerConfig, ContainerState, ContainerStatus, Mount, SandboxConfig
@@ -130,6 +131,22 @@ def test_one_agent_at_a_time(folder: Path, monkeypatch: pytest.MonkeyPatch) -> N
                 await ProcessRuntime(folder / "runtime").open()
 
     asyncio.run(check())
+
+
+def test_a_cgroup_that_does_not_go_at_once_goes_with_the_next_one(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process_cgroups, "_PATIENCE", 0.0)
+    groups = process_cgroups.Cgroups(process_cgroups.Layout(v1={"pids": folder / "pids"}))
+    busy = folder / "pids" / "busy"
+    busy.mkdir(parents=True)
+    # As a process that has not ended yet does, a file keeps the folder from being removed.
+    (busy / "file").touch()
+    groups.remove("busy")
+    assert busy.exists()
+    (busy / "file").unlink()
+    groups.remove("other")
+    assert not busy.exists()
 
 
 def test_a_machine_that_was_restarted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,19 +8,24 @@ Source: kernel documentation, cgroup-v1/ and cgroup-v2.rst.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from node_agent.runtime.types import Resources
 
+log = logging.getLogger(__name__)
+
 PARENT = "fluyt"
 _V1 = ("memory", "cpu", "cpuacct", "pids", "cpuset")
 _V2 = ("memory", "cpu", "pids", "cpuset")
 _UNLIMITED = 2**62
-_TRIES, _PAUSE = 50, 0.01
+# Seconds that the ends of killed processes are waited for; a crowded machine takes its time.
+_PATIENCE, _FIRST_PAUSE, _LONGEST_PAUSE = 5.0, 0.01, 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +124,8 @@ class Cgroups:
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
+        self._left: set[str] = set()  # groups that could not be removed yet
+        self._lock = threading.Lock()
 
     def folders(self, name: str) -> list[Path]:
         """Where the processes of a container go."""
@@ -151,15 +158,24 @@ class Cgroups:
 
     def remove(self, name: str) -> None:
         """Kill what is left in them and take the groups away. Ended processes keep a group for a moment, so it is
-        tried again.
+        tried again; what stays nevertheless is tried again with the next one.
         """
-        for _ in range(_TRIES):
-            left = [folder for folder in self.folders(name) if not _removed(folder)]
-            if not left:
-                return
-            for folder in left:
-                _kill_all(folder)
-            time.sleep(_PAUSE)
+        deadline, pause = time.monotonic() + _PATIENCE, _FIRST_PAUSE
+        while not (removed := self._tried(name)) and time.monotonic() < deadline:
+            time.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+        if not removed:
+            log.warning("the cgroup of container %s cannot be removed yet", name[:12])
+        with self._lock:
+            left = {each for each in self._left - {name} if not self._tried(each)}
+            self._left = left if removed else left | {name}
+
+    def _tried(self, name: str) -> bool:
+        """Whether nothing is left of the groups."""
+        left = [folder for folder in self.folders(name) if not _removed(folder)]
+        for folder in left:
+            _kill_all(folder)
+        return not left
 
     def usage(self, name: str) -> Usage | None:
         """None: there is no such group, or no figures."""
