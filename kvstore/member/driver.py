@@ -27,7 +27,7 @@ from kvstore.member.proposals import ProposalQueue
 from kvstore.member.reads import ReadQueue
 from kvstore.raft import codec
 from kvstore.raft.node import RawNode
-from kvstore.raft.types import Entry, EntryKind, HardState, Message, MessageKind, Ready, Role
+from kvstore.raft.types import Entry, EntryKind, HardState, Message, MessageKind, Ready, Role, SoftState
 from kvstore.storage.errors import NoSpace, StorageError
 from kvstore.storage.log import Log
 
@@ -101,6 +101,7 @@ class Driver:
         self._syncing: list[Ready] = []
         self._committed: deque[Entry] = deque()
         self._applied = raw.applied_index
+        self._leader = 0
         self._scheduled = False
         self._stopped = False
         self._installing = False
@@ -298,13 +299,25 @@ class Driver:
         if self._unwritten is not None:
             ready, self._unwritten = self._unwritten, None
             return ready
-        return self.raw.ready() if self.raw.has_ready() else None
+        if not self.raw.has_ready():
+            return None
+        ready = self.raw.ready()
+        if ready.soft_state is not None:
+            self._announce(ready.soft_state)
+        return ready
+
+    def _announce(self, state: SoftState) -> None:
+        """Once: if the disk is full, the Ready that brings it may be tried again when all this is long over."""
+        self._outbox.forget()
+        self._machine.state_changed(state.leader, state.role)
+        if state.leader != self._leader:
+            self._leader = state.leader
+            # A round of reads that the old leader was asked for is lost with it.
+            self._reads.refused()
+            self._ask_reads()
 
     def _handle(self, ready: Ready) -> bool:
         """False: the disk is full; nothing of it has happened, and the next tick tries it again."""
-        if ready.soft_state is not None:
-            self._outbox.forget()
-            self._machine.state_changed(ready.soft_state.leader, ready.soft_state.role)
         if ready.snapshot is not None:
             self._installing = True
             self._machine.install_snapshot(ready, lambda: self._installed(ready))

@@ -6,20 +6,27 @@ Two things go beyond the paper, both only about pre-votes, which promise nothing
   ignores them, so one broken link disturbs nobody; when the leader died, everybody lost it and a new one is there
   within two round trips.
 * Everybody notices such a death at the same moment. Members that campaign at the same moment would split the vote
-  and lose a whole timeout, so one that has just begun refuses the pre-vote of one with a worse log or, between equal
-  logs, a lower id, and repeats its own request to it. The order is total, so the best of them gets everybody's. The
-  tie between equal logs is only broken so for a heartbeat's time: whoever then is still no leader lets others try.
+  and lose a whole timeout, so for a heartbeat or two everybody has a favourite: the best candidate that has asked so
+  far, by log and then by id, perhaps itself. It refuses pre-votes to worse ones, and steps back for a better one. The
+  order is total, so the best of them gets everybody's. After that time whoever still has no leader lets others try:
+  the favourite may not be able to hear the answers.
+
+Who asks for a pre-vote has just lost its leader. If it did not answer our own request, because it still had one then,
+it is asked again. And should all of this fail, whose leader's connection broke does not wait for a whole timeout: it
+tries again after three heartbeats or four, then after six to eleven (`haste`), with pre-votes as ever.
 """
 
 from __future__ import annotations
 
 from kvstore.raft import membership, replication
 from kvstore.raft.quorum import Vote
-from kvstore.raft.state import Raft
+from kvstore.raft.state import HASTY_CAMPAIGNS, Raft
 from kvstore.raft.types import EntryKind, HardState, Message, MessageKind, Role
 
 # Context of a campaign that the leader itself asked for: it is not refused for the leader's sake.
 TRANSFER = b"transfer"
+# For so many heartbeats at most, and one less at least, the best candidate that has asked is everybody's favourite.
+FAVOUR_HEARTBEATS = 2
 
 
 def campaign(r: Raft, *, transfer: bool = False) -> bool:
@@ -35,6 +42,7 @@ def campaign(r: Raft, *, transfer: bool = False) -> bool:
 
 def _pre_campaign(r: Raft) -> None:
     r.become_pre_candidate()
+    _favour(r, (r.log.last_term, r.log.last_index, r.id))
     for peer in _other_voters(r):
         _ask_pre_vote(r, peer)
     # A pre-vote promises nothing, so one's own counts without waiting for the disk.
@@ -48,9 +56,13 @@ def _ask_pre_vote(r: Raft, peer: int) -> None:
 
 def _real_campaign(r: Raft, context: bytes) -> None:
     r.become_candidate()
-    log = r.log
     for peer in _other_voters(r):
-        r.send(Message(MessageKind.VOTE, to=peer, log_term=log.last_term, index=log.last_index, context=context))
+        _ask_vote(r, peer, context)
+
+
+def _ask_vote(r: Raft, peer: int, context: bytes) -> None:
+    log = r.log
+    r.send(Message(MessageKind.VOTE, to=peer, log_term=log.last_term, index=log.last_index, context=context))
 
 
 def _other_voters(r: Raft) -> list[int]:
@@ -67,22 +79,43 @@ def on_vote_request(r: Raft, m: Message) -> None:
     """VOTE or PRE_VOTE in our term, or a PRE_VOTE for a later one."""
     pre = m.kind is MessageKind.PRE_VOTE
     free = r.vote == m.from_ or (r.vote == 0 and r.leader == 0) or (pre and m.term > r.term)
-    if pre and r.role is Role.PRE_CANDIDATE and m.term == r.term + 1 and _better_candidate(r, m):
-        _refuse(r, m)
-        _ask_pre_vote(r, m.from_)
-    elif free and r.log.up_to_date(m.index, m.log_term):
+    if free and r.log.up_to_date(m.index, m.log_term) and not (pre and _better_is_there(r, m)):
         _grant(r, m)
-    else:
-        _refuse(r, m)
+        return
+    _refuse(r, m)
+    if pre:
+        _ask_again(r, m)
 
 
-def _better_candidate(r: Raft, m: Message) -> bool:
-    """Whether this pre-candidate should win over the one that asks."""
-    if m.from_ not in r.tracker.membership.all_voters:
-        return False
-    ours, theirs = (r.log.last_term, r.log.last_index), (m.log_term, m.index)
-    fresh = r.election_elapsed < r.config.heartbeat_ticks
-    return theirs < ours or (fresh and theirs == ours and m.from_ < r.id)
+def _better_is_there(r: Raft, m: Message) -> bool:
+    """Whether a better candidate than the one that asks for a pre-vote has asked just now, or we are one ourselves."""
+    known = m.term == r.term + 1 and m.from_ in r.tracker.membership.all_voters
+    return known and r.favourite is not None and _rank(m) < r.favourite
+
+
+def _rank(m: Message) -> tuple[int, int, int]:
+    return m.log_term, m.index, m.from_
+
+
+def _favour(r: Raft, rank: tuple[int, int, int]) -> None:
+    r.favourite, r.favourite_ticks = rank, FAVOUR_HEARTBEATS * r.config.heartbeat_ticks
+
+
+def forget_favourite(r: Raft) -> None:
+    """A tick has passed: the favourite has had its time, sooner or later."""
+    r.favourite_ticks -= 1
+    if r.favourite_ticks <= 0:
+        r.favourite = None
+
+
+def _ask_again(r: Raft, m: Message) -> None:
+    """Who asks for a pre-vote has no leader any more; when we asked it, it may still have had one."""
+    if m.from_ in r.tracker.votes or m.from_ not in r.tracker.membership.all_voters:
+        return
+    if r.role is Role.PRE_CANDIDATE and m.term == r.term + 1:
+        _ask_pre_vote(r, m.from_)
+    elif r.role is Role.CANDIDATE and m.term == r.term:
+        _ask_vote(r, m.from_, b"")
 
 
 def _reply_kind(m: Message) -> MessageKind:
@@ -95,6 +128,10 @@ def _grant(r: Raft, m: Message) -> None:
     if m.kind is MessageKind.VOTE:
         r.election_elapsed = 0
         r.vote = m.from_
+    elif m.from_ in r.tracker.membership.all_voters:
+        _favour(r, _rank(m))
+        if r.role is Role.PRE_CANDIDATE:
+            r.stand_back()
 
 
 def _refuse(r: Raft, m: Message) -> None:
@@ -124,6 +161,7 @@ def become_leader(r: Raft) -> None:
     r.reset(r.term)
     r.role = Role.LEADER
     r.leader = r.id
+    r.calm_down()
     own = r.tracker.progress[r.id]
     own.become_replicate()
     own.recent_active = True
@@ -145,4 +183,5 @@ def on_peer_lost(r: Raft, peer: int) -> None:
         replication.on_unreachable(r, peer)
     elif r.config.pre_vote and peer == r.leader:
         r.leader = 0
+        r.haste = HASTY_CAMPAIGNS
         campaign(r)

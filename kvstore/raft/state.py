@@ -23,6 +23,10 @@ from kvstore.raft.types import ConfState, HardState, Message, MessageKind, ReadS
 AFTER_SAVE = frozenset((MessageKind.APPEND_REPLY, MessageKind.VOTE, MessageKind.VOTE_REPLY))
 # Passed on for clients: good in whatever term they arrive.
 WITHOUT_TERM = frozenset((MessageKind.PROPOSE, MessageKind.READ_INDEX))
+# A voter whose leader's connection broke tries so often again before it waits for whole timeouts.
+HASTY_CAMPAIGNS = 2
+# The first time after so many heartbeats: after the best candidate has had its time (election.py).
+HASTY_HEARTBEATS = 3
 
 
 @dataclass(slots=True)
@@ -58,6 +62,11 @@ class Raft:
         self.election_elapsed = 0
         self.heartbeat_elapsed = 0
         self.election_timeout = 0
+        # The best candidate that asked for a pre-vote just now (last term, last index, id), and for how long it counts.
+        self.favourite: tuple[int, int, int] | None = None
+        self.favourite_ticks = 0
+        # Campaigns that follow one upon the other before a whole timeout does: the leader's connection broke.
+        self.haste = 0
         # The leader asked this member to take over, and it has changes of membership to apply first.
         self.campaign_postponed = False
 
@@ -125,7 +134,7 @@ class Raft:
         self.campaign_postponed = False
         self.election_elapsed = 0
         self.heartbeat_elapsed = 0
-        self.election_timeout = self.config.election_ticks + self.config.randrange(self.config.election_ticks)
+        self._draw_timeout()
         self.tracker.reset(self.log.last_index)
         self.uncommitted_bytes = 0
         self.pending_conf_index = self.leaving_index = 0
@@ -133,6 +142,18 @@ class Raft:
         self.read_round = self.read_round_sent = 0
         self.read_acks = {}
         self.held_reads = []
+
+    def _draw_timeout(self) -> None:
+        ticks = self.config.election_ticks
+        if self.haste:
+            ticks = min(ticks, HASTY_HEARTBEATS * self.config.heartbeat_ticks << HASTY_CAMPAIGNS - self.haste)
+        self.election_timeout = ticks + self.config.randrange(ticks)
+
+    def calm_down(self) -> None:
+        """There is a leader again: from now on only a whole timeout makes this member campaign."""
+        if self.haste:
+            self.haste = 0
+            self._draw_timeout()
 
     def become_follower(self, term: int, leader: int) -> None:
         """Follow `leader`, 0 if it is not known yet."""
@@ -147,7 +168,11 @@ class Raft:
         self.leader = 0
         self.tracker.votes = {}
         self.election_elapsed = 0
-        self.election_timeout = self.config.election_ticks + self.config.randrange(self.config.election_ticks)
+        self._draw_timeout()
+
+    def stand_back(self) -> None:
+        """Let a better candidate win; it has this one's timeout for it."""
+        self.role = Role.FOLLOWER
 
     def become_candidate(self) -> None:
         """Campaign in a new term, with a vote for oneself that counts once it is saved."""

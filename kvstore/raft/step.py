@@ -67,6 +67,7 @@ def _earlier_term(r: Raft, m: Message) -> None:
 def _hear_leader(r: Raft, m: Message) -> None:
     """A message that only the leader of our term sends."""
     invariant(r.role is not Role.LEADER and r.leader in (0, m.from_), "there are two leaders in one term")
+    r.calm_down()
     if r.role is not Role.FOLLOWER:
         r.become_follower(r.term, m.from_)
     r.leader = m.from_

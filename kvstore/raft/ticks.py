@@ -10,10 +10,12 @@ from kvstore.raft.types import Role
 def tick(r: Raft) -> None:
     """One tick has passed."""
     r.election_elapsed += 1
+    election.forget_favourite(r)
     if r.role is Role.LEADER:
         _tick_leader(r)
     elif r.election_elapsed >= r.election_timeout:
         r.election_elapsed = 0
+        r.haste = max(0, r.haste - 1)
         r.leader = 0  # also for who must not campaign: what it passes on would be lost
         election.campaign(r)
 

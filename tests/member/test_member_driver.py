@@ -17,6 +17,7 @@ from kvstore.member.reads import ReadQueue
 from kvstore.raft.config import Config
 from kvstore.raft.node import RawNode
 from kvstore.raft.types import ConfState, Entry, Message, MessageKind, Role, SnapshotMeta
+from kvstore.storage.errors import NoSpace
 from kvstore.storage.log import Log
 
 
@@ -51,6 +52,8 @@ class Notes:
     def __init__(self) -> None:
         self.done: list[tuple[str, int]] = []
         self.asked: list[bytes] = []  # rounds of reads
+        self.asked_of: list[int] = []
+        self.leaders: list[int] = []
 
     def apply(self, entry: Entry, late: Callable[[], bool]) -> bool:
         self.done.append(("applied", entry.index))
@@ -65,9 +68,10 @@ class Notes:
                 self.done.append(("promised", message.index))
             elif message.kind is MessageKind.READ_INDEX:
                 self.asked.append(message.context)
+                self.asked_of.append(message.to)
 
     def state_changed(self, leader: int, role: Role) -> None:
-        pass
+        self.leaders.append(leader)
 
     def failed(self, problem: BaseException) -> None:
         raise problem
@@ -147,3 +151,36 @@ def test_a_read_that_came_during_a_round_needs_no_other_event(follower: Follower
         follower.loop.turn()
     assert served == ["first"]
     assert len(asked) == 2
+
+
+def test_reads_that_the_old_leader_was_asked_for_are_asked_of_the_new_one_at_once(follower: Follower) -> None:
+    """They waited half a second to be asked again."""
+    follower.driver.receive([Message(MessageKind.HEARTBEAT, to=1, from_=2, term=1)])
+    follower.loop.turn()
+    follower.reads.add(9.0, lambda problem: None)
+    follower.driver.wake()
+    follower.loop.turn()
+    assert follower.notes.asked_of == [2]
+    follower.driver.receive([Message(MessageKind.HEARTBEAT, to=1, from_=3, term=2)])
+    while follower.loop.soon:
+        follower.loop.turn()
+    assert follower.notes.asked_of == [2, 3]
+
+
+def test_on_a_full_disk_news_of_a_leader_is_told_once(follower: Follower, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was told again with every attempt to write, also when there was another leader by then."""
+
+    def full(*written: object) -> None:
+        raise NoSpace("the log: no space left")
+
+    follower.hear(1, 0)
+    with monkeypatch.context() as patch:
+        patch.setattr(Log, "append", full)
+        for _ in range(3):
+            follower.driver.wake()
+            follower.loop.turn()
+    assert follower.notes.leaders == [2]
+    assert follower.notes.done == []
+    follower.driver.wake()
+    follower.loop.turn()
+    assert follower.notes.done == [("promised", 1)]

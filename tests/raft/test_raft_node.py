@@ -329,7 +329,10 @@ class TestPeerLost:
         assert (alone.node.role, alone.node.leader) == (Role.FOLLOWER, 2)
 
     def test_a_tie_is_broken_only_while_both_have_just_begun(self) -> None:
-        """Whoever is still no leader a heartbeat later lets others try, whatever their id."""
+        """Whoever is still no leader two heartbeats later lets others try, whatever their id.
+
+        One heartbeat may be the very next moment, if the tick was due.
+        """
         alone = Alone(me=3, pre_vote=True, check_quorum=True)
         alone.step(HEARTBEAT, 1, 1)
         alone.node.peer_lost(1)
@@ -337,8 +340,59 @@ class TestPeerLost:
         refused, again = alone.step(MessageKind.PRE_VOTE, 2, 2)
         assert (refused.reject, again.kind, again.to) == (True, MessageKind.PRE_VOTE, 2)
         alone.tick()
+        assert [m.kind for m in alone.step(MessageKind.PRE_VOTE, 2, 2)] == [m.kind for m in (refused, again)]
+        alone.tick()
         (granted,) = alone.step(MessageKind.PRE_VOTE, 2, 2)
         assert (granted.kind, granted.reject) == (MessageKind.PRE_VOTE_REPLY, False)
+
+    def test_a_better_candidate_gets_the_worse_ones_support(self) -> None:
+        """A pre-vote that comes after that no longer makes it campaign."""
+        alone = Alone(me=2, pre_vote=True, check_quorum=True)
+        alone.step(HEARTBEAT, 1, 1)
+        alone.node.peer_lost(1)
+        alone.drain()
+        (granted,) = alone.step(MessageKind.PRE_VOTE, 3, 2)
+        assert (granted.kind, granted.reject) == (MessageKind.PRE_VOTE_REPLY, False)
+        assert alone.step(MessageKind.PRE_VOTE_REPLY, 3, 2) == []
+        assert (alone.node.role, alone.node.term) == (Role.FOLLOWER, 1)
+
+    def test_of_two_that_ask_a_voter_supports_the_better(self) -> None:
+        alone = Alone((1, 2, 3, 4, 5), pre_vote=True, check_quorum=True)
+        alone.step(HEARTBEAT, 5, 1)
+        alone.tick(10)
+        assert not alone.step(MessageKind.PRE_VOTE, 3, 2)[-1].reject
+        assert alone.step(MessageKind.PRE_VOTE, 2, 2)[-1].reject
+        assert not alone.step(MessageKind.PRE_VOTE, 4, 2)[-1].reject
+
+    def test_a_candidate_asks_again_who_has_lost_the_leader_since(self) -> None:
+        """The first request was ignored: the voter had just read the dead leader's last words."""
+        alone = Alone(me=3, pre_vote=True, check_quorum=True)
+        alone.step(HEARTBEAT, 1, 1)
+        alone.node.peer_lost(1)
+        alone.drain()
+        alone.step(MessageKind.PRE_VOTE_REPLY, 2, 2)
+        assert alone.node.role is Role.CANDIDATE
+        refused, again = sorted(alone.step(MessageKind.PRE_VOTE, 2, 2), key=lambda m: -m.kind)
+        assert (refused.kind, refused.reject, again.kind, again.to) == (
+            MessageKind.PRE_VOTE_REPLY, True, MessageKind.VOTE, 2,
+        )  # fmt: skip
+
+    def test_who_lost_its_leader_is_in_haste_but_not_for_ever(self) -> None:
+        """Campaigns after 3 ticks and 6, then whole timeouts of 10."""
+        alone = self.follower()
+        alone.node.peer_lost(2)
+        alone.drain()
+        campaigns = [tick for tick in range(1, 50) if any(m.kind is MessageKind.PRE_VOTE for m in alone.tick())]
+        assert campaigns == [3, 9, 19, 29, 39, 49]
+
+    @pytest.mark.parametrize("voted", [False, True])
+    def test_who_hears_a_leader_again_is_in_no_haste(self, voted: bool) -> None:
+        alone = self.follower()
+        alone.node.peer_lost(2)
+        if voted:
+            alone.step(MessageKind.VOTE, 3, 2)
+        alone.step(HEARTBEAT, 3 if voted else 2, 2 if voted else 1)
+        assert [tick for tick in range(1, 12) if alone.tick()] == [10]
 
     def test_a_leader_probes_a_follower_it_lost(self) -> None:
         alone = Alone().elect()
