@@ -7,7 +7,18 @@ from typing import Any
 
 import pytest
 
-from control.api.patches.fieldsets import EMPTY, LEAF, FieldSet, Path, of_paths, parse, serialise, text
+from control.api.patches.fieldsets import (
+    EMPTY,
+    LEAF,
+    FieldSet,
+    Path,
+    key_edge,
+    known,
+    of_paths,
+    parse,
+    serialise,
+    text,
+)
 
 
 def tree(rng: random.Random, depth: int = 3) -> FieldSet:
@@ -56,6 +67,32 @@ def test_round_trip(fields: dict[str, Any]) -> None:
 def test_keys_have_one_form() -> None:
     written = {"f:ports": {'k:{ "protocol":"TCP", "containerPort":80 }': {}}}
     assert serialise(parse(written)) == {"f:ports": {'k:{"containerPort":80,"protocol":"TCP"}': {}}}
+
+
+def test_what_changes_nothing_returns_the_same_set(seed: int) -> None:
+    """So what is known of it stays known, and most managers' sets are not touched by a write."""
+    rng = random.Random(seed)
+    for _ in range(300):
+        one, two = rooted(rng), rooted(rng)
+        assert (one - two is one) == (not members(one) & members(two))
+        assert (one | two is one) == (members(two) <= members(one))
+        assert (one | two) | two == two | one
+
+
+def test_sets_that_are_remembered_are_nobody_elses_to_change() -> None:
+    fields = {"f:metadata": {"f:labels": {".": {}, "f:app": {}}}}
+    shown = serialise(known(fields))
+    shown["f:metadata"]["f:labels"]["f:mine"] = {}
+    fields["f:metadata"]["f:labels"]["f:yours"] = {}
+    assert serialise(known({"f:metadata": {"f:labels": {".": {}, "f:app": {}}}})) == {
+        "f:metadata": {"f:labels": {".": {}, "f:app": {}}}
+    }
+    assert known(fields) == parse(fields)
+
+
+def test_an_edge_is_remembered_with_the_type_of_its_value() -> None:
+    edges = [key_edge({"n": value}) for value in (1, True, "1", 1.0, None, 1, True)]
+    assert edges == [f'k:{{"n":{text}}}' for text in ("1", "true", '"1"', "1.0", "null", "1", "true")]
 
 
 def test_text() -> None:

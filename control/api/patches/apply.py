@@ -108,7 +108,7 @@ def _record(entries: Managed, difference: Difference, write: Write, operation: s
     if own:
         mine = Entry(write.manager or "unknown", operation, write.api_version, own, write.subresource, write.now)
         previous = entries.get(mine.identity)
-        entries.put(replace(mine, fields=own | previous.fields) if previous else mine)
+        entries.put(replace(mine, fields=previous.fields | own) if previous else mine)
 
 
 def apply(live: Object | None, config: Object, write: Write) -> Object:

@@ -13,39 +13,78 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, Final
+
+import orjson
+
+from control.api.copying import copied
 
 Json = Any
 Path = tuple[str, ...]
 
 MAX_DEPTH: Final = 100
+# Sets that are remembered by their JSON, and how long that may be (the pods of one owner all have the same few); edges
+# of elements.
+_SETS: Final = 512
+_LONGEST: Final = 4096
+_KEYS: Final = 2048
+_NO_CHILDREN: Final[Mapping[str, FieldSet]] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
 class FieldSet:
-    """A set of paths; immutable. bool(set) tells whether it has any."""
+    """A set of paths; immutable. bool(set) tells whether it has any.
 
-    member: bool = False
-    children: Mapping[str, FieldSet] = field(default_factory=dict)
+    An operation that changes nothing returns the very set it was asked of: most writes leave most managers' sets alone,
+    and what is known of a set (its JSON, serialise()) then stays known. No dataclass, because thousands are made a
+    second, and a frozen one's constructor takes three times as long.
+    """
+
+    __slots__ = ("_json", "children", "member")
+
+    def __init__(self, member: bool = False, children: Mapping[str, FieldSet] = _NO_CHILDREN) -> None:
+        self.member = member
+        self.children = children
+        self._json: dict[str, Json] | None = None
 
     def __bool__(self) -> bool:
         return self.member or bool(self.children)
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, FieldSet):
+            return NotImplemented
+        return self is other or (self.member == other.member and self.children == other.children)
+
+    def __hash__(self) -> int:
+        return hash((self.member, frozenset(self.children)))
+
+    def __repr__(self) -> str:
+        return f"FieldSet({self.member}, {self.children!r})"
+
     def __or__(self, other: FieldSet) -> FieldSet:
         """Union."""
-        if not other:
-            return self
-        children = dict(self.children)
+        new: dict[str, FieldSet] = {}
         for edge, node in other.children.items():
-            children[edge] = children[edge] | node if edge in children else node
-        return FieldSet(self.member or other.member, children)
+            mine = self.children.get(edge)
+            both = node if mine is None else mine | node
+            if both is not mine:
+                new[edge] = both
+        if not new and (self.member or not other.member):
+            return self
+        return FieldSet(self.member or other.member, {**self.children, **new} if new else self.children)
 
     def __sub__(self, other: FieldSet) -> FieldSet:
         """The paths of this set that the other does not have; a path below a path is a path of its own."""
-        if not other:
+        less: dict[str, FieldSet] = {}
+        for edge in self.children.keys() & other.children.keys():
+            node = self.children[edge]
+            rest = node - other.children[edge]
+            if rest is not node:
+                less[edge] = rest
+        if not less and not (self.member and other.member):
             return self
-        kept = {e: node - other.children[e] if e in other.children else node for e, node in self.children.items()}
+        kept = {**self.children, **less} if less else self.children
         return FieldSet(self.member and not other.member, {e: node for e, node in kept.items() if node})
 
     def __and__(self, other: FieldSet) -> FieldSet:
@@ -99,6 +138,14 @@ def name_edge(name: str) -> str:
 
 def key_edge(keys: Mapping[str, Json]) -> str:
     """The element of a list whose key fields have these values."""
+    if all(type(value) is str or type(value) is int for value in keys.values()):
+        return _plain_key(*keys.items())
+    return "k:" + _dump(dict(keys))
+
+
+@lru_cache(_KEYS)
+def _plain_key(*keys: tuple[str, Json]) -> str:
+    # Values are texts and whole numbers: True, which a cache would take for 1, is none of them.
     return "k:" + _dump(dict(keys))
 
 
@@ -123,6 +170,20 @@ def parse(fields: Json, depth: int = 0) -> FieldSet:
     return FieldSet("." in fields or not children, children)
 
 
+def known(fields: Json) -> FieldSet:
+    """As parse(); what was parsed lately is not parsed again."""
+    try:
+        text = orjson.dumps(fields)
+    except TypeError:
+        return parse(fields)
+    return _known(text) if len(text) <= _LONGEST else parse(fields)
+
+
+@lru_cache(_SETS)
+def _known(text: bytes) -> FieldSet:
+    return parse(orjson.loads(text))
+
+
 def _edge(text: str) -> str:
     kind, _, content = text.partition(":")
     if kind == "f":
@@ -137,12 +198,18 @@ def _edge(text: str) -> str:
 
 
 def serialise(fields: FieldSet) -> dict[str, Json]:
-    """The fieldsV1 object of a set, keys sorted."""
+    """The fieldsV1 object of a set, keys sorted: the caller's own."""
+    if fields._json is None:
+        fields._json = _serialised(fields)
+    return copied(fields._json)
+
+
+def _serialised(fields: FieldSet) -> dict[str, Json]:
     result: dict[str, Json] = {}
     if fields.member and fields.children:
         result["."] = {}
     for edge in sorted(fields.children):
-        result[edge] = serialise(fields.children[edge])
+        result[edge] = _serialised(fields.children[edge])
     return result
 
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from control.api import status
-from control.api.patches.values import check, copy, equal, size
+from control.api.copying import copied
+from control.api.patches.values import check, equal, size
 from control.api.status import StatusError
 
 Json = Any
@@ -44,12 +45,12 @@ def apply(document: Json, patch: Json) -> Json:
     StatusError 400: the patch is malformed; 413: too many operations; 422: a path does not exist or a test fails.
     """
     operations = parse(patch)
-    holder = {"": copy(document)}
-    copied = 0
+    holder = {"": copied(document)}
+    grown = 0
     for number, operation in enumerate(operations):
         if operation.name == "copy":
-            copied += size(_get(holder, operation.source, operation.origin))
-            if copied > MAX_COPIED:
+            grown += size(_get(holder, operation.source, operation.origin))
+            if grown > MAX_COPIED:
                 raise status.unprocessable(f"operation {number}: the patch copies more than {MAX_COPIED} bytes")
         _run(holder, operation, number)
     return holder[""]
@@ -95,17 +96,17 @@ def _run(holder: dict[str, Json], operation: Operation, number: int) -> None:
             if not equal(_get(holder, operation.at, operation.path), operation.value):
                 raise status.unprocessable(f"operation {number}: testing value {operation.path} failed")
         case "add":
-            _add(holder, operation.at, operation.path, copy(operation.value))
+            _add(holder, operation.at, operation.path, copied(operation.value))
         case "remove":
             _remove(holder, operation.at, operation.path)
         case "replace":
             _get(holder, operation.at, operation.path)
-            _set(holder, operation.at, operation.path, copy(operation.value))
+            _set(holder, operation.at, operation.path, copied(operation.value))
         case "move":
             if operation.at != operation.source:
                 _add(holder, operation.at, operation.path, _remove(holder, operation.source, operation.origin))
         case _:
-            value = copy(_get(holder, operation.source, operation.origin))
+            value = copied(_get(holder, operation.source, operation.origin))
             _add(holder, operation.at, operation.path, value)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from control.api.patches.fieldsets import EMPTY, FieldSet, parse, serialise
+from control.api.patches.fieldsets import EMPTY, FieldSet, known, serialise
 
 Json = Any
 Object = dict[str, Json]
@@ -59,8 +59,9 @@ class Managed(dict[Identity, Entry]):
     def take(self, paths: FieldSet, spare: Identity | None = None) -> None:
         """Removes those paths from all entries but one."""
         for entry in list(self.values()):
-            if entry.identity != spare:
-                self.put(replace(entry, fields=entry.fields - paths))
+            left = entry.fields - paths
+            if left is not entry.fields and entry.identity != spare:
+                self.put(replace(entry, fields=left))
 
     def owned(self) -> FieldSet:
         """What all managers have."""
@@ -92,7 +93,7 @@ def _entry(raw: Json) -> Entry:
         raise ValueError("apiVersion must not be empty")
     if raw.get("fieldsType") != "FieldsV1":
         raise ValueError(f"invalid fieldsType {raw.get('fieldsType')!r}: it must be FieldsV1")
-    return Entry(manager, operation, api_version, parse(raw.get("fieldsV1") or {}), subresource, time)
+    return Entry(manager, operation, api_version, known(raw.get("fieldsV1") or {}), subresource, time)
 
 
 def write(managed: Managed) -> list[Object]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from control.api import status
-from control.api.patches.values import check, copy
+from control.api.copying import copied
+from control.api.patches.values import check
 
 Json = Any
 
@@ -24,7 +25,7 @@ def apply(document: dict[str, Json], patch: Json) -> dict[str, Json]:
 
 def _merge(target: Json, patch: Json) -> Json:
     if not isinstance(patch, dict):
-        return copy(patch)
+        return copied(patch)
     result = dict(target) if isinstance(target, dict) else {}
     for key, value in patch.items():
         if value is None:

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from control.api import status
+from control.api.copying import copied
 from control.api.patches.fieldsets import EMPTY, LEAF, FieldSet, Path, key_edge, name_edge, text, value_edge
-from control.api.patches.values import copy, equal
+from control.api.patches.values import equal
 from control.api.patches.views import DEDUCED, View
 
 Json = Any
@@ -76,6 +77,10 @@ def compare(old: Json, new: Json, view: View) -> Difference:
 
 
 def _compare_parts(old: Json, new: Json, view: View) -> Difference:
+    if isinstance(new, dict):
+        # What is equal needs neither edge nor view, and that is most of an object.
+        names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+        old, new = ({name: value[name] for name in names if name in value} for value in (old, new))
     before, after = _indexed(old, view), _indexed(new, view)
     added: dict[str, FieldSet] = {}
     modified: dict[str, FieldSet] = {}
@@ -152,7 +157,7 @@ def merge(live: Json, config: Json, view: View) -> Json:
     """`live` with everything that `config` sets. Lists: elements of config in its order, those of live between them."""
     shape = view.shape(config)
     if shape == "leaf" or live is None or view.shape(live) != shape:
-        return copy(config)
+        return copied(config)
     if shape == "map":
         result = dict(live)
         for name, part in config.items():

@@ -1,4 +1,4 @@
-"""JSON values: equality as JSON has it, copies, and the bounds a value from outside must keep.
+"""JSON values: equality as JSON has it, and the bounds a value from outside must keep.
 
 Invariant: after check(), recursion over the value is at most MAX_DEPTH deep.
 """
@@ -25,15 +25,6 @@ def equal(left: Json, right: Json) -> bool:
     if isinstance(left, list) and isinstance(right, list):
         return len(left) == len(right) and all(map(equal, left, right))
     return bool(left == right)
-
-
-def copy(value: Json) -> Json:
-    """A copy that shares no dict and no list."""
-    if isinstance(value, dict):
-        return {key: copy(element) for key, element in value.items()}
-    if isinstance(value, list):
-        return [copy(element) for element in value]
-    return value
 
 
 def size(value: Json) -> int:
