@@ -6,7 +6,7 @@ any other; it too is the same everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 from kvstore.errors import EtcdError, error
@@ -18,6 +18,7 @@ from kvstore.member.membership import members_updated
 from kvstore.member.requests import RequestKind, unsign
 from kvstore.mvcc.lease import Lessor
 from kvstore.mvcc.store import Store
+from kvstore.mvcc.swap import Swap, read_swap
 from kvstore.pb import etcd_pb2 as pb
 
 Apply = Callable[[Any], Any]
@@ -25,6 +26,8 @@ Apply = Callable[[Any], Any]
 # Deletes of more keys than that are applied in slices of so many (mvcc/large_delete.py). Neither shows in the result.
 LARGE_DELETE = 1_000
 SLICE_KEYS = 64
+
+_PUT = int(RequestKind.PUT)
 
 # What a cluster whose members differ refuses, so that they do not differ more; reads are served.
 _NOT_WHEN_CORRUPT = frozenset(
@@ -58,7 +61,7 @@ class Applier:
         self._table: dict[int, tuple[Any, Apply]] = {
             RequestKind.PUT: (pb.PutRequest.FromString, self._put),
             RequestKind.DELETE_RANGE: (pb.DeleteRangeRequest.FromString, self._delete_range),
-            RequestKind.TXN: (pb.TxnRequest.FromString, self._txn),
+            RequestKind.TXN: (_read_txn, self._txn),
             RequestKind.COMPACT: (pb.CompactionRequest.FromString, self._compact),
             RequestKind.LEASE_GRANT: (pb.LeaseGrantRequest.FromString, self._grant),
             RequestKind.LEASE_REVOKE: (pb.LeaseRevokeRequest.FromString, self._revoke),
@@ -69,6 +72,11 @@ class Applier:
             RequestKind.MEMBER_UPDATE: (pb.Member.FromString, self._update_member),
             **auth.table,
         }
+
+    @property
+    def revision(self) -> int:
+        """The store's current main revision."""
+        return self._store.revision
 
     def begin(self, now: float, index: int) -> None:
         """The requests of one entry follow.
@@ -94,12 +102,23 @@ class Applier:
             if request is None:
                 request = parse(body)
             if self._auth_store.enabled:
+                if isinstance(request, Swap):
+                    request = pb.TxnRequest.FromString(body)
                 self._auth.check(kind, identity, request)
             if self._alarms.corrupt and kind in _NOT_WHEN_CORRUPT:
                 raise error("CORRUPT")
             return work(request)
         except EtcdError as problem:
             return problem
+
+    def put_run(self, requests: Sequence[Any], start: int, end: int) -> int:
+        """Apply the plain puts that requests[start:end] begins with, in one go; how many those are.
+
+        requests: each begins with its kind and body. 0 if the first is to be given to `apply`.
+        """
+        if self._auth_store.enabled or self._alarms.no_space or self._alarms.corrupt:
+            return 0
+        return self._store.put_run(requests, start, end, _PUT)
 
     def _put(self, request: pb.PutRequest) -> Any:
         if self._alarms.no_space:
@@ -112,8 +131,8 @@ class Applier:
             return store.delete_range_slices(request, SLICE_KEYS)
         return store.delete_range(request)
 
-    def _txn(self, request: pb.TxnRequest) -> Any:
-        if self._alarms.no_space and writes(request):
+    def _txn(self, request: pb.TxnRequest | Swap) -> Any:
+        if self._alarms.no_space and (request.puts if isinstance(request, Swap) else writes(request)):
             raise error("NO_SPACE")
         return self._store.txn(request)
 
@@ -162,6 +181,10 @@ class Applier:
 def _between_lease_and_keys() -> None:
     if armed:
         hit("apply-mid-revoke")
+
+
+def _read_txn(body: bytes) -> pb.TxnRequest | Swap:
+    return read_swap(body) or pb.TxnRequest.FromString(body)
 
 
 def writes(request: pb.TxnRequest) -> bool:

@@ -16,6 +16,8 @@ from typing import Any
 from kvstore.errors import EtcdError
 from kvstore.member.applier import SLICE_KEYS, Applier
 from kvstore.member.proposals import Proposal
+from kvstore.member.requests import RequestKind
+from kvstore.mvcc.results import PutResult
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +25,9 @@ Late = Callable[[], bool]
 """Whether the turn of the loop has lasted long enough."""
 
 # Requests between two looks at the clock.
-_STRIDE = 16
+_STRIDE = 64
+
+_PUT = int(RequestKind.PUT)
 
 
 class BatchApply:
@@ -60,25 +64,40 @@ class BatchApply:
 
     def _others(self, until: int) -> Generator[None, None, Any] | None:
         """Apply what nobody here waits for, up to that position or the next large delete, which is returned."""
-        apply = self._applier.apply
-        for at in range(self.done, until):
-            result = apply(*self._requests[at])
+        requests, applier = self._requests, self._applier
+        while self.done < until:
+            kind, body = requests[self.done]
+            if kind == _PUT and (count := applier.put_run(requests, self.done, until)):
+                self.done += count
+                continue
+            result = applier.apply(kind, body)
             if type(result) is GeneratorType:
                 return result
-            self.done = at + 1
+            self.done += 1
         return None
 
     def _own(self, mine: Sequence[Proposal], until: int) -> Generator[None, None, Any] | None:
         """The same with our own requests, and answer them."""
-        apply = self._applier.apply
-        for at in range(self.done, until):
-            kind, body, request, done, _ = mine[at]
-            result = apply(kind, body, request)
+        applier = self._applier
+        while self.done < until:
+            kind, body, request, done, _ = mine[self.done]
+            if kind == _PUT and (count := applier.put_run(mine, self.done, until)):
+                self._answer_run(mine, count)
+                continue
+            result = applier.apply(kind, body, request)
             if type(result) is GeneratorType:
                 return result
             _answer(done, result)
-            self.done = at + 1
+            self.done += 1
         return None
+
+    def _answer_run(self, mine: Sequence[Proposal], count: int) -> None:
+        """Each of the next `count` requests was a put that has a revision of its own, the last one the current."""
+        revision = self._applier.revision - count
+        for at in range(self.done, self.done + count):
+            revision += 1
+            _answer(mine[at][3], PutResult(revision, None))
+        self.done += count
 
     def _go_on(self, large: Generator[None, None, Any], late: Late) -> bool:
         """A large delete until it is late; True when it has ended."""

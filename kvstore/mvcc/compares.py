@@ -7,6 +7,7 @@ With range_end every key of the range must pass.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from kvstore.pb.etcd_pb2 import Compare
 
@@ -15,7 +16,7 @@ from .keyspace import Keyspace
 from .types import main_of
 
 # protobuf looks an enum's names up anew every time.
-_MOD, _VALUE, _LEASE = int(Compare.MOD), int(Compare.VALUE), int(Compare.LEASE)
+_MOD, VALUE, _LEASE = int(Compare.MOD), int(Compare.VALUE), int(Compare.LEASE)
 _VERSION, _CREATE = int(Compare.VERSION), int(Compare.CREATE)
 _EQUAL, _NOT_EQUAL = int(Compare.EQUAL), int(Compare.NOT_EQUAL)
 _GREATER, _LESS = int(Compare.GREATER), int(Compare.LESS)
@@ -25,9 +26,18 @@ _FIELDS = {
     _VERSION: "version",
     _CREATE: "create_revision",
     _MOD: "mod_revision",
-    _VALUE: "value",
+    VALUE: "value",
     _LEASE: "lease",
 }
+
+# Target → where in a Head; what the put that follows wants to know of the key, too.
+_IN_HEAD: dict[int, Literal[3, 5]] = {_VERSION: 3, _CREATE: 5}
+
+UNION_TAGS = {
+    target: Compare.DESCRIPTOR.fields_by_name[field].number << 3 | (2 if target == VALUE else 0)
+    for target, field in _FIELDS.items()
+}
+"""Target → the tag of that field in the encoding."""
 
 
 def all_hold(keyspace: Keyspace, compares: Sequence[Compare]) -> bool:
@@ -41,18 +51,28 @@ def _holds(keyspace: Keyspace, compare: Compare) -> bool:
     field = _FIELDS.get(target)
     wanted: int | bytes = getattr(compare, field) if field is not None else 0
     if not index.count(key, end):
-        return target != _VALUE and _test(compare.result, 0, wanted)
+        return target != VALUE and _test(compare.result, 0, wanted)
     if not end:
         return _test(compare.result, _found(keyspace, target, index.revisions[key]), wanted)
     keys = index.slice(*index.span(key, end))
     return all(_test(compare.result, _found(keyspace, target, index.revisions[each]), wanted) for each in keys)
 
 
+def holds(keyspace: Keyspace, key: bytes, target: int, result: int, wanted: int | bytes) -> bool:
+    """Whether a compare of one key holds now. wanted: what the field of that target says."""
+    revision = keyspace.index.revisions.get(key, 0)
+    if not revision:
+        return target != VALUE and _test(result, 0, wanted)
+    head = keyspace.head(key, revision) if target in _IN_HEAD else None
+    found = head[_IN_HEAD[target]] if head is not None else _found(keyspace, target, revision)
+    return found == wanted if result == _EQUAL else _test(result, found, wanted)
+
+
 def _found(keyspace: Keyspace, target: int, revision: int) -> int | bytes:
     if target == _MOD:
         return main_of(revision)
     record = keyspace.record(revision)
-    if target == _VALUE:
+    if target == VALUE:
         return value_of(record[HEADER_SIZE:])
     _, _, create, version, lease, _ = HEADER.unpack_from(record)
     if target == _VERSION:

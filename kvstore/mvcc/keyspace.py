@@ -17,7 +17,7 @@ from typing import Final
 
 from kvstore.invariant import InvariantViolation
 
-from .encoding import HEADER, HEADER_SIZE, encode_put, record_key, tombstone_record
+from .encoding import HEADER, HEADER_SIZE, encode_put, record_key, tombstone_record, varint
 from .index import KeyIndex
 from .meta import COMPACT_FINISHED, COMPACT_SCHEDULED, DELETE_UNFINISHED, Meta
 from .table_keys import LONGEST_PLAIN, live_key, version_key, version_prefix
@@ -31,12 +31,20 @@ _LEASED: Final = 20  # bytes of a `keys` entry whose key has a lease: revision a
 _PACK: Final = HEADER.pack
 _UNPACK: Final = HEADER.unpack_from
 
+_MOST_HEADS: Final = 8192
+
+Head = tuple[int, bytes, bytes, int, bytes, int]
+"""What the next put of a key without a lease wants to know of its current revision, which comes first; then the same
+as 12 bytes, the create revision as 8, the version, the encoded KeyValue up to its mod revision, and the create revision
+as a number."""
+
 
 class Keyspace:
     """Revisions, live keys and history of one member.
 
     revision: current main revision, 1 when nothing was ever written.
     compacted: reads below it fail; -1 when nothing was ever compacted.
+    heads: of some keys that were put or compared lately; one that is not of the key's current revision is void.
     unfinished: where a large delete (large_delete.py) goes on, a packed revision above `revision`; 0 if there is none.
     """
 
@@ -46,6 +54,7 @@ class Keyspace:
         "_versions",
         "compacted",
         "deletes",
+        "heads",
         "history",
         "index",
         "meta",
@@ -61,6 +70,7 @@ class Keyspace:
         self._versions = tables.table("versions")
         self._leases = leases
         self.index = KeyIndex()
+        self.heads: dict[bytes, Head] = {}
         self.revision = 1
         # Since the start, for metrics.
         self.puts = self.deletes = 0
@@ -81,6 +91,7 @@ class Keyspace:
         if self.unfinished:
             self.revision = main_of(self.unfinished) - 1
         self.index = KeyIndex(self._live_keys())
+        self.heads = {}
 
     def _live_keys(self) -> dict[bytes, int]:
         revisions: dict[bytes, int] = {}
@@ -145,11 +156,18 @@ class Keyspace:
         revisions = self.index.revisions
         previous = revisions.get(key, 0)
         if previous:
-            old_name = previous.to_bytes(12, "big")
-            old = self.history.get(old_name)
-            if old is None:
-                raise InvariantViolation("the current revision of a live key is gone from history")
-            _, _, create, version, old_lease, _ = _UNPACK(old)
+            head = self.heads.get(key)
+            if head is not None and head[0] == previous:
+                _, old_name, create_bytes, version, opening, create = head
+                old_lease = 0
+                if not lease:
+                    self.heads[key] = (revision, name, create_bytes, version + 1, opening, create)
+            else:
+                old_name = previous.to_bytes(12, "big")
+                old = self.history.get(old_name)
+                if old is None:
+                    raise InvariantViolation("the current revision of a live key is gone from history")
+                _, _, create, version, old_lease, _ = _UNPACK(old)
             kv = encode_put(key, create, main, version + 1, value, lease)
             record = _PACK(previous >> 32, previous & 0xFFFFFFFF, create, version + 1, lease, 0) + kv
             plain = len(key) <= LONGEST_PLAIN and b"\0" not in key
@@ -166,6 +184,41 @@ class Keyspace:
         if old_lease != lease:
             self._move_lease(key, old_lease, lease)
         return StoredEvent(PUT, key, revision, kv, previous)
+
+    # ---- writing runs of puts (put_run.py)
+
+    def head(self, key: bytes, revision: int, unwritten: dict[bytes, bytes] | None = None) -> Head | None:
+        """The head of a key at its current packed revision; None if it has a lease.
+
+        unwritten: records that are in history only after `write_run`.
+        """
+        head = self.heads.get(key)
+        if head is not None and head[0] == revision:
+            return head
+        name = revision.to_bytes(12, "big")
+        record = (unwritten.get(name) if unwritten else None) or self.record(revision)
+        _, _, create, version, lease, _ = _UNPACK(record)
+        if lease:
+            return None
+        if len(self.heads) >= _MOST_HEADS:
+            self.heads.clear()
+        opening = b"".join((b"\x0a", varint(len(key)), key, b"\x10", varint(create), b"\x18"))
+        head = self.heads[key] = (revision, name, record[12:20], version, opening, create)
+        return head
+
+    def write_run(
+        self, main: int, records: dict[bytes, bytes], versions: dict[bytes, bytes], live: dict[bytes, bytes]
+    ) -> None:
+        """Write the rows of one put each in `records`, whose last is of revision `main`, which becomes the current one.
+
+        Names and order are as `put` would write them; the index has them already.
+        """
+        self.puts += len(records)
+        self.history.append_all(records)
+        if versions:
+            self._versions.put_all(versions)
+        self._keys.put_all(live)
+        self.revision = main
 
     def _move_lease(self, key: bytes, old: int, new: int) -> None:
         if old:

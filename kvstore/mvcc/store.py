@@ -8,7 +8,8 @@ EtcdError means that tables and memory may differ: the member must stop.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from kvstore.errors import error
 from kvstore.pb.etcd_pb2 import DeleteRangeRequest, PutRequest, RangeRequest, TxnRequest
@@ -19,8 +20,10 @@ from .history_events import read_events, superseded_kv
 from .keyspace import Keyspace
 from .large_delete import LargeDelete, large_delete, range_slices, sorted_slices
 from .meta import Meta
+from .put_run import put_run
 from .ranges import range_size, read_range, read_slices
 from .results import DeleteResult, HashResult, PutResult, RangeResult, TxnResult
+from .swap import Swap, run_swap
 from .txn import WriteBatch, run_txn
 from .txn_check import check_txn
 from .types import EventSink, LeaseBook, StoredEvent, Tables
@@ -103,6 +106,14 @@ class Store:
         self._sink.publish(main, [event])
         return PutResult(main, None)
 
+    def put_run(self, requests: Sequence[Any], start: int, end: int, kind: int) -> int:
+        """Apply the puts that requests[start:end] begins with, as far as they are plain: see put_run.py.
+
+        requests: each begins with its kind and its encoded body; a PutRequest is of `kind`. Returns how many were
+        applied, each in a revision of its own; 0 if `put` is to have the first.
+        """
+        return put_run(self._keyspace, self._sink, requests, start, end, kind)
+
     def delete_range(self, req: DeleteRangeRequest) -> DeleteResult:
         """Delete every key of the range in one revision; none is taken if there is none. Raises EMPTY_KEY."""
         if not req.key:
@@ -147,11 +158,13 @@ class Store:
         """Everything wrong with a transaction that shows without the state; call it before proposing it."""
         check_txn(req, self.max_txn_ops)
 
-    def txn(self, req: TxnRequest) -> TxnResult:
+    def txn(self, req: TxnRequest | Swap) -> TxnResult:
         """Apply a transaction that `check_txn` let pass: whole or, when an error is raised, not at all.
 
         Raises KEY_NOT_FOUND, LEASE_NOT_FOUND, COMPACTED, FUTURE_REVISION.
         """
+        if isinstance(req, Swap):
+            return run_swap(self._keyspace, self._sink, req)
         return run_txn(self._keyspace, self._leases, self._sink, req)
 
     # ---- reading

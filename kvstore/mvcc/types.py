@@ -52,6 +52,12 @@ class Table(Protocol):
     def append(self, key: bytes, value: bytes) -> None:
         """Write a key that is greater than every key of the table (cheaper than put)."""
 
+    def put_all(self, rows: dict[bytes, bytes]) -> None:
+        """put() of each."""
+
+    def append_all(self, rows: dict[bytes, bytes]) -> None:
+        """append() of each, in the order of the dict, which must be that of the keys."""
+
     def delete(self, key: bytes) -> bool:
         """Remove; False if it was not there."""
 
@@ -106,6 +112,10 @@ class StoredEvent:
 
 class EventSink(Protocol):
     """Gets every revision's events, once, in order, right after they were applied."""
+
+    @property
+    def watched(self) -> bool:
+        """Whether anybody wants events: while nobody does, they need be neither made nor published."""
 
     def publish(self, main: int, events: list[StoredEvent]) -> None:
         """events is not empty and all of them are of revision `main`."""

@@ -126,6 +126,11 @@ class WatchHub:
 
     # ---- the present
 
+    @property
+    def watched(self) -> bool:
+        """Whether there are watchers; without any, events need not be published."""
+        return self._alive > 0
+
     def publish(self, main: int, events: list[StoredEvent]) -> None:
         """The store's new events, all of one revision. Hot: next to nothing without watchers."""
         if not self._alive:

@@ -18,6 +18,7 @@ from kvstore.member.applier import writes
 from kvstore.member.member import Member
 from kvstore.member.requests import RequestKind
 from kvstore.mvcc.results import RangeResult
+from kvstore.mvcc.swap import read_swap
 from kvstore.mvcc.txn_check import check_range, check_txn
 from kvstore.pb import etcd_pb2 as pb
 from kvstore.services.access import identify
@@ -95,6 +96,13 @@ class KvService:
 
     def txn(self, call: Call, message: bytes) -> None:
         """Txn; one that only reads does not enter the log."""
+        swap = read_swap(message)
+        if swap is not None and max(len(swap.compares), 1) <= self._member.config.max_txn_ops:
+            self._check(call, message)
+            if swap.puts:
+                self._member.check_space(len(message))
+            self._member.propose(RequestKind.TXN, message, swap, partial(self._txn_done, call), call.user)
+            return
         request = parse(pb.TxnRequest, message)
         check_txn(request, self._member.config.max_txn_ops)
         if _reads_only(request):

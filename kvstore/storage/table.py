@@ -111,6 +111,24 @@ class Table:
         else:
             self.dirty = True
 
+    def put_all(self, rows: dict[bytes, bytes]) -> None:
+        """put() of each; no key or value is longer than that lets wait."""
+        self._appended = False
+        self.dirty = True
+        self._buffer.update(rows)
+        if len(self._buffer) >= BUFFERED_ROWS:
+            self.flush()
+
+    def append_all(self, rows: dict[bytes, bytes]) -> None:
+        """append() of each, in the order of the dict, which is that of the keys."""
+        if not self._last < next(iter(rows)):
+            raise self._bad_key(next(iter(rows)))
+        self._last = next(reversed(rows))
+        self.dirty = True
+        self._buffer.update(rows)
+        if len(self._buffer) >= BUFFERED_ROWS:
+            self.flush()
+
     def delete(self, key: bytes) -> bool:
         """Remove; False if it was not there."""
         self.dirty = True

@@ -23,9 +23,10 @@ class Leases:
 
 
 class Recorder:
-    """Every published revision."""
+    """Every published revision; while it is not `watched`, those of runs of puts need not come."""
 
     def __init__(self) -> None:
+        self.watched = True
         self.published: list[tuple[int, list[StoredEvent]]] = []
         self.unread: list[tuple[int, bytes, bytes | None]] = []
 

@@ -37,6 +37,14 @@ class MemoryTable:
         assert not self.data or key > self.data.keys()[-1], "append out of order"
         self.put(key, value)
 
+    def put_all(self, rows: dict[bytes, bytes]) -> None:
+        for key, value in rows.items():
+            self.put(key, value)
+
+    def append_all(self, rows: dict[bytes, bytes]) -> None:
+        for key, value in rows.items():
+            self.append(key, value)
+
     def delete(self, key: bytes) -> bool:
         self.writes += 1
         return self.data.pop(key, None) is not None

@@ -86,6 +86,14 @@ class SimTable:
         invariant(not self._rows or key > self._rows.keys()[-1], f"appended out of order to {self._name}")
         self.put(key, value)
 
+    def put_all(self, rows: dict[bytes, bytes]) -> None:
+        for key, value in rows.items():
+            self.put(key, value)
+
+    def append_all(self, rows: dict[bytes, bytes]) -> None:
+        for key, value in rows.items():
+            self.append(key, value)
+
     def delete(self, key: bytes) -> bool:
         self._note(key)
         return self._rows.pop(key, None) is not None
