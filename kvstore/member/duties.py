@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from kvstore.member.member import Member
 
 LEASE_SECONDS = 0.1
-REVOKES_AT_ONCE = 1_000
+# Leases and keys on them that one entry ends: what a put that comes behind it waits for, on every member, a few
+# milliseconds. The next entry is proposed when this one is applied, together with whatever came meanwhile.
+REVOKES_AT_ONCE = 64
 SLICE_ITEMS = 200
 
 
@@ -89,16 +91,30 @@ class Duties:
         self._leases()
 
     def _leases(self) -> None:
-        if not self._confirming and self._expired():
-            self._confirming = True
-            self._member.linearizable(self._confirmed)
+        self._end_expired()
         checkpoint = self._member.lessor.checkpoints_due(self._loop.time())
         if checkpoint is not None:
             self._propose(RequestKind.LEASE_CHECKPOINT, checkpoint, _nobody)
 
+    def _end_expired(self) -> None:
+        if not self._confirming and not self._revoking and self._leading and self._expired():
+            try:
+                self._member.linearizable(self._confirmed)
+            except EtcdError:
+                return  # too many reads wait: the next turn finds the same thing to do
+            self._confirming = True
+
     def _expired(self) -> list[int]:
-        found = self._member.lessor.expired(self._loop.time(), REVOKES_AT_ONCE)
-        return [lease for lease in found if lease not in self._revoking]
+        """The first of those that ran out, as many as may end at once."""
+        lessor = self._member.lessor
+        found = lessor.expired(self._loop.time(), REVOKES_AT_ONCE)
+        work, count = 0, 0
+        for lease in found:
+            work += 1 + lessor.key_count(lease)
+            if count and work > 2 * REVOKES_AT_ONCE:
+                break
+            count += 1
+        return found[:count]
 
     def _confirmed(self, problem: EtcdError | None) -> None:
         """Our leadership is confirmed, and what had piled up in the sockets was read: those still expired are to go."""
@@ -108,12 +124,15 @@ class Duties:
         expired = self._expired()
         if armed and expired:
             hit("lease-before-expire")
+        self._revoking.update(expired)
         for lease in expired:
-            self._revoking.add(lease)
             self._propose(RequestKind.LEASE_EXPIRE, pb.LeaseRevokeRequest(ID=lease), partial(self._revoked, lease))
 
     def _revoked(self, lease: int, result: Any, problem: EtcdError | None) -> None:
         self._revoking.discard(lease)
+        if not self._revoking and problem is None:
+            # Behind the requests that are applied with it.
+            self._loop.call_soon(self._end_expired)
 
     # ---- compaction ----
 
