@@ -9,8 +9,10 @@ the store lets the lease go, by this machine's monotonic clock (after a pause of
 A write that goes out in between is refused by the API server, because it compares the fence. Faults assumed: this
 process is killed, paused, cut off; store members die. Source: docs/design/0010, "Fence"; docs/fencing.md.
 
-A clean stop revokes the lease; a killed leader is noticed by its lifeline (lifeline.py); all else by the lease. Only
-the leader's is short: each renewal is a round of the store's quorum, and those who stand by are most of the candidates.
+A clean stop revokes the lease. Of those before it in the line, the leader among them, a candidate notices the death by
+their lifelines (lifeline.py), or by the kernel where they ran on the same machine (process_mark.py), as a process's own
+predecessor did; all else by the lease. Only the leader's is short: each renewal is a round of the store's quorum, and
+those who stand by are most of the candidates.
 """
 
 from __future__ import annotations
@@ -19,14 +21,15 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from typing import Any, Final
 
 from control.client import lifeline
 from control.client.cause import Fence
 from control.client.lifeline import Address, Lifeline, NoVerdict
+from control.client.process_mark import is_gone, own_mark
 from kvstore.backoff import delays
-from kvstore.client import AsyncClient, ClientError, NoElectionLeader, create_revision, delete
+from kvstore.client import AsyncClient, ClientError, create_revision, delete
 from kvstore.client.election import Election
 from kvstore.pb import etcd_pb2 as pb
 
@@ -93,7 +96,7 @@ class Elector:
         """The value to stand for election with, true as long as the block runs."""
         host = self._address or await lifeline.own_address(self._store.settings.endpoints)
         line = Lifeline(host)
-        found: dict[str, Any] = {"identity": self.identity}
+        found: dict[str, Any] = {"identity": self.identity, "process": own_mark()}
         try:
             if host:
                 address = await line.open()
@@ -114,29 +117,33 @@ class Elector:
             await asyncio.gather(haste, return_exceptions=True)
 
     async def _remove_the_dead(self, election: Election) -> None:
-        """While we wait: delete the key of each leader whose process is certainly gone."""
+        """While we wait: delete the key of everybody before us whose process is certainly gone. Nobody comes before us
+        any more once we stand in the line.
+        """
         pauses = delays()
+        while not election.token:
+            await asyncio.sleep(next(pauses))
         while True:
             try:
-                leader = await election.leader()
-                await self._follow(leader)
-                pauses = delays()
-            except NoElectionLeader:
-                await asyncio.sleep(next(pauses))
+                line = await self._store.get_prefix(PREFIX + self.name + "/")
+                before = [kv for kv in line.kvs if kv.create_revision < election.token]
+                await _all(self._follow(candidate) for candidate in before)
+                return
             except ClientError as problem:
-                log.info("%s: the leader cannot be looked at: %s", self.name, problem)
+                log.info("%s: who is before us cannot be looked at: %s", self.name, problem)
                 await asyncio.sleep(next(pauses))
 
-    async def _follow(self, leader: pb.KeyValue) -> None:
-        """Return when this leader's key is gone, by us or by others."""
-        gone = asyncio.create_task(_deleted(self._store, leader.key.decode(), leader.create_revision))
-        dead = asyncio.create_task(_dead(leader.value))
+    async def _follow(self, candidate: pb.KeyValue) -> None:
+        """Return when this candidate's key is gone, by us or by others."""
+        key, created = candidate.key.decode(), candidate.create_revision
+        gone = asyncio.create_task(_deleted(self._store, key, created))
+        dead = asyncio.create_task(_dead(candidate.value))
         try:
             await asyncio.wait((gone, dead), return_when=asyncio.FIRST_COMPLETED)
             if dead.done() and not gone.done():
-                log.info("%s: the leader's process is gone: %s", self.name, leader.key.decode())
-                same = create_revision(leader.key) == leader.create_revision
-                await self._store.txn().when(same).then(delete(leader.key)).commit(repeatable=True)
+                log.info("%s: the process is gone that stands before us: %s", self.name, key)
+                same = create_revision(key) == created
+                await self._store.txn().when(same).then(delete(key)).commit(repeatable=True)
             await gone
         finally:
             for task in (gone, dead):
@@ -144,12 +151,25 @@ class Elector:
             await asyncio.gather(gone, dead, return_exceptions=True)
 
 
+async def _all(works: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Have all done side by side; with the first ClientError the others are given up."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
 async def _dead(value: bytes) -> None:
     """Return once the process that a value names is certainly gone; never when that cannot be told."""
     try:
         found = json.loads(value)
+        if is_gone(found.get("process") or {}):
+            return
         await lifeline.wait_gone(Address(str(found["host"]), int(found["port"]), str(found["word"])))
-    except (NoVerdict, ValueError, TypeError, KeyError):
+    except (NoVerdict, ValueError, TypeError, KeyError, AttributeError):
         await asyncio.Event().wait()
 
 

@@ -41,6 +41,7 @@ async def main(endpoints: str, name: str, identity: str) -> None:
     ended = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
     async with connect(endpoints) as store:
+        say("stands")
         stand = asyncio.create_task(terms(store, name, identity))
         await ended.wait()
         stand.cancel()

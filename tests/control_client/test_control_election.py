@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ from harness.wait import wait_until
 
 from control.client import Elector
 from control.client.lifeline import Address, Lifeline, NoVerdict, wait_gone
+from control.client.process_mark import is_gone, own_mark
 from kvstore.client import Client, connect
 
 Start = Callable[[str, str], "Candidate"]
@@ -83,10 +85,11 @@ def stand_by(cluster: Cluster, name: str, candidates: int) -> None:
         wait_until(lambda: client.get_prefix(f"/fluyt/leaders/{name}/").count == candidates, "candidates", timeout=20)
 
 
-def lifeline_port(cluster: Cluster, name: str) -> str:
-    """Where the leader's lifeline is, as the election says."""
+def lifeline_port(cluster: Cluster, name: str, place: int = 0) -> str:
+    """Where the lifeline of the leader, or of who is that far behind it, is, as the election says."""
     with Client(cluster.endpoints) as client:
-        return str(json.loads(client.election(f"/fluyt/leaders/{name}").leader().value)["port"])
+        line = client.get_prefix(f"/fluyt/leaders/{name}/", sort_by="create").kvs
+        return str(json.loads(line[place].value)["port"])
 
 
 def test_a_clean_stop_and_a_kill_hand_over_at_once(election_store: Cluster, start: Start) -> None:
@@ -107,6 +110,54 @@ def test_a_clean_stop_and_a_kill_hand_over_at_once(election_store: Cluster, star
     third = other.wait("elected")
     assert third["revision"] > second["revision"]
     assert third["at"] - killed < 1.0, "the lease had to run out"
+
+
+def test_who_is_started_again_does_not_wait_for_the_lease_of_the_killed(election_store: Cluster, start: Start) -> None:
+    """It was never connected to its predecessor: on the same machine the kernel knows that it is gone."""
+    name = role()
+    one = start(name, "one")
+    one.wait("elected")
+    one.process.kill()
+    began = time.monotonic()
+    two = start(name, "two")
+    assert two.wait("elected")["at"] - two.wait("stands")["at"] < 1.0, f"after {time.monotonic() - began:.1f} s"
+
+
+def test_a_killed_standby_is_in_nobodys_way(election_store: Cluster, start: Start) -> None:
+    """The second of three dies, then the first: the third is not kept waiting by a key that has ten seconds to live."""
+    name = role()
+    one = start(name, "one")
+    one.wait("elected")
+    two = start(name, "two")
+    stand_by(election_store, name, 2)
+    three = start(name, "three")
+    stand_by(election_store, name, 3)
+    three.wait_connected(lifeline_port(election_store, name, 1))
+    began = time.monotonic()
+    two.process.kill()
+    stand_by(election_store, name, 2)
+    assert time.monotonic() - began < 3, "its lease had to run out"
+    killed = time.monotonic()
+    one.process.kill()
+    assert three.wait("elected")["at"] - killed < 1.5
+
+
+def test_marks_of_processes() -> None:
+    mark = own_mark()
+    assert not is_gone(mark)
+    assert not is_gone({}), "who says nothing may live"
+    assert not is_gone({**mark, "boot": "another machine", "pid": 2**22 + 1})
+    assert not is_gone({**mark, "namespace": "pid:[1]", "pid": 2**22 + 1})
+    assert is_gone({**mark, "pid": 2**22 + 1}), "no such process"
+    assert is_gone({**mark, "started": mark["started"] - 1}), "the number was given to another process"
+    for nonsense in (0, -1, "1", None, 2**70):
+        assert not is_gone({**mark, "pid": nonsense})
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    started = {**mark, "pid": ended.pid, "started": 1}
+    os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+    assert is_gone(started), "what is left of it, until it is collected, runs no more"
+    ended.wait()
+    assert is_gone(started)
 
 
 def test_a_paused_leader_comes_back_fenced(election_store: Cluster, start: Start) -> None:
