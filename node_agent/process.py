@@ -18,6 +18,7 @@ from node_agent.settings import AgentSettings
 from node_agent.simulated_nodes import SimulatedNodes
 
 _LOOK_AT_CERTIFICATE = 60.0
+_LOOPBACK = "127.0.0.1"
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +72,10 @@ class AgentProcess:
     async def start(self) -> None:
         """Raises OSError: the port, a folder; ValueError: no such runtime."""
         settings = self._settings
-        await self.server.start(settings.address, settings.node.port)
+        if settings.simulated_nodes and settings.address == _LOOPBACK:
+            await self.server.start_on_loopback(settings.node.port)
+        else:
+            await self.server.start(settings.address, settings.node.port)
         settings = replace(settings, node=replace(settings.node, port=self.server.port))
         if settings.simulated_nodes:
             self.nodes = nodes = SimulatedNodes(settings, self._client)

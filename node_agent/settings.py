@@ -15,7 +15,8 @@ class AgentSettings:
 
     runtime: process, docker, cri or simulated; endpoint: of the docker or CRI daemon, "" for the usual one.
     address: to listen on; port 0: any free one. client_ca: PEM file of whom the server trusts, "" for the kubeconfig's.
-    simulated_nodes: how many fake nodes this process is, 0: one real one. simulated_seed: of their chance.
+    simulated_nodes: how many fake nodes this process is, 0: one real one. simulated_seed: of their chance;
+    simulated_error_rate: the fraction of their runtimes' operations that fails.
     """
 
     node: NodeSettings
@@ -32,4 +33,5 @@ class AgentSettings:
     static_period: float = 20.0
     simulated_nodes: int = 0
     simulated_seed: int = 0
+    simulated_error_rate: float = 0.0
     network: NetworkSettings = field(default_factory=NetworkSettings)

@@ -26,6 +26,7 @@ from node_agent.runtime.simulated import SimulatedRuntime, World
 from node_agent.settings import AgentSettings
 from node_agent.shell.agent import NodeAgent, Parts
 from node_agent.shell.pretended import NoSources, NoVolumes
+from node_agent.shell.records import WARNING, pod_reference
 
 MOST_NODES: Final = 50_000
 _AT_ONCE: Final = 32  # nodes that start beside each other
@@ -50,9 +51,13 @@ class Share:
 
 
 class SharedPods:
-    """One informer on all pods; what changes is told to the node that it concerns."""
+    """One informer on all pods; what changes is told to the node that it concerns.
 
-    def __init__(self, client: Client) -> None:
+    annotated(node, pod): the annotations of a pod of that node are others than before.
+    """
+
+    def __init__(self, client: Client, annotated: Callable[[str, Object], None]) -> None:
+        self._annotated = annotated
         self.informer = Informer(client, "pods", indexes={"node": _node_of})
         self.started = asyncio.Event()
         self._handlers: dict[str, Handler] = {}
@@ -75,6 +80,8 @@ class SharedPods:
             self._call(before, old, None)
             old = None
         if after:
+            if old is not None and new is not None and spec.annotations_of(old) != spec.annotations_of(new):
+                self._annotated(after, new)
             self._call(after, old if before == after else None, new)
         elif before and before == after:
             self._call(before, old, new)
@@ -100,8 +107,11 @@ class SimulatedNodes:
 
     def __init__(self, settings: AgentSettings, client: Client, world: World | None = None) -> None:
         self._world = world or World(seed=settings.simulated_seed)
+        if settings.simulated_error_rate:
+            self._world.err(settings.simulated_error_rate)
+        self._runtimes: dict[str, SimulatedRuntime] = {}
         self._recorder = EventRecorder(client, "kubelet", settings.node.name)
-        self._pods = SharedPods(client)
+        self._pods = SharedPods(client, self._annotated)
         self._client = client
         machine = read_machine(settings.root)
         self.agents = [self._agent(settings, machine, number) for number in range(settings.simulated_nodes)]
@@ -109,7 +119,7 @@ class SimulatedNodes:
     def _agent(self, settings: AgentSettings, machine: Machine, number: int) -> NodeAgent:
         name = f"{settings.node.name}-{number}"
         node: NodeSettings = replace(settings.node, name=name, ips=(address_of(number),), status_frequency=60.0)
-        runtime = SimulatedRuntime(self._world, name)
+        runtime = self._runtimes[name] = SimulatedRuntime(self._world, name)
         parts = Parts(
             client=self._client,
             pods=Share(self._pods, name),
@@ -124,6 +134,15 @@ class SimulatedNodes:
             look_every=_LOOK,
         )
         return NodeAgent(node, machine, parts)
+
+    def _annotated(self, node: str, pod: Object) -> None:
+        runtime = self._runtimes.get(node)
+        if runtime is None:
+            return
+        try:
+            runtime.set_load(spec.uid(pod), spec.annotations_of(pod))
+        except ValueError as problem:
+            self._recorder.record(pod_reference(pod), WARNING, "FailedToSimulate", str(problem))
 
     async def start(self) -> None:
         """Returns when all nodes are registered."""

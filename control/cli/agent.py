@@ -69,6 +69,8 @@ FLAGS: list[tuple[str, dict[str, Any], str]] = [
      "podCIDR, for the runtime process; runtime: the container runtime's."),
     ("simulated-nodes", {"default": 0, "type": click.IntRange(0, 50_000)}, "Be that many fake nodes in this process."),
     ("simulated-seed", {"default": 0, "type": int}, "Seed of the fake nodes' chance."),
+    ("simulated-error-rate", {"default": 0.0, "type": click.FloatRange(0, 0.9)},
+     "Fraction of the fake runtimes' operations that fails."),
     ("v", {"default": 0, "type": int}, "Verbosity of the log: 4 and more also tell details."),
 ]  # fmt: skip
 

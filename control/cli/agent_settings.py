@@ -50,6 +50,7 @@ def settings_of(flags: Mapping[str, Any]) -> AgentSettings:
         static_period=_seconds(flags, "file-check-frequency"),
         simulated_nodes=flags["simulated_nodes"],
         simulated_seed=flags["simulated_seed"],
+        simulated_error_rate=flags["simulated_error_rate"],
         network=_network(flags),
     )
 

@@ -10,6 +10,7 @@ system:masters. /healthz is for everybody, as load balancers and systemd ask it.
 from __future__ import annotations
 
 import logging
+import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
@@ -98,7 +99,20 @@ class AgentServer:
     async def start(self, host: str, port: int) -> None:
         """port 0: any free one; `port` says which. Raises OSError."""
         await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port, ssl_context=self._tls, reuse_address=True)
+        site: web.BaseSite = web.TCPSite(self._runner, host, port, ssl_context=self._tls, reuse_address=True)
+        await self._listen(site, port)
+
+    async def start_on_loopback(self, port: int) -> None:
+        """At every address of the loopback interface, of which simulated nodes have one each. Raises OSError."""
+        await self._runner.setup()
+        listening = socket.socket()
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Other machines' packets never come by this interface.
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"lo")
+        listening.bind(("0.0.0.0", port))
+        await self._listen(web.SockSite(self._runner, listening, ssl_context=self._tls), port)
+
+    async def _listen(self, site: web.BaseSite, port: int) -> None:
         await site.start()
         sockets = site._server.sockets if site._server is not None else ()  # type: ignore[attr-defined]
         self.port = port or next(iter(sockets)).getsockname()[1]

@@ -98,6 +98,7 @@ class Parts:
     now: Callable[[], float] = time.time
     whole_machine: bool = True
     look_every: tuple[float, float] = (1.0, 10.0)  # seconds, without and with events of the runtime
+    runtime_patience: float = 30.0  # seconds that it may be silent until the node is not ready
 
 
 def node_facts(settings: NodeSettings, machine: Machine, log_root: str) -> NodeFacts:
@@ -125,7 +126,9 @@ class NodeAgent:
         self.pressures: frozenset[str] = frozenset()
         self.faults: dict[str, str] = {}  # part → why the node is not ready because of it
         self.runtime_version = ""
-        self.view = RuntimeView(parts.runtime, settings.name, self._stirred, parts.last_words, *parts.look_every)
+        self.view = RuntimeView(
+            parts.runtime, settings.name, self._stirred, parts.last_words, *parts.look_every, parts.runtime_patience
+        )
         self.registration = Registration(parts.client, settings, machine, self.situation, parts.now)
         self.reports = Reports(parts.client, lambda pod: self.mirrors.mirror_of(pod))
         self.mirrors = Mirrors(parts.client, lambda: self.registration.node)
@@ -215,10 +218,10 @@ class NodeAgent:
                 break
             except RuntimeFault as problem:
                 log.warning("the container runtime of node %s does not answer yet: %s", self.settings.name, problem)
-                self.view.fault = str(problem) or type(problem).__name__
+                self.view.failed(problem)
                 self.registration.changed()
                 await asyncio.sleep(self.context.retry)
-        self.view.fault = ""
+        self.view.answered()
         self.runtime_version = version.for_node()
         self.registration.changed()
         self.context.runtime_name = version.runtime
@@ -273,8 +276,8 @@ class NodeAgent:
     def situation(self) -> Situation:
         """How the node is at present."""
         faults = dict(self.faults)
-        if self.view.fault:
-            faults["runtime"] = f"container runtime is down: {self.view.fault}"
+        if self.view.down:
+            faults["runtime"] = f"container runtime is down: {self.view.down}"
         return Situation(self.pressures, tuple(faults.values()), self.images, self.runtime_version)
 
     def fault(self, part: str, why: str) -> None:

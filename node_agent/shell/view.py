@@ -22,6 +22,9 @@ from node_agent.runtime.types import ContainerState, ContainerStatus
 
 log = logging.getLogger(__name__)
 
+# Seconds until a look that failed is taken again.
+_AGAIN = 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:
@@ -37,7 +40,11 @@ class Seen:
 
 
 class RuntimeView:
-    """last_words(status) reads the termination message of a container that has ended."""
+    """last_words(status) reads the termination message of a container that has ended.
+
+    patience: seconds that looks may fail before the runtime counts as down. A node that is not ready loses its pods'
+    endpoints, which one refused call is no reason for; the kubelet waits as long.
+    """
 
     def __init__(
         self,
@@ -47,10 +54,13 @@ class RuntimeView:
         last_words: Callable[[ContainerStatus], str],
         period: float = 1.0,
         period_with_events: float = 10.0,
+        patience: float = 30.0,
     ) -> None:
         self.runtime, self.node = runtime, node
         self.seen: dict[str, Seen] = {}
         self.fault: str = ""  # why the last look failed, "" when it did not
+        self._patience = patience
+        self._well_until = float("-inf")  # time of the loop: the last look that succeeded, and patience
         self._changed, self._last_words = changed, last_words
         self._period, self._period_with_events = period, period_with_events
         self._looks = itertools.count(1)
@@ -61,6 +71,20 @@ class RuntimeView:
 
     def of(self, uid: str) -> Seen:
         return self.seen.get(uid, Seen())
+
+    @property
+    def down(self) -> str:
+        """Why the runtime has not been seen for long, or never; "" when it has."""
+        return self.fault if asyncio.get_running_loop().time() >= self._well_until else ""
+
+    def failed(self, problem: Exception) -> None:
+        """A look, or what had to come before, has failed."""
+        self.fault = str(problem) or type(problem).__name__
+
+    def answered(self) -> None:
+        """The runtime does what it is asked."""
+        self.fault = ""
+        self._well_until = asyncio.get_running_loop().time() + self._patience
 
     async def look(self) -> None:
         """Look at everything. Raises RuntimeFault."""
@@ -149,6 +173,7 @@ class RuntimeView:
         try:
             while True:
                 period = self._period_with_events if self._has_events and not self.fault else self._period
+                period = min(period, _AGAIN) if self.fault else period
                 with contextlib.suppress(TimeoutError):
                     # Not wait_for: in Python 3.11 it loses a cancellation that comes with the event.
                     async with asyncio.timeout(period):
@@ -164,14 +189,14 @@ class RuntimeView:
             await self.look()
             if self.fault:
                 log.info("the runtime answers again")
-            self.fault = ""
+            self.answered()
         except RuntimeFault as problem:
             if not self.fault:
                 log.warning("the runtime cannot be looked at: %s", problem)
-            self.fault = str(problem) or type(problem).__name__
+            self.failed(problem)
         except Exception as bug:
             log.exception("looking at the runtime failed")
-            self.fault = str(bug) or type(bug).__name__
+            self.failed(bug)
 
     async def _listen(self) -> None:
         """A subscription that stays open means that the runtime tells; one that ends at once, that it does not."""

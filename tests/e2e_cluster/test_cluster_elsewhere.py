@@ -127,6 +127,13 @@ def test_two_clusters_share_a_machine(bare: WholeCluster, tmp_path: Path) -> Non
         assert "Port 30923/TCP of node" in refused
         bare.kubectl("delete", "service", "web")
         other.wait(lambda: said_by(other, "127.0.0.1:30923") in names(other), "the node port, which is free now")
+        addresses = {pod["status"]["podIP"] for pod in other.pods("web")}
+        for node in ("n1", "n2"):
+            other.signal(f"{node}-agent", signal.SIGKILL)
+        assert said_by(other, "127.0.0.1:30923") in names(other)
+        other.up()
+        assert {pod["status"]["podIP"] for pod in other.wait_ready("web", 3)} == addresses
+        assert all(said_by(other, f"{address}:8080") in names(other) for address in addresses)
         desired_is_actual(other)
         other.down()
         nothing_is_left(other)

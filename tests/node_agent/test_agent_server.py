@@ -241,3 +241,20 @@ def test_only_the_api_server_may_call(tmp_path: Path) -> None:
             await server.close()
 
     asyncio.run(work())
+
+
+def test_simulated_nodes_are_called_at_addresses_of_their_own() -> None:
+    async def work() -> None:
+        async with (
+            one_node(name="sim-0", ips=("127.1.0.1",)) as (_, _, one),
+            one_node(name="sim-1", ips=("127.1.0.2",)) as (_, _, two),
+        ):
+            server = AgentServer(new_app(Directory([one, two]), guarded=False), None)
+            await server.start_on_loopback(0)
+            async with aiohttp.ClientSession() as session:
+                for address, name in (("127.1.0.2", "sim-1"), ("127.1.0.1", "sim-0"), ("127.9.9.9", "sim-0")):
+                    _, said = await text(session, f"http://{address}:{server.port}/stats/summary")
+                    assert json.loads(said)["node"]["nodeName"] == name
+            await server.close()
+
+    asyncio.run(work())

@@ -105,7 +105,8 @@ def test_a_runtime_that_is_away_is_reported_and_survived() -> None:
 
     async def life() -> None:
         nonlocal down
-        async with one_node(World(refuse=refuse), look_every=(0.05, 0.05)) as (api, runtime, agent):
+        world = World(refuse=refuse)
+        async with one_node(world, look_every=(0.05, 0.05), runtime_patience=0.2) as (api, runtime, agent):
             api.put("pods", pod("web"))
             await until(lambda: phase(api, "web") == "Running", "the pod runs")
             down = True
@@ -403,6 +404,28 @@ def test_a_deletion_interrupts_a_start() -> None:
             delete(api, "stuck")
             await until(gone(api, "stuck"), "it is gone")
             assert not runtime.state.containers
+
+    asyncio.run(life())
+
+
+def test_calls_that_are_refused_leave_the_node_ready() -> None:
+    left = 0
+
+    def refuse(node: str, operation: str) -> RuntimeFault | None:
+        nonlocal left
+        if operation != "list_sandboxes" or not left:
+            return None
+        left -= 1
+        return RuntimeUnavailable("not now")
+
+    async def life() -> None:
+        nonlocal left
+        async with one_node(World(refuse=refuse), look_every=(0.05, 0.05)) as (api, _, agent):
+            await until(lambda: condition(api, "Ready") == "True", "the node is ready")
+            left = 3
+            await until(lambda: agent.view.fault, "the fault is seen")
+            assert agent.situation().faults == ()
+            await until(lambda: not left and not agent.view.fault, "it is over")
 
     asyncio.run(life())
 

@@ -218,6 +218,55 @@ def test_thousands_that_run_cost_no_task_and_no_timer() -> None:
     run(check())
 
 
+def test_the_load_of_a_running_pod_can_be_changed() -> None:
+    async def check() -> None:
+        clock = ManualClock()
+        runtime = node(World(clock))
+        container = await pod(runtime, "cpu=100m, memory=8Mi")
+        await runtime.start_container(container)
+        await clock.advance(10)
+        runtime.set_load("u", {ANNOTATION: "cpu=2, memory=64Mi, exit=3"})
+        runtime.set_load("somebody else", {ANNOTATION: "cpu=7"})
+        (now,) = await runtime.stats()
+        assert (now.cpu_nanoseconds, now.memory_working_set) == (10**9, 64 * 2**20)
+        await clock.advance(10)
+        runtime.set_load("u", {})
+        (now,) = await runtime.stats()
+        assert (now.cpu_nanoseconds, now.memory_working_set) == (21 * 10**9, 2**20)
+        with pytest.raises(ValueError, match="unknown word 'load=1'"):
+            runtime.set_load("u", {ANNOTATION: "load=1"})
+        await clock.advance(1000)
+        (now,) = await runtime.stats()
+        assert now.cpu_nanoseconds == 22 * 10**9
+
+    run(check())
+
+
+def test_a_fraction_of_the_operations_fails_the_same_with_the_same_seed() -> None:
+    async def failed(seed: int, rate: float) -> list[bool]:
+        world = World(ManualClock(), seed)
+        world.err(rate)
+        runtime, found = node(world), []
+        await runtime.open()
+        assert (await runtime.health()).ready
+        for _ in range(400):
+            try:
+                await runtime.stats()
+                found.append(False)
+            except RuntimeUnavailable:
+                found.append(True)
+        return found
+
+    async def check() -> None:
+        once = await failed(1, 0.25)
+        assert 60 < sum(once) < 140
+        assert await failed(1, 0.25) == once
+        assert await failed(2, 0.25) != once
+        assert sum(await failed(1, 0.0)) == 0
+
+    run(check())
+
+
 def test_a_world_that_errs() -> None:
     async def check() -> None:
         faults: list[RuntimeFault] = [RuntimeUnavailable("down")]

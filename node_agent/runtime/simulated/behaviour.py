@@ -5,6 +5,9 @@
 word by word. The words are the fields of Behaviour with `-` for `_`; durations are `300ms`, `2s`, `5m`, `1h`; sizes
 and CPU are Kubernetes quantities.
 
+`cpu` and `memory` are the load: when the annotation of a running pod changes, they change with it. All else counts when
+a container is created.
+
 A word that is unknown or wrong makes the container unable to start, and the message says which one: a test that
 simulates something else than its author meant would be worse.
 """

@@ -111,6 +111,17 @@ class ContainerCalls(SandboxCalls):
             if each.state(now) is ContainerState.RUNNING
         ]
 
+    def set_load(self, uid: str, annotations: Mapping[str, str]) -> None:
+        """What a pod's containers use from now on, by the pod's annotations as they are now; whatever else these say is
+        for containers to come. Raises ValueError, which names the word that is wrong.
+        """
+        now = self.world.now()
+        for each in self.state.containers.values():
+            if each.sandbox.config.uid == uid and each.state(now) is not ContainerState.EXITED:
+                config = each.config
+                wanted = behaviour_of(annotations, config.name, config.env, (*config.command, *config.args))
+                each.use(wanted.cpu, wanted.memory, now)
+
     def _end_by_itself(self, container: ContainerRecord) -> None:
         does = container.behaviour
         endless = does.fail_times and container.config.attempt >= does.fail_times
@@ -129,13 +140,13 @@ class ContainerCalls(SandboxCalls):
         Path(path).write_bytes(b"".join(lines))
 
     def _usage(self, container: ContainerRecord, now: float) -> ContainerStats:
-        does, memory = container.behaviour, int(container.behaviour.memory)
+        memory = int(container.behaviour.memory)
         return ContainerStats(
             id=container.id,
             sandbox_id=container.sandbox.id,
             name=container.config.name,
             at=now,
-            cpu_nanoseconds=int(does.cpu * (now - container.started_at) * 1e9),
+            cpu_nanoseconds=int(container.cpu_used(now) * 1e9),
             memory_working_set=memory,
             memory_usage=memory,
             memory_rss=memory,

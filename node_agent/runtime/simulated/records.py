@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from node_agent.runtime.simulated.behaviour import Behaviour
 from node_agent.runtime.types import (
@@ -48,7 +48,10 @@ class SandboxRecord:
 
 @dataclass(slots=True)
 class ContainerRecord:
-    """`ends_at` is when it will end or has ended; stopping it brings that nearer."""
+    """`ends_at` is when it will end or has ended; stopping it brings that nearer.
+
+    `cpu_seconds` is what it had used at `cpu_since`; from then on it uses what its behaviour says.
+    """
 
     id: str
     sandbox: SandboxRecord
@@ -62,12 +65,24 @@ class ContainerRecord:
     reason: str = ""
     message: str = ""
     told_end: bool = False
+    cpu_seconds: float = 0.0
+    cpu_since: float = 0.0
     when_ended: list[Callable[[], None]] = field(default_factory=list)
 
     def state(self, now: float) -> ContainerState:
         if now >= self.ends_at:
             return ContainerState.EXITED
         return ContainerState.RUNNING if self.started_at else ContainerState.CREATED
+
+    def cpu_used(self, now: float) -> float:
+        """Seconds of CPU since it was started."""
+        since = max(self.cpu_since, self.started_at)
+        return self.cpu_seconds + self.behaviour.cpu * max(0.0, min(now, self.ends_at) - since)
+
+    def use(self, cpu: float, memory: float, now: float) -> None:
+        """From now on; what it has used stays used."""
+        self.cpu_seconds, self.cpu_since = self.cpu_used(now), now
+        self.behaviour = replace(self.behaviour, cpu=cpu, memory=memory)
 
     def end(self, at: float, code: int, reason: str = "", message: str = "") -> None:
         """Have it end then; an end that is nearer stays."""

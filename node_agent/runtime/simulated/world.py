@@ -13,8 +13,9 @@ from collections.abc import Callable
 from hashlib import blake2b
 from typing import Protocol
 
-from node_agent.runtime.errors import RuntimeFault
+from node_agent.runtime.errors import RuntimeFault, RuntimeUnavailable
 
+_NEVER_WRONG = frozenset({"open", "version", "health"})
 _FIRST_ADDRESS = 10 << 24 | 128 << 16 | 1
 _ADDRESSES = 2**23 - 2
 
@@ -60,6 +61,19 @@ class World:
 
     def now(self) -> float:
         return self.clock.now()
+
+    def err(self, rate: float) -> None:
+        """From now on that fraction of the operations fails, decided by seed and count; opening and asking after the
+        runtime's health do not.
+        """
+
+        def refuse(node: str, operation: str) -> RuntimeFault | None:
+            self._count += 1
+            digest = blake2b(f"{node}/{operation}/{self._count}".encode(), key=self._seed, digest_size=8).digest()
+            wrong = operation not in _NEVER_WRONG and int.from_bytes(digest, "big") < rate * 2**64
+            return RuntimeUnavailable(f"{operation}: refused by --simulated-error-rate") if wrong else None
+
+        self.refuse = refuse if rate else None
 
     def new_id(self, kind: str, node: str) -> str:
         """64 hexadecimal digits, as container ids are."""
