@@ -103,13 +103,20 @@ class AgentServer:
         await self._listen(site, port)
 
     async def start_on_loopback(self, port: int) -> None:
-        """At every address of the loopback interface, of which simulated nodes have one each. Raises OSError."""
+        """At every address of the loopback interface, of which simulated nodes have one each. Raises OSError.
+
+        Only at 127.0.0.1 where an interface cannot be chosen (Linux before 5.7 without root).
+        """
         await self._runner.setup()
         listening = socket.socket()
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Other machines' packets never come by this interface.
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"lo")
-        listening.bind(("0.0.0.0", port))
+        try:
+            # Other machines' packets never come by this interface.
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"lo")
+            listening.bind(("0.0.0.0", port))
+        except OSError as problem:
+            log.warning("simulated nodes cannot be called, they have figures and logs for nobody: %s", problem.strerror)
+            listening.bind(("127.0.0.1", port))
         await self._listen(web.SockSite(self._runner, listening, ssl_context=self._tls), port)
 
     async def _listen(self, site: web.BaseSite, port: int) -> None:

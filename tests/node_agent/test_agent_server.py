@@ -258,3 +258,19 @@ def test_simulated_nodes_are_called_at_addresses_of_their_own() -> None:
             await server.close()
 
     asyncio.run(work())
+
+
+def test_where_no_interface_can_be_chosen_the_server_has_one_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    # An option that no kernel knows.
+    monkeypatch.setattr("socket.SO_BINDTODEVICE", 9999)
+
+    async def work() -> None:
+        async with one_node() as (_, _, agent), aiohttp.ClientSession() as session:
+            server = AgentServer(new_app(Directory([agent]), guarded=False), None)
+            await server.start_on_loopback(0)
+            assert (await text(session, f"http://127.0.0.1:{server.port}/healthz")) == (200, "ok")
+            with pytest.raises(aiohttp.ClientConnectionError):
+                await text(session, f"http://127.1.0.1:{server.port}/healthz")
+            await server.close()
+
+    asyncio.run(work())
