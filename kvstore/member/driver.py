@@ -27,7 +27,7 @@ from kvstore.member.proposals import ProposalQueue
 from kvstore.member.reads import ReadQueue
 from kvstore.raft import codec
 from kvstore.raft.node import RawNode
-from kvstore.raft.types import Entry, EntryKind, HardState, Message, MessageKind, Ready, Role, SoftState
+from kvstore.raft.types import Entry, EntryKind, HardState, Message, MessageKind, ReadState, Ready, Role, SoftState
 from kvstore.storage.errors import NoSpace, StorageError
 from kvstore.storage.log import Log
 
@@ -125,6 +125,11 @@ class Driver:
     def applied(self) -> int:
         """Index of the last applied entry."""
         return self._applied
+
+    @property
+    def settled(self) -> bool:
+        """Whether everything is applied here that others may have heard to be committed, if this member leads."""
+        return not self._committed
 
     @property
     def committed(self) -> int:
@@ -294,6 +299,20 @@ class Driver:
         if context is not None and not self.raw.read_index(self.raw.id.to_bytes(8, "big") + context):
             self._reads.refused()
 
+    def _confirm_reads(self, states: Iterable[ReadState]) -> None:
+        for state in states:
+            self._reads.confirm(state.context[8:], state.index)
+        if self._reads.due and not self._read_due:
+            # Reads came during the round that has ended, and nothing else need happen soon. Mostly it does: those who
+            # are answered ask again, and one round serves all of them.
+            self._read_due = True
+            self._loop.call_later(READ_SECONDS, self._begin_reads)
+
+    def _begin_reads(self) -> None:
+        self._read_due = False
+        if self._reads.due:
+            self.wake()
+
     def _next_ready(self) -> Ready | None:
         """What Raft wants done next; first of all what the log had no room for."""
         if self._unwritten is not None:
@@ -335,8 +354,8 @@ class Driver:
             self._is_full = False
         if ready.messages:
             self._outbox.send(ready.messages)
-        for state in ready.read_states:
-            self._reads.confirm(state.context[8:], state.index)
+        if ready.read_states:
+            self._confirm_reads(ready.read_states)
         self._committed.extend(ready.committed)
         if ready.must_sync:
             self._unsynced.append(ready)
@@ -430,16 +449,6 @@ class Driver:
         if machine.readable:
             for done in self._reads.ready(self._applied):
                 done(None)
-        if self._reads.due and not self._read_due:
-            # They came during the round that has ended, and nothing else need happen soon. Mostly it does: those who
-            # were answered ask again, and one round serves all of them.
-            self._read_due = True
-            self._loop.call_later(READ_SECONDS, self._begin_reads)
-
-    def _begin_reads(self) -> None:
-        self._read_due = False
-        if self._reads.due:
-            self.wake()
 
     def _apply_slice(self) -> None:
         committed, apply, clock = self._committed, self._machine.apply, time.perf_counter

@@ -184,3 +184,12 @@ def test_on_a_full_disk_news_of_a_leader_is_told_once(follower: Follower, monkey
     follower.driver.wake()
     follower.loop.turn()
     assert follower.notes.done == [("promised", 1)]
+
+
+def test_reads_without_a_leader_keep_nobody_awake(follower: Follower) -> None:
+    follower.reads.add(9.0, lambda problem: None)
+    follower.driver.wake()
+    for _ in range(5):
+        follower.loop.turn()
+    assert not follower.loop.soon, "who leads will be news; until then there is nothing to do"
+    assert follower.notes.asked == []
