@@ -5,19 +5,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+from collections.abc import Coroutine, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from control.client import kubeconfig
 from control.client.client import Client
+from kvstore.pki.certificates import Pair
+from node_agent import certificates
+from node_agent.certificates import Rotation
 from node_agent.real_node import RealNode
-from node_agent.server.app import AgentServer, new_app, server_tls
-from node_agent.server.certificate import own_certificate
+from node_agent.server.app import AgentServer, new_app
 from node_agent.server.directory import Directory
+from node_agent.server.serving import Serving
 from node_agent.settings import AgentSettings
 from node_agent.simulated_nodes import SimulatedNodes
 
-_LOOK_AT_CERTIFICATE = 60.0
 _LOOPBACK = "127.0.0.1"
 
 log = logging.getLogger(__name__)
@@ -29,36 +33,32 @@ class AgentProcess:
     def __init__(self, settings: AgentSettings) -> None:
         """Raises ConfigError (kubeconfig), OSError, ValueError (certificates)."""
         self._settings = settings
-        self.config = kubeconfig.load(settings.kubeconfig or None)
+        self.config = config = kubeconfig.load(settings.kubeconfig or None)
+        folder = settings.root / "pki"
+        self._login: Pair | None = None
+        if settings.rotate_client and not settings.simulated_nodes:
+            self.config, self._login = certificates.login(config, folder / "client.pem")
         self._client = Client(self.config)
         self._directory = Directory([])
+        names = [settings.node.name, *settings.node.ips, "localhost", "127.0.0.1"]
         # Without an authority nobody can show who they are: then the server tells only that it is alive.
-        self._pair = self._certificate()
-        self._tls = server_tls(*self._pair, self._client_ca())
-        self.server = AgentServer(new_app(self._directory, guarded=True), self._tls)
-        self._renewal: asyncio.Task[None] | None = None
+        self._serving = Serving(folder, (settings.tls_cert, settings.tls_key), names, self._client_ca())
+        self.server = AgentServer(new_app(self._directory, guarded=True), self._serving.tls)
+        self._renewals: list[asyncio.Task[None]] = []
         self.nodes: RealNode | SimulatedNodes | None = None
 
-    def _certificate(self) -> tuple[str, str]:
-        """Paths of the server's certificate and its key."""
-        settings = self._settings
-        if settings.tls_cert:
-            return settings.tls_cert, settings.tls_key
-        names = [settings.node.name, *settings.node.ips, "localhost", "127.0.0.1"]
-        return own_certificate(settings.root / "pki", settings.node.name, names)
+    def _renewing(self) -> Iterator[Coroutine[Any, Any, None]]:
+        """What keeps the node's certificates alive."""
+        yield self._serving.follow()
+        folder, client = self._settings.root / "pki", self._client
+        if self._login is not None:
+            yield Rotation(client, certificates.CLIENT, folder / "client.pem", self._login, self._log_in).run()
+        shown = self._serving.pair() if self._settings.rotate_server else None
+        if shown is not None:
+            yield Rotation(client, certificates.SERVER, self._serving.renewed, shown, self._serving.use).run()
 
-    async def _renew_for_ever(self) -> None:
-        """Take up a certificate that was renewed; connections that are open keep theirs."""
-        known = _changed_at(self._pair)
-        while True:
-            await asyncio.sleep(_LOOK_AT_CERTIFICATE)
-            now = _changed_at(self._pair)
-            if now != known:
-                try:
-                    self._tls.load_cert_chain(*self._pair)
-                    known = now
-                except (OSError, ValueError) as problem:
-                    log.warning("the renewed certificate cannot be used yet: %s", problem)
+    def _log_in(self, pair: Pair) -> None:
+        self._client.transport.use(certificates.logged_in(self.config, pair))
 
     def _client_ca(self) -> str:
         """Whom the server trusts, as PEM: the authority that was named, else the one of the kubeconfig."""
@@ -84,22 +84,17 @@ class AgentProcess:
             self.nodes = node = RealNode(settings, self._client)
             self._directory.agents.append(node.agent)
         await self.nodes.start()
-        self._renewal = asyncio.create_task(self._renew_for_ever(), name="certificate")
+        self._renewals = [asyncio.create_task(work, name="certificates") for work in self._renewing()]
         log.info("node %s runs; its server listens on port %d", settings.node.name, self.server.port)
 
     async def stop(self) -> None:
         """Containers go on."""
-        if self._renewal is not None:
-            self._renewal.cancel()
+        for renewal in self._renewals:
+            renewal.cancel()
         await self.server.close()
         if self.nodes is not None:
             await self.nodes.stop()
         await self._client.close()
-
-
-def _changed_at(pair: tuple[str, str]) -> list[float]:
-    """When the files were last written; 0.0 for one that is not there."""
-    return [Path(path).stat().st_mtime if Path(path).exists() else 0.0 for path in pair]
 
 
 async def run(settings: AgentSettings) -> None:

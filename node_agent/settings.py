@@ -15,6 +15,7 @@ class AgentSettings:
 
     runtime: process, docker, cri or simulated; endpoint: of the docker or CRI daemon, "" for the usual one.
     address: to listen on; port 0: any free one. client_ca: PEM file of whom the server trusts, "" for the kubeconfig's.
+    rotate_client, rotate_server: whether new certificates are asked for before the node's end.
     simulated_nodes: how many fake nodes this process is, 0: one real one. simulated_seed: of their chance;
     simulated_error_rate: the fraction of their runtimes' operations that fails.
     """
@@ -29,6 +30,8 @@ class AgentSettings:
     tls_cert: str = ""
     tls_key: str = ""
     client_ca: str = ""
+    rotate_client: bool = True
+    rotate_server: bool = True
     static_pods: Path | None = None
     static_period: float = 20.0
     simulated_nodes: int = 0

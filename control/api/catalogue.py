@@ -13,7 +13,18 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from control.api.kind import SUBRESOURCES, Kind
-from control.api.kinds import access, apps, autoscaling, batch, cluster, core, extension, networking, policy
+from control.api.kinds import (
+    access,
+    apps,
+    autoscaling,
+    batch,
+    certificates,
+    cluster,
+    core,
+    extension,
+    networking,
+    policy,
+)
 
 _LAST: Final = 0x10FFFF
 _STABILITY: Final = {"alpha": 0, "beta": 1, "": 2}
@@ -100,7 +111,7 @@ def version_order(version: str) -> tuple[int, int, int, str]:
     return (_STABILITY[stability or ""], int(major), int(minor or 0), "")
 
 
-_GROUPS: Final = (access, apps, autoscaling, batch, cluster, core, extension, networking, policy)
+_GROUPS: Final = (access, apps, autoscaling, batch, certificates, cluster, core, extension, networking, policy)
 
 BUILTIN: Final = Catalogue(
     [kind for group in _GROUPS for kind in group.KINDS],

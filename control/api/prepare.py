@@ -106,12 +106,12 @@ def prepare_create(kind: Kind, obj: Object, *, now: datetime, entropy: bytes) ->
 def prepare_update(kind: Kind, new: Object, old: Object, *, subresource: str = "") -> Object:
     """Take from new what the request may change, and the rest from old; new is changed in place.
 
-    subresource: "", "status", "ephemeralcontainers", "finalize". Without one, status stays as it was where the kind
-    has a status subresource; with "status", only status changes, and little of metadata.
+    subresource: "", "status", "approval", "ephemeralcontainers", "finalize". Without one, status stays as it was where
+    the kind has a status subresource; with "status", only status changes, and little of metadata.
     """
     if subresource == "status":
         new = _status_update(kind, new, old)
-    elif has_status(kind):
+    elif has_status(kind) and subresource != "approval":
         _keep(new, old, "status")
     metadata, before = new["metadata"], old["metadata"]
     for field in _SERVER_OWNED:

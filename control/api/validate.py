@@ -12,7 +12,19 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from control.api.kind import Kind
-from control.api.rules import access, crds, data, jobs, pods, scaling, scheduling, services, volumes, workloads
+from control.api.rules import (
+    access,
+    certificates,
+    crds,
+    data,
+    jobs,
+    pods,
+    scaling,
+    scheduling,
+    services,
+    volumes,
+    workloads,
+)
 from control.api.rules.checks import Causes
 from control.api.rules.generic import check_type
 from control.api.rules.metadata import check_metadata, check_metadata_update
@@ -62,6 +74,7 @@ KIND_RULES: Final[dict[str, Check]] = {
     f"selfsubjectaccessreviews.{_AUTHORIZATION}": access.check_access_review,
     f"localsubjectaccessreviews.{_AUTHORIZATION}": access.check_local_review,
     "customresourcedefinitions.apiextensions.k8s.io": crds.check_definition,
+    "certificatesigningrequests.certificates.k8s.io": certificates.check_request,
 }
 """By resource: what holds whenever the object is written."""
 
@@ -94,6 +107,7 @@ UPDATE_RULES: Final[dict[str, UpdateCheck]] = {
     f"rolebindings.{_RBAC}": access.check_binding_update,
     f"clusterrolebindings.{_RBAC}": access.check_binding_update,
     "customresourcedefinitions.apiextensions.k8s.io": crds.check_definition_update,
+    "certificatesigningrequests.certificates.k8s.io": certificates.check_request_update,
 }
 """By resource: called with the new and the old object."""
 

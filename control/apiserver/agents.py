@@ -17,6 +17,7 @@ import orjson
 from control.api.schema import Object
 from control.api.status import StatusError, bad_request, not_found, service_unavailable
 from control.apiserver.settings import Settings
+from control.apiserver.tls import Files
 
 DEFAULT_PORT: Final = 10250
 CONNECT_SECONDS: Final = 5.0
@@ -60,6 +61,17 @@ class Agents:
                 context.load_cert_chain(settings.kubelet_cert, settings.kubelet_key)
             self._context = context
         return self._context
+
+    @property
+    def files(self) -> Files | None:
+        """Our own certificate, for who looks whether it was renewed; None: we show none."""
+        settings = self._settings
+        return Files(settings.kubelet_cert, settings.kubelet_key) if settings.kubelet_cert else None
+
+    def renew(self) -> None:
+        """Show what the files have now, from the next connection on. OSError: they cannot be read."""
+        if self._context is not None:
+            self._context.load_cert_chain(self._settings.kubelet_cert, self._settings.kubelet_key)
 
     @property
     def session(self) -> Any:

@@ -12,7 +12,8 @@ import gc
 import logging
 import socket
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,10 @@ class ApiServer:
 
         return await build(self.settings, server.resources, StoredObjects(server))
 
+    def _follow(self, files: Files, load: Callable[[], None]) -> None:
+        """Load these files again whenever they change."""
+        self._tasks.append(asyncio.create_task(_renew(files, load), name="certificates"))
+
     def _serve(self, server: Server, listener: socket.socket) -> None:
         settings = self.settings
         files = Files(settings.tls_cert, settings.tls_key, settings.client_ca, settings.requestheader_client_ca)
@@ -162,7 +167,9 @@ class ApiServer:
         config.load()
         if files.cert:
             config.ssl = server_context(files)
-            self._tasks.append(asyncio.create_task(_renew(config.ssl, files), name="certificates"))
+            self._follow(files, partial(fill, config.ssl, files))
+        if server.agents.files is not None:
+            self._follow(server.agents.files, server.agents.renew)
         self._http = _Uvicorn(config)
         host, port = listener.getsockname()[:2]
         self.url = f"{'https' if files.cert else 'http'}://{_reachable(host)}:{port}"
@@ -233,17 +240,18 @@ def _reachable(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-async def _renew(context: Any, files: Files) -> None:
+async def _renew(files: Files, load: Callable[[], None]) -> None:
     """Load certificates again when their files have changed."""
     stamps = files.stamps()
     while True:
         await asyncio.sleep(CERTIFICATE_SECONDS)
-        if files.stamps() == stamps:
+        now = files.stamps()
+        if now == stamps:
             continue
         try:
-            fill(context, files)
-            stamps = files.stamps()
-            log.info("the certificates were loaded again")
+            load()
+            stamps = now
+            log.info("%s was loaded again", files.cert)
         except OSError as problem:
             log.warning("the changed certificates cannot be loaded: %s", problem)
 

@@ -33,6 +33,8 @@ FLAGS: list[tuple[str, dict[str, Any], str]] = [
     ("tls-cert-file", {"default": ""}, "Certificate of the agent's server.  [default: a self-signed one]"),
     ("tls-private-key-file", {"default": ""}, "Key of --tls-cert-file."),
     ("client-ca-file", {"default": ""}, "Authority of those who may call.  [default: that of the kubeconfig]"),
+    ("rotate-certificates", {**BOOL, "default": "true"}, "Ask the cluster for a new login before the node's ends."),
+    ("rotate-server-certificates", {**BOOL, "default": "true"}, "The same for the certificate of the agent's server."),
     ("max-pods", {"default": 110, "type": click.IntRange(1)}, "Most pods on the node."),
     ("pod-max-pids", {"default": -1, "type": int}, "Most processes of a container; -1: no limit."),
     ("system-reserved", {"default": ""}, "Kept from pods: cpu=500m,memory=1Gi,ephemeral-storage=1Gi."),

@@ -46,6 +46,8 @@ def settings_of(flags: Mapping[str, Any]) -> AgentSettings:
         tls_cert=flags["tls_cert_file"],
         tls_key=flags["tls_private_key_file"],
         client_ca=flags["client_ca_file"],
+        rotate_client=flags["rotate_certificates"],
+        rotate_server=flags["rotate_server_certificates"],
         static_pods=Path(flags["pod_manifest_path"]) if flags["pod_manifest_path"] else None,
         static_period=_seconds(flags, "file-check-frequency"),
         simulated_nodes=flags["simulated_nodes"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Final
@@ -14,8 +15,11 @@ from control.controllers.nodelifecycle import Limits
 from control.controllers.process import ProcessSettings
 from control.controllers.registry import Settings
 from control.controllers.registry import controllers as every_controller
+from control.pki.requests import Signer
 from kvstore.cli.durations import parse
+from kvstore.pki.certificates import read_pair
 
+_SIGNING: Final = ("cluster_signing_cert_file", "cluster_signing_key_file")
 # Flag → the controller whose keys it counts.
 _WORKERS: Final = {
     "concurrent_deployment_syncs": "deployment-controller",
@@ -37,7 +41,7 @@ _WORKERS: Final = {
 
 def settings_of(flags: dict[str, Any]) -> ProcessSettings:
     """flags: values by flag name with underscores. Raises FlagError, ConfigError."""
-    check_files(flags, (*FILES, "root_ca_file"))
+    check_files(flags, (*FILES, "root_ca_file", *_SIGNING))
     settings = candidacy(flags, "controllers")
     if flags["port"] is not None:
         settings["port"] = None if flags["port"] < 0 else flags["port"]
@@ -53,6 +57,7 @@ def _controllers(flags: dict[str, Any], api: Config) -> Settings:
     networks = _networks(flags) if flags["allocate_node_cidrs"] else []
     return Settings(
         root_ca=_root_ca(flags, api),
+        signer=_signer(flags),
         cluster_cidr=networks,
         node_mask_sizes=[_mask(flags, network) for network in networks],
         terminated_pods=flags["terminated_pod_gc_threshold"],
@@ -89,6 +94,20 @@ def _root_ca(flags: dict[str, Any], api: Config) -> str:
         return ""
     pem = api.ca if isinstance(api.ca, bytes) else api.ca.read_bytes()
     return pem.decode("ascii", "replace")
+
+
+def _signer(flags: dict[str, Any]) -> Signer | None:
+    """Who signs certificates; None without an authority."""
+    certificate, key = (flags[name] for name in _SIGNING)
+    if not certificate and not key:
+        return None
+    if not certificate or not key:
+        raise FlagError("--cluster-signing-cert-file and --cluster-signing-key-file belong together")
+    try:
+        pair = read_pair(Path(certificate).read_bytes(), Path(key).read_bytes())
+    except (OSError, ValueError) as problem:
+        raise FlagError(f"--cluster-signing-cert-file {certificate}: {problem}") from None
+    return Signer(pair, timedelta(seconds=_seconds(flags, "cluster_signing_duration")))
 
 
 def _networks(flags: dict[str, Any]) -> list[IPv4Network | IPv6Network]:

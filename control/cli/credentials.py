@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,14 +46,18 @@ def credentials() -> None:
 
     Each machine gets a folder of its own, to be copied to it. The authorities' keys stay in credentials/authorities:
     keep that folder safe, and run the same commands again once a year to renew what is old.
+    Nodes renew theirs themselves where masters have --signing.
     """
 
 
 @credentials.command("master")
 @_options
-def master(**options: Any) -> None:
+@click.option(
+    "--signing", is_flag=True, help="Give it the authority's key, so that nodes can renew their certificates."
+)
+def master(signing: bool, **options: Any) -> None:
     """For store, API server, controllers and scheduler of one master."""
-    _made(make_master, **options)
+    _made(partial(make_master, signing=signing), **options)
 
 
 @credentials.command("node")

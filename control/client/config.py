@@ -9,11 +9,19 @@ import contextlib
 import os
 import ssl
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from control.client.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a configuration was read. read: does it again; raises ConfigError."""
+
+    files: tuple[Path, ...]
+    read: Callable[[], Config]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +56,8 @@ class Config:
     timeout: float = 60.0
     # How long to go on asking around while no server answers; 0: each once.
     patience: float = 5.0
+    # Whose changes are taken up while running: renewed certificates and tokens. None: nothing is looked at.
+    origin: Origin | None = field(default=None, repr=False, compare=False)
 
     def ssl_context(self) -> ssl.SSLContext | None:
         """The TLS side of the configuration; None when no server is https. Raises ConfigError."""

@@ -11,12 +11,13 @@ import binascii
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from control.client.config import Config
+from control.client.config import Config, Origin
 from control.client.errors import ConfigError
 
 # The extension of a cluster's entry with its further servers.
@@ -40,7 +41,9 @@ def load(path: str | Path | None = None, *, context: str = "", servers: Sequence
         where = ":".join(map(str, files))
         raise ConfigError(f"no kubeconfig: {where} is not there; name one by --kubeconfig or KUBECONFIG")
     config = _Merged(files).config(context)
-    return replace(config, servers=tuple(servers)) if servers else config
+    named = [path for path in (config.ca, config.cert, config.key) if isinstance(path, Path)]
+    again = partial(load, path, context=context, servers=servers)
+    return replace(config, servers=tuple(servers) or config.servers, origin=Origin((*files, *named), again))
 
 
 def in_cluster(folder: Path = _IN_POD) -> Config:

@@ -14,7 +14,7 @@ import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import aiohttp
@@ -23,6 +23,7 @@ from control.client.bodies import refusal
 from control.client.config import Config
 from control.client.credentials import Credentials
 from control.client.errors import Unreachable
+from control.client.renewal import Renewal
 from kvstore.backoff import delays
 
 # Requests at once; watches and logs are not counted.
@@ -70,10 +71,24 @@ class Transport:
         """Raises ConfigError for certificates that cannot be used."""
         self.config = config
         self._credentials = Credentials(config)
+        self._renewal = Renewal(config)
         self._tls = config.ssl_context()
         self._session: aiohttp.ClientSession | None = None
         self._gate = asyncio.Semaphore(_AT_ONCE)
         self._current = 0
+
+    def use(self, config: Config) -> None:
+        """Show the credentials of another configuration, from the next connection on. Raises ConfigError."""
+        self._tls = config.ssl_context()
+        fields = ("ca", "cert", "key", "token", "token_file", "username", "password")
+        self.config = replace(self.config, **{name: getattr(config, name) for name in fields})
+        self._credentials = Credentials(self.config)
+
+    def _renew(self) -> None:
+        """Take up what was renewed in the files. Connections that are open end as they would."""
+        newer = self._renewal.newer()
+        if newer is not None:
+            self.use(newer)
 
     @property
     def server(self) -> str:
@@ -140,6 +155,7 @@ class Transport:
 
     async def _send(self, server: str, request: Request, idle: float | None) -> aiohttp.ClientResponse:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=self.config.connect_timeout, sock_read=idle)
+        self._renew()
         try:
             return await self.session().request(
                 request.method,
@@ -160,6 +176,7 @@ class Transport:
         self, path: str, query: Sequence[tuple[str, str]], protocols: Sequence[str]
     ) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
         """A WebSocket to the present server. Raises StatusError for a refusal, Unreachable."""
+        self._renew()
         try:
             opened = await self.session().ws_connect(
                 self.server + path,

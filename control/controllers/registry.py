@@ -11,6 +11,7 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 
 from control.controllers import (
+    certificates,
     cronjob,
     daemonset,
     deployment,
@@ -54,6 +55,7 @@ class Settings:
     """What the flags of `fluyt controllers` say. workers: controller → keys side by side, for those that differ.
 
     root_ca: PEM for kube-root-ca.crt, "" for none. cluster_cidr: ranges of pods' addresses, none: no node gets one.
+    signer: who signs certificates, None: nobody here.
     """
 
     root_ca: str = ""
@@ -63,12 +65,14 @@ class Settings:
     nodes: nodelifecycle.Limits = field(default_factory=nodelifecycle.Limits)
     autoscaler: horizontalpodautoscaler.Settings = field(default_factory=horizontalpodautoscaler.Settings)
     quota_resync: float = 300.0
+    signer: certificates.Authority | None = None
     workers: Mapping[str, int] = field(default_factory=dict)
 
 
 def controllers(settings: Settings) -> list[Controller]:
     """All of them, as the settings say."""
     made = [*_workloads(), *_batch(), *_services(), *_nodes(settings), *_cluster(settings), *_storage()]
+    made += _certificates(settings)
     return [_with_workers(controller, settings.workers) for controller in made]
 
 
@@ -264,6 +268,15 @@ def _cluster(settings: Settings) -> list[Controller]:
                 {**wakes, serviceaccount.CONFIG_MAPS: serviceaccount.wake},
             )
         )
+    return found
+
+
+def _certificates(settings: Settings) -> list[Controller]:
+    requests, name = certificates.RESOURCE, "certificatesigningrequest-{}-controller"
+    found = [Controller(name.format("cleaner"), requests, certificates.clean, {requests: itself})]
+    if settings.signer is not None:
+        for role, make in (("approving", certificates.approving), ("signing", certificates.signing)):
+            found.append(Controller(name.format(role), requests, make(settings.signer), {requests: itself}))
     return found
 
 

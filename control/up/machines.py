@@ -1,7 +1,8 @@
 """Credentials for clusters on several machines: a folder for each machine, made where the authorities' keys are.
 
     FOLDER/authorities/pki/   ca, front-proxy-ca, sa, etcd/ca with their keys: stays where it is, kept safe
-    FOLDER/NAME/              what master or node NAME needs, to be copied there as a whole: no authority's key in it
+    FOLDER/NAME/              what master or node NAME needs, to be copied there as a whole: no authority's key in it,
+                              but ca.key where a master is to sign the renewals of nodes
 
 Made again, what is missing is made and what is old is renewed. Faults assumed: as control/pki/files.py says.
 """
@@ -9,7 +10,7 @@ Made again, what is missing is made and what is old is renewed. Faults assumed: 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -21,8 +22,11 @@ AUTHORITIES: Final = "authorities"
 _SIGNING: Final = (cluster.CA, cluster.FRONT_PROXY_CA, STORE_CA)
 
 
-def make_master(folder: Path, name: str, urls: Sequence[str], hosts: Sequence[str], now: datetime) -> Path:
+def make_master(
+    folder: Path, name: str, urls: Sequence[str], hosts: Sequence[str], now: datetime, *, signing: bool = False
+) -> Path:
     """The folder of a master. urls: of every API server, this one's first. hosts: its names and addresses.
+    signing: it gets the key of the authority, with which its controllers sign.
 
     ValueError for names that cannot be, and as ensure_cluster; OSErrors.
     """
@@ -32,7 +36,7 @@ def make_master(folder: Path, name: str, urls: Sequence[str], hosts: Sequence[st
         server = cluster.Server(urls[0], hosts=tuple(hosts), others=tuple(urls[1:]))
         cluster.ensure_cluster(target, server, now)
     finally:
-        _forget_keys(target)
+        _forget_keys(target, keep=(cluster.CA,) if signing else ())
     return target
 
 
@@ -64,8 +68,8 @@ def _begin(folder: Path, name: str, urls: Sequence[str], now: datetime, wanted: 
     return target
 
 
-def _forget_keys(target: Path) -> None:
-    for name in _SIGNING:
+def _forget_keys(target: Path, keep: Collection[str] = ()) -> None:
+    for name in set(_SIGNING) - set(keep):
         files.key_path(target / "pki", name).unlink(missing_ok=True)
     if not any((target / "pki" / "etcd").iterdir()):
         shutil.rmtree(target / "pki" / "etcd")

@@ -109,6 +109,8 @@ def _brain(role: str, folder: Path, plan: Plan, config: Path, master: str, port:
     }
     if role == "controllers" and plan.pods:
         flags["cluster-cidr"] = plan.pods
+    if role == "controllers":
+        flags |= {"cluster-signing-cert-file": _crt(folder, "ca"), "cluster-signing-key-file": _key(folder, "ca")}
     return Row(f"{master}-{role}", (role, *_flags(plan, role, flags)))
 
 

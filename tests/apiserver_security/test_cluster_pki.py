@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import logging
 import ssl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +17,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
+from control.apiserver import process
+from control.apiserver.agents import Agents
+from control.apiserver.settings import Settings
 from control.cli.kubeconfig import kubeconfig
 from control.pki import files
 from control.pki.cluster import Server, ensure_cluster, ensure_node
@@ -187,3 +192,43 @@ def test_kubeconfig_refuses_what_cannot_work(tmp_path: Path, words: list[str], s
     ensure_cluster(tmp_path, SERVER, NOW)
     with pytest.raises(CommandError, match=says):
         kubeconfig.main(["--pki-dir", str(tmp_path / "pki"), *words], standalone_mode=False)
+
+
+def test_a_server_takes_up_files_that_are_renewed_while_it_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(process, "CERTIFICATE_SECONDS", 0.001)
+    caplog.set_level(logging.INFO)
+    ensure_cluster(tmp_path, SERVER, NOW)
+    pki = tmp_path / "pki"
+    name = "apiserver-kubelet-client"
+    found = Settings(
+        etcd_servers=["http://127.0.0.1:1"],
+        kubelet_cert=str(pki / f"{name}.crt"),
+        kubelet_key=str(pki / f"{name}.key"),
+        kubelet_ca=str(pki / "ca.crt"),
+    )
+    agents = Agents(found)
+    assert agents.context
+    loaded: list[bytes] = []
+
+    def load() -> None:
+        agents.renew()
+        loaded.append((pki / f"{name}.crt").read_bytes())
+
+    async def work() -> None:
+        assert agents.files is not None
+        following = asyncio.create_task(process._renew(agents.files, load))
+        await asyncio.sleep(0)
+        files.replace(pki / f"{name}.key", b"half of a pair", files.PRIVATE)
+        async with asyncio.timeout(5):
+            while "cannot be loaded" not in caplog.text:
+                await asyncio.sleep(0.001)
+        ensure_cluster(tmp_path, SERVER, NOW + timedelta(days=320))
+        async with asyncio.timeout(5):
+            while not loaded:
+                await asyncio.sleep(0.001)
+        following.cancel()
+
+    asyncio.run(work())
+    assert certificate(pki / f"{name}.crt").not_valid_after_utc > NOW + timedelta(days=600)

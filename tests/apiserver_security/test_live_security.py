@@ -6,16 +6,22 @@ import base64
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import jwt
 import pytest
+from cryptography import x509
 from harness.wait import wait_until
 from live_api import Client, LiveApi, Object
 from webhook_server import WebhookServer, label
 
+from control.pki import files
+from control.pki.cluster import Subject, user_login
+from control.pki.requests import Signer
 from kvstore.client import Client as StoreClient
+from node_agent.certificates import CLIENT, asked
 
 POD: Object = {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "busybox"}]}}
 
@@ -56,6 +62,38 @@ def test_who_am_i(api: LiveApi) -> None:
     assert code == 403, answer
     acting = api.admin.post(path, body, impersonate_user="carol")["status"]["userInfo"]
     assert acting["username"] == "carol"
+
+
+def test_a_node_renews_its_login_with_what_the_cluster_grants(api: LiveApi) -> None:
+    """The whole way of a certificate: asked by the node, approved and signed by the controllers, shown by the node."""
+    path = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
+    ending = user_login(api.folder / "pki", Subject("system:node:n7", ("system:nodes",)), datetime.now(UTC))
+    request, body = asked(CLIENT, x509.load_pem_x509_certificate(ending.certificate))
+    made = api.node("n7").post(path, body)
+    assert made["spec"]["username"] == "system:node:n7"
+    one = f"{path}/{made['metadata']['name']}"
+    approved = {**made, "status": {"conditions": [{"type": "Approved", "status": "True", "reason": "Me"}]}}
+    for user in (api.node("n7"), api.client("alice", "dev")):
+        assert user.call("PUT", f"{one}/approval", approved)[0] == 403
+    brain = api.client("system:kube-controller-manager")
+    authority = files.load_pair(api.folder / "pki", "ca")
+    signer = Signer(authority, timedelta(hours=1))
+    code, approved = brain.call("PUT", f"{one}/approval", approved)
+    assert code == 200, approved
+    spec = approved["spec"]
+    pem = signer.certificate(base64.b64decode(spec["request"]), spec["usages"], None, datetime.now(UTC))
+    signed = {**approved, "status": {**approved["status"], "certificate": base64.b64encode(pem).decode()}}
+    assert api.node("n7").call("PUT", f"{one}/status", signed)[0] == 403
+    assert brain.call("PUT", f"{one}/status", signed)[0] == 200
+    status = api.node("n7").get(one)[1]["status"]
+    (api.folder / "n7.pem").write_bytes(base64.b64decode(status["certificate"]) + request.key)
+    context = api.context()
+    context.load_cert_chain(api.folder / "n7.pem")
+    renewed = Client(api.port, context)
+    review = {"kind": "SelfSubjectReview", "apiVersion": "authentication.k8s.io/v1"}
+    who = renewed.post("/apis/authentication.k8s.io/v1/selfsubjectreviews", review)["status"]["userInfo"]
+    renewed.close()
+    assert (who["username"], who["groups"]) == ("system:node:n7", ["system:nodes", "system:authenticated"])
 
 
 def test_roles_take_hold_at_once_and_nobody_raises_themselves(api: LiveApi) -> None:

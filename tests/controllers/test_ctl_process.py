@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,11 +24,15 @@ from control.controllers.manager import Manager
 from control.controllers.process import ProcessSettings
 from control.controllers.registry import Settings, controllers
 from control.elected.pages import Pages
+from control.pki.requests import Signer
+from kvstore.pki.certificates import make_authority
 
 
 def test_every_controller_follows_resources_that_exist() -> None:
-    every = controllers(Settings(root_ca="PEM"))
-    assert len({controller.name for controller in every}) == len(every) == 22
+    now = datetime.now(UTC)
+    signer = Signer(make_authority("fluyt", now, timedelta(days=1)), timedelta(days=1))
+    every = controllers(Settings(root_ca="PEM", signer=signer))
+    assert len({controller.name for controller in every}) == len(every) == 25
     for controller in every:
         for resource in controller.resources - {EVERYTHING}:
             assert BUILTIN.by_resource(resource) is not None, f"{controller.name}: {resource}"

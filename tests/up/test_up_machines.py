@@ -46,6 +46,12 @@ def test_a_master_s_folder_has_all_it_needs_and_no_authority_s_key(tmp_path: Pat
     assert all(path.stat().st_mode & 0o077 == 0 for path in (*one.rglob("*.key"), *one.glob("*.conf")))
 
 
+def test_a_master_that_signs_has_one_authority_s_key(tmp_path: Path) -> None:
+    found = made(make_master(tmp_path, "m1", URLS, ["10.0.0.1"], NOW, signing=True))
+    assert {"pki/ca.key", "pki/front-proxy-ca.key", "pki/etcd/ca.key"} & found == {"pki/ca.key"}
+    assert "pki/ca.key" not in made(make_master(tmp_path, "m1", URLS, ["10.0.0.1"], NOW))
+
+
 def test_a_node_s_folder_lets_it_be_no_other(tmp_path: Path) -> None:
     node = make_node(tmp_path, "n1", URLS, ["10.0.0.11"], NOW)
     assert made(node) == {"node-n1.conf", "pki/ca.crt", "pki/node-n1.crt", "pki/node-n1.key"}

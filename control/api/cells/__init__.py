@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
 
-from control.api.cells import cluster, pods, services, storage, workloads
+from control.api.cells import certificates, cluster, pods, services, storage, workloads
 from control.api.schema import Object
 
 Cell = Callable[[Object, datetime], Any]
@@ -22,5 +22,6 @@ CELLS: Final[dict[str, Cell]] = {
     **services.CELLS,
     **storage.CELLS,
     **cluster.CELLS,
+    **certificates.CELLS,
 }
 """By the name that a Column's value gives."""

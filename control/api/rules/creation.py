@@ -9,6 +9,7 @@ import base64
 from collections.abc import Callable
 from typing import Final
 
+from control.api.rules.certificates import keep_request
 from control.api.rules.qos import qos_class
 from control.api.schema import Object
 
@@ -137,4 +138,5 @@ UPDATE_RULES: Final[dict[str, Callable[[Object, Object, str], None]]] = {
     "namespaces": _namespace_update,
     "services": _service_update,
     "persistentvolumeclaims": _claim_update,
+    "certificatesigningrequests.certificates.k8s.io": keep_request,
 }

@@ -5,6 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from control.apiserver.admission.certificates import (
+    CertificateApproval,
+    CertificateRequester,
+    CertificateSigning,
+    CertificateSubjectRestriction,
+)
 from control.apiserver.admission.chain import AdmissionChain, chosen
 from control.apiserver.admission.default_tolerations import DefaultTolerationSeconds
 from control.apiserver.admission.limit_ranger import LimitRanger
@@ -43,6 +49,10 @@ def admission(
         "NodeRestriction": lambda: NodeRestriction(caches),
         "Priority": lambda: Priority(caches),
         "DefaultTolerationSeconds": DefaultTolerationSeconds,
+        "CertificateRequester": CertificateRequester,
+        "CertificateApproval": lambda: CertificateApproval(authorizer),
+        "CertificateSigning": lambda: CertificateSigning(authorizer),
+        "CertificateSubjectRestriction": CertificateSubjectRestriction,
         "OwnerReferencesPermissionEnforcement": lambda: OwnerReferencesPermissionEnforcement(authorizer),
         "PodSecurity": lambda: PodSecurity(caches),
         "ResourceQuota": lambda: ResourceQuota(caches, objects),

@@ -23,6 +23,10 @@ ORDER = (
     "NodeRestriction",
     "Priority",
     "DefaultTolerationSeconds",
+    "CertificateRequester",
+    "CertificateApproval",
+    "CertificateSigning",
+    "CertificateSubjectRestriction",
     "OwnerReferencesPermissionEnforcement",
     "RBACEscalation",
     "PodSecurity",
@@ -32,7 +36,7 @@ ORDER = (
 )
 OFF_BY_DEFAULT = frozenset({"OwnerReferencesPermissionEnforcement"})
 # No flag turns these off: in Kubernetes they are no plugins, but built into the handlers and controllers.
-ALWAYS_ON = frozenset({"RBACEscalation", "TokenSecrets"})
+ALWAYS_ON = frozenset({"RBACEscalation", "TokenSecrets", "CertificateRequester"})
 
 
 class AdmissionChain:
@@ -68,9 +72,6 @@ _OTHERS = frozenset(
     {
         "AlwaysAdmit",
         "AlwaysPullImages",
-        "CertificateApproval",
-        "CertificateSigning",
-        "CertificateSubjectRestriction",
         "ClusterTrustBundleAttest",
         "DefaultIngressClass",
         "DefaultStorageClass",

@@ -1,6 +1,7 @@
 """The roles and bindings that every cluster begins with, as data.
 
-A rule is (verbs, groups, resources), words between spaces; "core" is the core group. A URL rule is (verbs, urls).
+A rule is (verbs, groups, resources[, names]), words between spaces; "core" is the core group. A URL rule is
+(verbs, urls).
 The aggregated roles admin, edit and view are made of the parts labelled for them, and of what others label so.
 
 Source: "Default roles and role bindings" of the RBAC documentation, for 1.32, reduced to the kinds we have.
@@ -20,6 +21,10 @@ _READ, _WRITE = "get list watch", "create delete deletecollection patch update"
 _ALL = f"{_READ} {_WRITE}"
 _EVENTS: tuple[str, ...] = ("create patch update", "core events.k8s.io", "events")
 _AUTHENTICATED, _UNAUTHENTICATED = "system:authenticated", "system:unauthenticated"
+_CERTIFICATES = "certificates.k8s.io"
+_SIGNERS = (
+    "kubernetes.io/kube-apiserver-client kubernetes.io/kube-apiserver-client-kubelet kubernetes.io/kubelet-serving"
+)
 _HEALTH = "/healthz /livez /readyz /version /version/"
 _DISCOVERY = "/api /api/* /apis /apis/* /healthz /livez /openapi /openapi/* /readyz /version /version/"
 
@@ -111,6 +116,7 @@ RULES: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("create", "core", "serviceaccounts/token"),
         ("create delete get patch update", "coordination.k8s.io", "leases"),
         (_READ, "discovery.k8s.io", "endpointslices"),
+        ("create get list watch", _CERTIFICATES, "certificatesigningrequests"),
     ),
     "system:node-proxier": (
         ("list watch", "core", "endpoints services"),
@@ -168,6 +174,8 @@ RULES: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("patch update", "autoscaling", "horizontalpodautoscalers/status"),
         ("patch update", "policy", "poddisruptionbudgets/status"),
         (_WRITE, "discovery.k8s.io", "endpointslices"),
+        ("update", _CERTIFICATES, "certificatesigningrequests/approval certificatesigningrequests/status"),
+        ("approve sign", _CERTIFICATES, "signers", _SIGNERS),
         ("delete deletecollection patch update", "*", "*"),  # garbage collector, namespaces: they must remove anything
         ("create", "authentication.k8s.io", "tokenreviews"),
         ("create", "authorization.k8s.io", "subjectaccessreviews"),
@@ -177,7 +185,7 @@ RULES: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("get list update watch", "core", "persistentvolumeclaims"),
         ("create list patch update watch", "core", "events"),
     ),
-    "system:node-bootstrapper": (("create get list watch", "certificates.k8s.io", "certificatesigningrequests"),),
+    "system:node-bootstrapper": (("create get list watch", _CERTIFICATES, "certificatesigningrequests"),),
 }
 
 _TO = "rbac.authorization.k8s.io/aggregate-to-"
@@ -247,4 +255,5 @@ def _rule(words: tuple[str, ...]) -> Object:
     if len(words) == 2:
         return {"verbs": words[0].split(), "nonResourceURLs": words[1].split()}
     groups = ["" if group == "core" else group for group in words[1].split()]
-    return {"verbs": words[0].split(), "apiGroups": groups, "resources": words[2].split()}
+    rule: Object = {"verbs": words[0].split(), "apiGroups": groups, "resources": words[2].split()}
+    return rule | {"resourceNames": words[3].split()} if len(words) == 4 else rule
