@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from control.client import kubeconfig
+from control.client import collector, kubeconfig
 from control.client.client import Client
 from kvstore.pki.certificates import Pair
 from node_agent import certificates
@@ -85,6 +85,7 @@ class AgentProcess:
             self._directory.agents.append(node.agent)
         await self.nodes.start()
         self._renewals = [asyncio.create_task(work, name="certificates") for work in self._renewing()]
+        collector.settle()
         log.info("node %s runs; its server listens on port %d", settings.node.name, self.server.port)
 
     async def stop(self) -> None:

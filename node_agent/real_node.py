@@ -9,6 +9,7 @@ from typing import Any
 
 from control.client.client import Client
 from control.client.informer import Informer
+from control.client.objects import slim
 from control.client.recorder import EventRecorder
 from node_agent.machine.facts import read_machine
 from node_agent.network.node import NodeNetwork
@@ -48,7 +49,7 @@ class RealNode:
         self._volumes = VolumeKeeper(root, self._lookup, lambda: self.agent.registration.node, facts)
         parts = Parts(
             client=client,
-            pods=Informer(client, "pods", field_selector=f"spec.nodeName={node.name}"),
+            pods=Informer(client, "pods", field_selector=f"spec.nodeName={node.name}", transform=slim),
             runtime=runtime,
             recorder=self._recorder,
             lookup=self._lookup,

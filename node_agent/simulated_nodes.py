@@ -15,6 +15,7 @@ from typing import Final
 
 from control.client.client import Client
 from control.client.informer import Informer
+from control.client.objects import slim
 from control.client.recorder import EventRecorder
 from node_agent.machine.facts import read_machine
 from node_agent.node.facts import Machine
@@ -58,7 +59,7 @@ class SharedPods:
 
     def __init__(self, client: Client, annotated: Callable[[str, Object], None]) -> None:
         self._annotated = annotated
-        self.informer = Informer(client, "pods", indexes={"node": _node_of})
+        self.informer = Informer(client, "pods", indexes={"node": _node_of}, transform=slim)
         self.started = asyncio.Event()
         self._handlers: dict[str, Handler] = {}
 

@@ -27,6 +27,17 @@ def version_of(obj: Object) -> str:
     return str((obj.get("metadata") or {}).get("resourceVersion", ""))
 
 
+def slim(obj: Object) -> Object:
+    """The object without the bookkeeping of field managers, often its bigger half: a transform for informers.
+
+    Updates that leave it out keep it as it is.
+    """
+    metadata = obj.get("metadata")
+    if metadata is not None:
+        metadata.pop("managedFields", None)
+    return obj
+
+
 class ObjectStore:
     """Objects of one resource."""
 

@@ -85,6 +85,8 @@ class Expectations(Generic[K]):
             return []
         if new is None:
             self._note_gone(uid_of(changed))
+        if not self._by_place:
+            return []
         where = (resource, namespace_of(changed), name_of(changed))
         return [key for key in list(self._by_place.get(where, ())) if self._meets(key, where, new)]
 

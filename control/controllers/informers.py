@@ -20,6 +20,7 @@ from control.api.status import StatusError
 from control.client.client import Client
 from control.client.errors import Unreachable
 from control.client.informer import Informer
+from control.client.objects import slim
 from control.controllers.heartbeats import LEASES, hear
 from control.controllers.objects import uid_of
 from control.controllers.observed import KnownKind, Observed, indexes_of
@@ -55,11 +56,8 @@ class Informers:
         self._asked: set[str] = set()
         self._looking: asyncio.Task[None] | None = None
         self._look = asyncio.Event()
-
-    @property
-    def observed(self) -> Observed:
-        """The view as it is now. It is live: later changes show in it, too."""
-        return Observed(self._informers, self._kinds, heard=self._heard, gone=self._gone)
+        # The view as it is now. It is live: later changes show in it, too.
+        self.observed = Observed(self._informers, self._kinds, heard=self._heard, gone=self._gone)
 
     def subscribe(self, handler: Handler) -> None:
         """Call handler(resource, old, new) with every change from now on. To be called before start()."""
@@ -83,7 +81,7 @@ class Informers:
     async def _follow(self, resource: str) -> None:
         if resource in self._informers:
             return
-        informer = Informer(self._client, resource, indexes=indexes_of(resource), transform=_slim)
+        informer = Informer(self._client, resource, indexes=indexes_of(resource), transform=slim)
         # In its place before it is started: the first list is told object by object.
         self._informers[resource] = informer
         informer.subscribe(lambda old, new: self._take(resource, old, new))
@@ -147,14 +145,6 @@ class Informers:
         await informer.stop()
         for obj in list(informer.objects.values()):
             self._tell(resource, obj, None)
-
-
-def _slim(obj: Object) -> Object:
-    """Without the bookkeeping of field managers, often the bigger half; updates that leave it out keep it as it is."""
-    metadata = obj.get("metadata")
-    if metadata is not None:
-        metadata.pop("managedFields", None)
-    return obj
 
 
 def _is_followed(kind: Kind) -> bool:

@@ -15,6 +15,7 @@ from typing import Protocol, Self
 
 from prometheus_client import CollectorRegistry
 
+from control.client import collector
 from control.client.cause import Fence
 from control.client.client import Client
 from control.client.config import Config
@@ -108,6 +109,7 @@ class ElectedProcess:
 
     async def _run(self) -> None:
         await self._worker.start()
+        collector.settle()
         log.info("%s: the view is complete; standing by", self._role)
         await self._worker.run(self._terms())
 

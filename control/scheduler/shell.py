@@ -23,6 +23,7 @@ from control.api.status import StatusError
 from control.client.client import Client
 from control.client.errors import Unreachable
 from control.client.informer import Informer
+from control.client.objects import slim
 from control.elected.process import Term
 from control.scheduler.cycle import Decision
 from control.scheduler.explain import NOT_ELIGIBLE, unschedulable
@@ -57,11 +58,12 @@ class Scheduler:
         self._news = asyncio.Event()
         self._room = asyncio.Semaphore(MOST_WRITES)
         live = "status.phase!=Succeeded,status.phase!=Failed"
+        budgets = "poddisruptionbudgets.policy"
         self._informers = {
-            "namespaces": (Informer(client, "namespaces"), self.model.namespace_changed),
-            "nodes": (Informer(client, "nodes"), self.model.node_changed),
-            "poddisruptionbudgets.policy": (Informer(client, "poddisruptionbudgets.policy"), self.model.budget_changed),
-            "pods": (Informer(client, "pods", field_selector=live), self.model.pod_changed),
+            "namespaces": (Informer(client, "namespaces", transform=slim), self.model.namespace_changed),
+            "nodes": (Informer(client, "nodes", transform=slim), self.model.node_changed),
+            budgets: (Informer(client, budgets, transform=slim), self.model.budget_changed),
+            "pods": (Informer(client, "pods", field_selector=live, transform=slim), self.model.pod_changed),
         }
 
     @property
