@@ -18,8 +18,7 @@ from pathlib import Path
 from kvstore.backup import reading, snapshot_file
 from kvstore.member.cluster import Cluster, cluster_id, member_id
 from kvstore.member.config import Config, ConfigError
-from kvstore.member.state import CONF_STATE
-from kvstore.mvcc.meta import Meta
+from kvstore.mvcc.meta import CONF_STATE, Meta
 from kvstore.raft import codec
 from kvstore.raft.types import ConfState, SnapshotMeta
 from kvstore.storage import Backend, DataDir, Identity, Log

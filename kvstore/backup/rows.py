@@ -32,6 +32,8 @@ FINISHED_COMPACT: Final = b"finishedCompactRev"
 CLUSTER_VERSION: Final = b"clusterVersion"
 STORAGE_VERSION: Final = b"storageVersion"
 
+BEFORE_SUB: Final = b"_\0\0\0\0"
+"""What stands between the 8 octets of a main revision and our 4 of a sub-revision."""
 _TOMBSTONE: Final = b"t"
 _PLAIN: Final = 17
 _SUBS: Final = 1 << 32
@@ -39,7 +41,7 @@ _SUBS: Final = 1 << 32
 
 def revision_key(revision: bytes, tombstone: bool) -> bytes:
     """The key of a change in the bucket `key`, from our 12 bytes: 8 of main, `_`, 8 of sub, `t` for a delete."""
-    key = revision[:8] + b"_\0\0\0\0" + revision[8:]
+    key = revision[:8] + BEFORE_SUB + revision[8:]
     return key + _TOMBSTONE if tombstone else key
 
 

@@ -1,7 +1,7 @@
 """The Snapshot call's stream: a member's state as a bbolt file in blobs, then the SHA-256 of all of them.
 
-The file is made in a thread from a read view of the last commit, in a place without a name, and sent as fast as the
-client takes it. The loop only passes blobs on. What is held: one file on the disk, one blob in memory.
+The file is made by another process from the last commit, in a place without a name, and sent as fast as the client
+takes it. The loop only passes blobs on. What is held: one file on the disk, one blob in memory.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from kvstore.backup.writing import write_snapshot
+from kvstore.backup.making import SnapshotMaker
 from kvstore.storage import Backend
 
 BLOB_BYTES = 64 * 1024
@@ -28,7 +28,12 @@ async def stream_snapshot(backend: Backend, directory: Path, send: Send) -> None
     """Make and send the snapshot of the last commit. OSError when the disk is full, and what `send` raises."""
     loop = asyncio.get_running_loop()
     with tempfile.TemporaryFile(dir=directory) as file:
-        left = await loop.run_in_executor(None, _make, backend, file)
+        maker = SnapshotMaker(backend, file.fileno())
+        try:
+            left = await loop.run_in_executor(None, maker.make)
+        except asyncio.CancelledError:
+            maker.give_up()
+            raise
         digest = hashlib.sha256()
         while left:
             data = await loop.run_in_executor(None, _read, file, digest.update)
@@ -37,13 +42,6 @@ async def stream_snapshot(backend: Backend, directory: Path, send: Send) -> None
                 left -= len(blob)
                 await send(blob, left)
         await send(digest.digest(), 0)
-
-
-def _make(backend: Backend, file: BinaryIO) -> int:
-    with backend.read() as view:
-        size = write_snapshot(view, file)
-    file.seek(0)
-    return size
 
 
 def _read(file: BinaryIO, update: Callable[[bytes], object]) -> bytes:

@@ -1,21 +1,26 @@
 """A member's state as a bbolt file with etcd's buckets: what Maintenance.Snapshot sends and etcdutl accepts.
 
-Made in a thread from one read view, so it is the state of one moment while the member goes on writing. The thread gives
-up the interpreter often: pure Python work would otherwise make the loop wait for its switch interval again and again.
+Made from one read view, so it is the state of one moment while the member goes on writing; by another process
+(child.py), for in a thread this work would make the member's loop wait for the interpreter again and again.
 Bounded memory: history, which is nearly everything, is passed on row by row.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from typing import BinaryIO
 
 from kvstore.backup import rows
-from kvstore.member.state import CONF_STATE
 from kvstore.mvcc.encoding import HEADER_SIZE, TOMBSTONE, encode_kv, record_key
 from kvstore.mvcc.lease import unpack_lease
-from kvstore.mvcc.meta import APPLIED_INDEX, APPLIED_TERM, COMPACT_FINISHED, COMPACT_SCHEDULED, DELETE_UNFINISHED
+from kvstore.mvcc.meta import (
+    APPLIED_INDEX,
+    APPLIED_TERM,
+    COMPACT_FINISHED,
+    COMPACT_SCHEDULED,
+    CONF_STATE,
+    DELETE_UNFINISHED,
+)
 from kvstore.mvcc.types import pack, to_bytes
 from kvstore.pb import raft_pb2
 from kvstore.pb.etcd_pb2 import Member, Role, User
@@ -26,13 +31,11 @@ from kvstore.version import ETCD_CLUSTER_VERSION
 
 Row = tuple[bytes, bytes]
 
-# About half a millisecond of work, then a moment for everybody else.
-ROWS_AT_ONCE = 128
-PAUSE_SECONDS = 0.0002
+_FLAGS = HEADER_SIZE - 1
 
 
 def write_snapshot(view: ReadView, file: BinaryIO) -> int:
-    """Write the view's tables to an empty file; its size in bytes. Blocks; for a worker thread. OSError."""
+    """Write the view's tables to an empty file; its size in bytes. Blocks. OSError."""
     writer = BoltWriter(file)
     for name, pairs in (
         (rows.ALARM, _alarms(view)),
@@ -52,19 +55,14 @@ def write_snapshot(view: ReadView, file: BinaryIO) -> int:
 
 def _history(view: ReadView) -> Iterator[Row]:
     """Every change that is not compacted. Hot."""
-    left = ROWS_AT_ONCE
     # A large delete that was under way: nobody has seen its revision, and whoever has this file has not the rest of it.
     unfinished = int.from_bytes(view.table("meta").get(DELETE_UNFINISHED) or b"", "big") >> 32
     end = to_bytes(pack(unfinished)) if unfinished else None
     for revision, record in view.table("history").scan(end=end):
-        if record[HEADER_SIZE - 1] & TOMBSTONE:
+        if record[_FLAGS] & TOMBSTONE:
             yield rows.revision_key(revision, True), encode_kv(record_key(record), 0, 0, 0, b"", 0)
         else:
-            yield rows.revision_key(revision, False), record[HEADER_SIZE:]
-        left -= 1
-        if not left:
-            left = ROWS_AT_ONCE
-            time.sleep(PAUSE_SECONDS)
+            yield revision[:8] + rows.BEFORE_SUB + revision[8:], record[HEADER_SIZE:]
 
 
 def _alarms(view: ReadView) -> list[Row]:

@@ -15,15 +15,13 @@ from kvstore.member.cluster import Cluster
 from kvstore.member.config import Config
 from kvstore.member.tokens import open_tokens
 from kvstore.mvcc.lease import Lessor, minimum_ttl
-from kvstore.mvcc.meta import APPLIED_REQUESTS, Meta
+from kvstore.mvcc.meta import APPLIED_REQUESTS, CONF_STATE, Meta
 from kvstore.mvcc.store import Store
 from kvstore.mvcc.watch import WatchHub
 from kvstore.pb import raft_pb2
 from kvstore.raft import codec
 from kvstore.raft.types import ConfState, SnapshotMeta
 from kvstore.storage.backend import Backend
-
-CONF_STATE = b"conf_state"
 
 
 class State:

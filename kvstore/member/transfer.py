@@ -13,8 +13,7 @@ from kvstore.errors import EtcdError
 from kvstore.failpoints import armed, hit
 from kvstore.member.config import parse_url
 from kvstore.member.snapshots import SnapshotReceiver, send_snapshot
-from kvstore.member.state import CONF_STATE
-from kvstore.mvcc.meta import APPLIED_INDEX, APPLIED_TERM
+from kvstore.mvcc.meta import APPLIED_INDEX, APPLIED_TERM, CONF_STATE
 from kvstore.pb import raft_pb2
 from kvstore.raft import codec
 from kvstore.raft.types import Message, Ready, SnapshotMeta
@@ -133,6 +132,7 @@ class SnapshotTransfer:
             if armed:
                 hit("snapshot-mid-install")
             member.state.reload()
+            member.learn()
             self._log.install_snapshot(meta)
             self._log.append([], ready.hard_state)
             await in_thread(None, self._log.sync)

@@ -17,6 +17,9 @@ COMPACT_CURSOR: Final = b"compact_cursor"
 DELETE_UNFINISHED: Final = b"delete_unfinished"
 APPLIED_REQUESTS: Final = b"applied_requests"
 
+CONF_STATE: Final = b"conf_state"
+"""Beside them: the membership as of the applied index, encoded."""
+
 _WIDTH: Final = 16
 
 

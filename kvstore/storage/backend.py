@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import lmdb
 
@@ -36,6 +36,13 @@ __all__ = ["Backend", "ReadView", "open_synced", "open_view"]
 
 MAP_BYTES = 64 << 30
 HEADROOM_BYTES = 128 << 20
+
+
+class BackendFile(NamedTuple):
+    """path: where it is. in_place: whether the file that is open here is (still) the one at that path."""
+
+    path: str
+    in_place: Callable[[], bool]
 
 
 class Backend:
@@ -209,6 +216,16 @@ class Backend:
         """All tables as of the last commit, for the thread that asks; it sees no later one."""
         self._check()
         return self._environment.read()
+
+    @contextmanager
+    def file(self) -> Iterator[BackendFile]:
+        """The file, for another process that reads it; any thread. It stays open, and its lock file in use."""
+        self._check()
+        environment = self._environment
+        with environment.hold():
+            yield BackendFile(
+                str(self._path), lambda: self._environment is environment and not self._renamed and not self._failed
+            )
 
     def copy_to(self, path: str | os.PathLike[str]) -> int:
         """Write the state of the last commit, compacted, to a new file, durably; its size in bytes.

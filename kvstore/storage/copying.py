@@ -41,13 +41,23 @@ def copy_environment(env: Any, path: Path) -> int:
 
 
 @contextmanager
-def open_view(path: str | os.PathLike[str]) -> Iterator[ReadView]:
+def open_view(path: str | os.PathLike[str], *, beside_its_writer: bool = False) -> Iterator[ReadView]:
     """The tables in a file that copy_to made, without changing it.
+
+    beside_its_writer: the file is a backend that another process has open; what is seen is its last commit.
 
     BackendDamaged if it is no such file; also out of the block, for pages that LMDB can't read.
     """
     try:
-        env = lmdb.open(str(path), subdir=False, readonly=True, lock=False, max_dbs=MAX_TABLES, create=False)
+        env = lmdb.open(
+            str(path),
+            subdir=False,
+            readonly=True,
+            lock=beside_its_writer,
+            readahead=False,
+            max_dbs=MAX_TABLES,
+            create=False,
+        )
     except lmdb.Error as error:
         raise BackendDamaged(f"{path}: not a backend file ({error}); fetch the snapshot again") from error
     try:

@@ -10,9 +10,10 @@ Faults assumed: OSError of the file is the caller's, who throws the file away.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain
 from typing import BinaryIO
 
-from kvstore.invariant import invariant
+from kvstore.invariant import InvariantViolation, invariant
 from kvstore.storage.bolt.format import (
     BRANCH,
     BRANCH_ELEMENT,
@@ -47,8 +48,7 @@ class BoltWriter:
         """Write a bucket with all its pairs, which are sorted by key; no key is empty."""
         invariant(not self._roots or self._roots[-1][0] < name, f"bucket {name!r} is out of order")
         tree = _Tree(self)
-        for key, value in pairs:
-            tree.add(key, value)
+        tree.fill(pairs)
         self._roots.append((name, tree.finish()))
 
     def finish(self) -> int:
@@ -83,31 +83,40 @@ class _Tree:
         self._flags = flags
         self._leaf: list[tuple[bytes, bytes]] = []
         self._size = PAGE.size
-        self._last: bytes | None = None
+        self._last = b""
         self._levels: list[_Branch] = []
 
     def add(self, key: bytes, value: bytes) -> None:
-        """The next pair. Hot."""
-        invariant(bool(key) if self._last is None else key > self._last, f"key {key!r} is out of order")
-        self._last = key
-        size = _ELEMENT_BYTES + len(key) + len(value)
-        if self._leaf and (self._size + size > PAGE_BYTES or len(self._leaf) == MAX_ELEMENTS):
-            self._flush()
-        self._leaf.append((key, value))
-        self._size += size
+        """The next pair."""
+        self.fill(((key, value),))
+
+    def fill(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
+        """The next pairs. Hot: once for each revision of a snapshot."""
+        leaf, size, last = self._leaf, self._size, self._last
+        for pair in pairs:
+            key, value = pair
+            if key <= last:
+                raise InvariantViolation(f"key {key!r} is out of order")
+            last = key
+            own = _ELEMENT_BYTES + len(key) + len(value)
+            if (size + own > PAGE_BYTES and leaf) or len(leaf) == MAX_ELEMENTS:
+                self._flush()
+                leaf, size = self._leaf, self._size
+            leaf.append(pair)
+            size += own
+        self._size, self._last = size, last
 
     def _flush(self) -> None:
         """Write the leaf and tell the level above."""
         leaf = self._leaf
         at = _ELEMENT_BYTES * len(leaf)  # of the data, from the element that is being made on
         heads: list[bytes] = []
-        data: list[bytes] = []
         flags, pack = self._flags, LEAF_ELEMENT.pack
         for key, value in leaf:
-            heads.append(pack(flags, at, len(key), len(value)))
-            data += (key, value)
-            at += len(key) + len(value) - _ELEMENT_BYTES
-        page = self._writer.page(LEAF, len(leaf), b"".join(heads) + b"".join(data))
+            size = len(key)
+            heads.append(pack(flags, at, size, len(value)))
+            at += size + len(value) - _ELEMENT_BYTES
+        page = self._writer.page(LEAF, len(leaf), b"".join((*heads, *chain.from_iterable(leaf))))
         self._up(0, leaf[0][0] if leaf else b"", page)
         self._leaf = []
         self._size = PAGE.size
