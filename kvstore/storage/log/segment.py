@@ -8,6 +8,7 @@ Faults assumed: the disk is full at any write; then nothing has moved, and the n
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 from pathlib import Path
@@ -92,10 +93,10 @@ class Segment:
 
     @classmethod
     def load(cls, path: Path) -> tuple[Segment, bytes]:
-        """Open a finished segment; it and its whole content. LogDamaged, StorageFailed."""
+        """Open a finished segment; it and its content up to the hole at its end. LogDamaged, StorageFailed."""
         try:
             fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-            data = _read_all(fd)
+            data, size = _read_all(fd)
         except OSError as error:
             raise from_os(error, f"log: can't read {path}") from error
         try:
@@ -103,7 +104,7 @@ class Segment:
         except (BadHeader, ValueError) as error:
             os.close(fd)
             raise LogDamaged(f"{path}: {error} at offset 0; {CURE}") from error
-        segment = cls(path, fd, header, start, seed, len(data))
+        segment = cls(path, fd, header, start, seed, size)
         segment.named = True
         return segment, data
 
@@ -176,14 +177,28 @@ CURE = (
 )
 
 
-def _read_all(fd: int) -> bytes:
+def _read_all(fd: int) -> tuple[bytes, int]:
+    """The content but for the hole at its end, and the file's size. Nobody reads 64 MiB of zeros."""
     size = os.fstat(fd).st_size
+    end = _written_end(fd, size)
     parts: list[bytes] = []
     at = 0
-    while at < size:
-        part = os.pread(fd, size - at, at)
+    while at < end:
+        part = os.pread(fd, end - at, at)
         if not part:
             break
         parts.append(part)
         at += len(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+    return parts[0] if len(parts) == 1 else b"".join(parts), size
+
+
+def _written_end(fd: int, size: int) -> int:
+    """Behind it there is nothing but a hole, which reads as zeros; `size` where the file system cannot tell."""
+    end = 0
+    try:
+        while end < size:
+            end = os.lseek(fd, os.lseek(fd, end, os.SEEK_DATA), os.SEEK_HOLE)
+    except OSError as error:
+        if error.errno != errno.ENXIO:  # no more data
+            return size
+    return end
