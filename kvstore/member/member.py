@@ -50,6 +50,11 @@ log = logging.getLogger(__name__)
 
 READ_RETRY_SECONDS = 0.5
 LAG_INTERVAL = 0.5
+# So many live keys are learned at once, which takes about a millisecond; and the pause between.
+LEARNED_KEYS = 1_000
+LEARN_SECONDS = 0.002
+# A start first finds its leader and answers who waits for it.
+LEARN_AFTER = 0.3
 
 
 class Member:
@@ -133,6 +138,7 @@ class Member:
         self.corruption = Corruption(self)
         self.defragmenter = Defragmenter(self, self._snapshot_dir)
         self._timers: list[asyncio.TimerHandle] = []
+        self._learning = False
 
     # ---- life ----
 
@@ -158,6 +164,7 @@ class Member:
         # Who is alone has nobody to wait for.
         pause = random.uniform(0.05, 0.3) if len(self.cluster.members) > 1 else 0.0
         self._later(2, pause, self._first_campaign)
+        self._later(3, LEARN_AFTER, self.learn)
         self.driver.wake()
 
     async def stop(self) -> None:
@@ -391,8 +398,13 @@ class Member:
         self.received([message])
 
     def peer_connected(self, peer: int) -> None:
-        """A link came up: what we had passed on to that leader may have been lost with the old one."""
+        """A link came up: what we had passed on to that leader may have been lost with the old one.
+
+        If we lead, the peer learns it now.
+        """
+        self.raw.peer_connected(peer)
         self.driver.resend(peer)
+        self.driver.wake()
 
     def peer_lost(self, peer: int) -> None:
         """A link broke: the other process may be gone."""
@@ -449,6 +461,17 @@ class Member:
         if self.state.backend.swollen():
             self.loop.run_in_executor(None, self.state.backend.release)
         self._later(1, LAG_INTERVAL, self._measure_lag, now + LAG_INTERVAL)
+
+    def learn(self) -> None:
+        """Read what the store left unread when it started, or was replaced: a little at a time."""
+        if not self._learning:
+            self._learning = True
+            self._learn_some()
+
+    def _learn_some(self) -> None:
+        self._learning = not self.stopping and not self.store.learn(LEARNED_KEYS)
+        if self._learning:
+            self._later(3, LEARN_SECONDS, self._learn_some)
 
     # ---- membership ----
 

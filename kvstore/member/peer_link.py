@@ -45,6 +45,7 @@ class PeerLink:
         self.addresses = addresses
         self._call: ClientCall | None = None
         self._lost: asyncio.Event = asyncio.Event()
+        self._heard: asyncio.Event = asyncio.Event()
         self.up_since: float | None = None
         self._said = ""
         self._task = asyncio.get_running_loop().create_task(self._run(), name=f"peer-{peer:x}")
@@ -74,12 +75,22 @@ class PeerLink:
             for address in self.addresses:
                 if await self._attempt(address):
                     failures = 0
-            await asyncio.sleep(BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS) - 1)])
+            await self._pause(BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS) - 1)])
             failures += 1
+
+    async def _pause(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._heard.wait()
+
+    def heard(self) -> None:
+        """The peer has just connected to us, so it is there: a new attempt need not wait."""
+        self._heard.set()
 
     async def _attempt(self, address: Address) -> bool:
         """One connection from its beginning to its end; True if it was up."""
         self._lost.clear()
+        self._heard.clear()
         channel: Channel | None = None
         try:
             channel = await self._links.dialer.connect(

@@ -160,6 +160,12 @@ class PeerLinks:
             self._guests.add(peer)
             self._links[peer] = PeerLink(self, peer, addresses)
 
+    def heard(self, peer: int) -> None:
+        """A peer said hello: if our own link to it waits before it tries again, it need not any more."""
+        link = self._links.get(peer)
+        if link is not None:
+            link.heard()
+
     def close(self) -> None:
         """End every link."""
         for farewell in self._farewells.values():
@@ -219,6 +225,7 @@ class _Inbound:
         else:
             self.peer = hello.member_id
             links.welcome(hello.member_id, hello.peer_urls)
+            links.heard(hello.member_id)
             self._call.send(raft_pb2.Frame(hello=links.hello(hello.member_id)).SerializeToString())
 
     def _refuse(self, hello: raft_pb2.Hello, reason: str, code: Code = Code.FAILED_PRECONDITION) -> None:

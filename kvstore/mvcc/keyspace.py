@@ -90,18 +90,41 @@ class Keyspace:
         self.unfinished = self.meta.get(DELETE_UNFINISHED)
         if self.unfinished:
             self.revision = main_of(self.unfinished) - 1
-        self.index = KeyIndex(self._live_keys())
+        self.index = KeyIndex(self._live_keys(), self._find)
         self.heads = {}
 
-    def _live_keys(self) -> dict[bytes, int]:
-        revisions: dict[bytes, int] = {}
-        packed = int.from_bytes
-        for key, value in self._keys.scan():  # hot: once for every live key when a member starts
-            if len(value) == _LEASED:
-                self._leases.attach(int.from_bytes(value[12:], "big", signed=True), self._whole(key, value))
-                value = value[:12]
-            revisions[key if len(key) <= LONGEST_PLAIN else self._whole(key, value)] = packed(value, "big")
-        return revisions
+    def _live_keys(self) -> list[bytes]:
+        """Every key. Hot: all there is to a start with many of them."""
+        if self._leases.any():
+            return [self._attached(name, value) for name, value in self._keys.scan()]
+        names = list(self._keys.names())
+        if max(map(len, names), default=0) <= LONGEST_PLAIN:
+            return names
+        return [self._whole(name, self._keys.get(name) or b"") if len(name) > LONGEST_PLAIN else name for name in names]
+
+    def _attached(self, name: bytes, value: bytes) -> bytes:
+        key = self._whole(name, value)
+        if len(value) == _LEASED:
+            self._leases.attach(int.from_bytes(value[12:], "big", signed=True), key)
+        return key
+
+    def _find(self, key: bytes) -> int:
+        """The current revision of a key, 0 if it is not alive, by the tables."""
+        value = self._keys.get(live_key(key)) if key else None
+        return 0 if value is None else from_bytes(value[:12])
+
+    def learn(self, most: int) -> bool:
+        """Read the revisions of the next `most` live keys, which are looked up until then; True once all are known."""
+        keys = self.index.unlearned(most)
+        if not keys:
+            return True
+        rows = list(islice(self._keys.scan(live_key(keys[0])), len(keys)))
+        if [name for name, _ in rows] == keys:
+            found = [from_bytes(value[:12]) for _, value in rows]
+        else:  # long keys have other names, and another place
+            found = list(map(self._find, keys))
+        self.index.learn(keys, found)
+        return False
 
     def _whole(self, name: bytes, value: bytes) -> bytes:
         """The key that `name` stands for in the table `keys`."""

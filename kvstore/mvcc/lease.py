@@ -86,6 +86,10 @@ class Lessor:
 
     # ---- the LeaseBook of the store
 
+    def any(self) -> bool:
+        """Whether there are leases."""
+        return bool(self._leases)
+
     def exists(self, lease: int) -> bool:
         """Whether the lease has been granted and not revoked."""
         return lease in self._leases

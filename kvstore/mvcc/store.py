@@ -51,6 +51,10 @@ class Store:
         self._keyspace.load()
         self._compactor.load()
 
+    def learn(self, max_keys: int) -> bool:
+        """Read on, after the start or reload(), what is otherwise looked up key by key; True when nothing is left."""
+        return self._keyspace.learn(max_keys)
+
     @property
     def revision(self) -> int:
         """Current main revision; 1 when nothing was ever written."""
@@ -177,8 +181,8 @@ class Store:
 
     def get(self, key: bytes) -> bytes | None:
         """The encoded KeyValue of one key as it is now, which a plain Range answers; None if it is not alive."""
-        found = self._keyspace.index.revisions.get(key)
-        return None if found is None else self._keyspace.kv(found)
+        found = self._keyspace.index.revisions.get(key, 0)
+        return self._keyspace.kv(found) if found else None
 
     def range_slices(self, req: RangeRequest, max_items: int, max_bytes: int = 1 << 62) -> Iterator[RangeResult]:
         """The same answer in parts, at one pinned revision, however much is written between two of them.

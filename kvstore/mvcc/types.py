@@ -69,6 +69,9 @@ class Table(Protocol):
         The table must not be written while an iterator of it is in use.
         """
 
+    def names(self) -> Iterator[bytes]:
+        """Every key, in order; cheaper than scan."""
+
 
 class Tables(Protocol):
     """All tables of one member; the same Table object is good for the life of the Tables."""
@@ -79,6 +82,9 @@ class Tables(Protocol):
 
 class LeaseBook(Protocol):
     """What the store asks of the lessor."""
+
+    def any(self) -> bool:
+        """Whether there are leases: without any, no key can belong to one."""
 
     def exists(self, lease: int) -> bool:
         """Whether the lease has been granted and not revoked."""

@@ -131,6 +131,10 @@ class RawNode:
         """The connection to a peer broke, on either side. A voter that lost its leader asks for pre-votes now."""
         election.on_peer_lost(self._raft, peer)
 
+    def peer_connected(self, peer: int) -> None:
+        """A connection to a peer was made: a leader says that it leads, instead of with the next heartbeat only."""
+        replication.greet(self._raft, peer)
+
     def report_unreachable(self, peer: int) -> None:
         """A message to a peer could not be delivered."""
         replication.on_unreachable(self._raft, peer)

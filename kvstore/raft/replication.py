@@ -111,6 +111,13 @@ def heartbeat(r: Raft) -> None:
         r.send(Message(MessageKind.HEARTBEAT, to=peer, commit=commit, context=context))
 
 
+def greet(r: Raft, peer: int) -> None:
+    """A heartbeat for one peer that has just come (back), out of turn. It confirms no reads: nobody else got it."""
+    progress = r.tracker.progress.get(peer)
+    if r.role is Role.LEADER and progress is not None and peer != r.id:
+        r.send(Message(MessageKind.HEARTBEAT, to=peer, commit=min(progress.match, r.log.committed)))
+
+
 # ---- answers ----
 
 

@@ -169,6 +169,12 @@ class Table:
         self.flush()
         return scan(self._cursor(self._db), start, end, reverse)
 
+    def names(self) -> Iterator[bytes]:
+        """Every key, in order; the table is not written meanwhile."""
+        self.flush()
+        names: Iterator[bytes] = self._cursor(self._db).iternext(True, False)
+        return names
+
     def _bad_key(self, key: bytes) -> InvariantViolation:
         if not 0 < len(key) <= MAX_KEY_BYTES:
             return InvariantViolation(f"a key of {len(key)} bytes in table {self.name}; LMDB takes 1 to 511")

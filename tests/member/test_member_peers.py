@@ -153,3 +153,39 @@ def test_guests_are_few_and_say_where_they_listen() -> None:
         links.close()
 
     asyncio.run(run())
+
+
+def test_a_peer_that_calls_is_called_back_at_once() -> None:
+    """It was away, so that our link waits before its next attempt; who calls is there."""
+
+    class Absent:
+        """Nobody there, until somebody is."""
+
+        def __init__(self) -> None:
+            self.pipe = Pipe()
+            self.there = False
+            self.attempts = 0
+
+        async def connect(self, address: Any, **options: Any) -> Pipe:
+            self.attempts += 1
+            if not self.there:
+                raise OSError("nobody there")
+            return await self.pipe.connect(address, **options)
+
+    async def run() -> None:
+        absent, server = Absent(), Server()
+        links = PeerLinks(7, 1, Deaf(), absent)  # type: ignore[arg-type]
+        links.register(server)  # type: ignore[arg-type]
+        links.set_peers({2: ["http://127.0.0.1:1"]})
+        while not absent.attempts:
+            await asyncio.sleep(0)
+        for _ in range(3):  # until it waits
+            await asyncio.sleep(0)
+        absent.there = True
+        server.open(Caller()).message(greeting(2))
+        for _ in range(10):  # turns of the loop, in which no time passes
+            await asyncio.sleep(0)
+        assert absent.pipe.opened.is_set()
+        links.close()
+
+    asyncio.run(run())

@@ -11,6 +11,9 @@ class Leases:
     def __init__(self, granted: set[int] | None = None) -> None:
         self.keys: dict[int, set[bytes]] = {lease: set() for lease in granted or ()}
 
+    def any(self) -> bool:
+        return bool(self.keys)
+
     def exists(self, lease: int) -> bool:
         return lease in self.keys
 

@@ -26,6 +26,9 @@ class MemoryTable:
                 values.append(value)
         return values
 
+    def names(self) -> Iterator[bytes]:
+        return iter(sorted(self.data))
+
     def put(self, key: bytes, value: bytes) -> None:
         assert 0 < len(key) <= 511
         assert type(key) is bytes

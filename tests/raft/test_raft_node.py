@@ -472,3 +472,28 @@ class TestQuorum:
     )
     def test_how_many_of_whom(self, group: dict[str, tuple[int, ...]], others: set[int], needed: int) -> None:
         assert Alone(**group).node.quorum == (others, needed)  # type: ignore[arg-type]
+
+
+class TestAPeerThatConnects:
+    def test_hears_at_once_who_leads_and_nobody_else_does(self) -> None:
+        alone = Alone().elect()
+        alone.drain()
+        alone.node.peer_connected(2)
+        assert [(m.kind, m.to, m.commit) for m in alone.drain()] == [(HEARTBEAT, 2, 1)]
+
+    def test_its_answer_confirms_no_read(self) -> None:
+        alone = Alone().elect()
+        acknowledge(alone, 2, 3)
+        alone.node.read_index(b"r")
+        alone.drain()
+        alone.node.peer_connected(2)
+        (greeting,) = alone.drain()
+        alone.step(MessageKind.HEARTBEAT_REPLY, 2, context=greeting.context)
+        assert not alone.read
+
+    def test_hears_nothing_of_who_does_not_lead_or_does_not_know_it(self) -> None:
+        follower, leader = Alone(), Alone().elect()
+        follower.node.peer_connected(2)
+        leader.drain()
+        leader.node.peer_connected(9)
+        assert not follower.drain() + leader.drain()

@@ -149,6 +149,9 @@ class DictTable:
                 values.append(value)
         return values
 
+    def names(self) -> Iterator[bytes]:
+        return iter(sorted(self.rows))
+
     def put(self, key: bytes, value: bytes) -> None:
         self.rows[key] = value
 
