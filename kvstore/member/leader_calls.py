@@ -2,19 +2,24 @@
 
 The leader answers once a quorum has confirmed that it leads and it has applied what was committed before the question:
 a leader that was paused renews nothing that its successor has revoked, and a new one knows every lease that was
-granted. A follower asks the leader over one channel that it keeps open; while there is no leader, or another one, it
+granted. A renewal needs no round of its own shortly after one: any later leader gives every lease its whole time and an
+election timeout more, so what is promised within a part of that timeout holds whoever leads by then (docs/design/0023).
+
+A follower asks the leader over one channel that it keeps open; while there is no leader, or another one, it
 asks again, as etcd does, until the request's time is up.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvstore.errors import Code, EtcdError, error
 from kvstore.member.config import parse_url
+from kvstore.member.reads import ReadQueue
 from kvstore.pb import raft_pb2
 from kvstore.wire.channel import Channel
 from kvstore.wire.grpc.call import Call
@@ -25,6 +30,9 @@ if TYPE_CHECKING:
 
 RETRY_SECONDS = 0.05
 CALL_SECONDS = 1.0
+# Of the election timeout: so long after a quorum has spoken a leader renews without asking. A new leader adds all of
+# it to every lease (Duties.lead); the other half is for clocks, and for members that are set up differently.
+SURE_PART = 0.5
 
 Answer = Callable[[Any, EtcdError | None], None]
 
@@ -41,12 +49,14 @@ class _Question(NamedTuple):
 class LeaderCalls:
     """Both ends of the leader-only calls."""
 
-    def __init__(self, member: Member) -> None:
+    def __init__(self, member: Member, reads: ReadQueue) -> None:
         self._member = member
+        self._reads = reads
         self._channel: Channel | None = None
         self._channel_peer = 0
         self._connecting = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._sure = SURE_PART * member.config.election_timeout / 1000
         self._renew = _Question("/fluyt.raft.Raft/RenewLease", self._renew_here, _encode_renewed, _decode_renewed)
         self._ttl = _Question("/fluyt.raft.Raft/LeaseTimeToLive", self._ttl_here, _encode_ttl, _decode_ttl)
 
@@ -54,7 +64,19 @@ class LeaderCalls:
 
     def renew(self, lease: int, done: Answer) -> None:
         """done(TTL, None); TTL 0 for an unknown lease."""
-        self._ask(self._renew, lease, done)
+        if ttl := self.renew_at_once(lease):
+            done(ttl, None)
+        else:
+            self._ask(self._renew, lease, done)
+
+    def renew_at_once(self, lease: int) -> int:
+        """The TTL, if this member leads for sure and knows the lease; else 0, and it must be asked for. Hot."""
+        member = self._member
+        # Not the loop's time, which stands still during a turn, and for as long as the process does.
+        now = time.monotonic()
+        if member.leader_id != member.id or now - self._reads.confirmed_at > self._sure or not member.driver.settled:
+            return 0
+        return member.lessor.renew_known(lease, now) or 0
 
     def time_to_live(self, lease: int, done: Answer) -> None:
         """done((left, granted) or None, None), in seconds."""

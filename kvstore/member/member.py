@@ -129,7 +129,7 @@ class Member:
         )
         self.committer.sync_observer = self.commit_seconds.observe
         self._transfer = SnapshotTransfer(self, opened)
-        self.leader_calls = LeaderCalls(self)
+        self.leader_calls = LeaderCalls(self, self._reads)
         self.reconfigurer = Reconfigurer(self)
         self._standing = Standing(self, self._changes, removed)
         self.state.applier.membership_changed = self.membership_changed
@@ -364,6 +364,7 @@ class Member:
     def state_changed(self, leader: int, role: Role) -> None:
         """Raft has another leader or we another role."""
         self._headers.set_term(self.raw.term)
+        self._reads.doubt()
         self.duties.lead(role == Role.LEADER)
         if role != Role.LEADER:
             self._proposals.withdraw()

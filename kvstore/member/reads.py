@@ -61,6 +61,10 @@ class ReadQueue:
         self._round = first_round
         self._began = 0.0
         self._under_way = False
+        # A quorum has confirmed after this moment (time of begin()) that this member leads; and whether the round under
+        # way can say so.
+        self.confirmed_at = float("-inf")
+        self._tells = False
 
     @property
     def due(self) -> bool:
@@ -113,7 +117,7 @@ class ReadQueue:
         self._waiting = 0
         self._round += 1
         self._began = now
-        self._under_way = True
+        self._under_way = self._tells = True
         return self._round.to_bytes(8, "big")
 
     def refused(self) -> None:
@@ -132,6 +136,13 @@ class ReadQueue:
         self._current = []
         self._asked = 0
         self._under_way = False
+        if self._tells:
+            self.confirmed_at = self._began
+
+    def doubt(self) -> None:
+        """Another leader, or another role: what was confirmed, or is just being asked, is not about this member now."""
+        self.confirmed_at = float("-inf")
+        self._tells = False
 
     def ready(self, applied: int) -> list[ReadDone]:
         """Reads that may be served now that `applied` is applied."""

@@ -1,8 +1,8 @@
 """LeaseKeepAlive: one client's renewals, answered in the order they came.
 
-On the leader the renewals of all streams that came since the last round of reads are gathered: one round confirms that
-it still leads, and they are made and answered one after the other. On other members, and when the lead is lost
-meanwhile, the member asks whoever leads, each renewal by itself.
+A leader that a quorum has confirmed a moment ago renews at once. Otherwise the renewals of all streams that came since
+the last round of reads are gathered: one round confirms that it still leads, and they are made and answered one after
+the other. On other members, and when the lead is lost meanwhile, the member asks whoever leads, each renewal by itself.
 
 A request is one lease id and an answer repeats it, so both are remembered by the request's bytes: a client renews the
 same leases for ever.
@@ -35,14 +35,21 @@ _LONGEST = 11
 
 
 class _Known:
-    """What a request's bytes say: the lease, and the beginning of the answer behind its header."""
+    """What a request's bytes say: the lease; and the answer behind its header, for the TTL that it had last."""
 
-    __slots__ = ("answer", "id")
+    __slots__ = ("_answer", "_id_field", "_ttl", "id")
 
     def __init__(self, id: int) -> None:
         self.id = id
-        # LeaseKeepAliveResponse.ID; the tag of TTL follows, unless that is 0.
-        self.answer = b"\x10" + varint(id) if id else b""
+        self._ttl = 0
+        self._answer = self._id_field = b"\x10" + varint(id) if id else b""
+
+    def answer(self, ttl: int) -> bytes:
+        """LeaseKeepAliveResponse without its header."""
+        if ttl != self._ttl:
+            self._ttl = ttl
+            self._answer = self._id_field + b"\x18" + varint(ttl) if ttl else self._id_field
+        return self._answer
 
 
 class _Renewal:
@@ -64,6 +71,7 @@ class Renewals:
         self.member = member
         self._known: dict[bytes, _Known] = {}
         self._serve_gathered = self._serve  # made once: it names the batch
+        self.at_once = member.leader_calls.renew_at_once
 
     def read(self, data: bytes) -> _Known:
         """The LeaseKeepAliveRequest in these bytes. Raises INTERNAL if they are none. Hot."""
@@ -128,7 +136,11 @@ class KeepAliveStream:
         if member.auth.enabled:
             member.checks.lease_write(require_user(member, self.call), lease.id)
         # The header's revision is one at which the lease was alive for sure: that before the renewal.
-        renewal = _Renewal(self, lease, member.header_field(member.store.revision))
+        header = member.header_field(member.store.revision)
+        if not self._waiting and (ttl := self._renewals.at_once(lease.id)):
+            self.call.send(header + lease.answer(ttl))
+            return
+        renewal = _Renewal(self, lease, header)
         self._waiting.append(renewal)
         self._renewals.begin(renewal)
 
@@ -161,7 +173,6 @@ class KeepAliveStream:
         waiting = self._waiting
         while waiting and (ttl := waiting[0].ttl) is not None:
             first = waiting.popleft()
-            answer = first.header + first.lease.answer
-            self.call.send(answer + b"\x18" + varint(ttl) if ttl else answer)
+            self.call.send(first.header + first.lease.answer(ttl))
         if self._half_closed and not waiting:
             self.call.finish()

@@ -193,3 +193,34 @@ def test_each_gathered_read_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(EtcdError, match="too many requests"):
         add(queue, [], "f")
     assert len(queue.drain()) == 3
+
+
+def test_a_round_says_since_when_this_member_is_known_to_lead() -> None:
+    queue, _ = make()
+    add(queue, [], "a")
+    assert queue.begin(1.0) is not None
+    add(queue, [], "b")
+    again = queue.begin(2.0)
+    assert again is not None
+    assert queue.confirmed_at == float("-inf")
+    queue.confirm(again, 0)
+    assert queue.confirmed_at == 2.0, "when the try that was answered began, not when the answer came"
+
+
+def test_a_round_that_another_member_answered_says_nothing_of_this_one() -> None:
+    queue, served = make()
+    add(queue, served, "a")
+    asked_as_follower = queue.begin(1.0)
+    assert asked_as_follower is not None
+    queue.doubt()  # it leads now, and the old leader's answer comes with the same Ready
+    queue.confirm(asked_as_follower, 0)
+    assert queue.confirmed_at == float("-inf")
+    add(queue, served, "b")
+    asked_as_leader = queue.begin(2.0)
+    assert asked_as_leader is not None
+    queue.confirm(asked_as_leader, 0)
+    assert queue.confirmed_at == 2.0
+    queue.doubt()
+    assert queue.confirmed_at == float("-inf")
+    serve(queue, 0)
+    assert served == ["a", "b"], "for reads both are good"

@@ -212,6 +212,8 @@ class FakeMember:
         self.is_learner = False
         self.proposals: list[tuple[int, bytes]] = []
         self.hooks: list[Callable[[], None]] = []
+        self.sure = False  # a quorum has just said that it leads
+        self.leader_calls = self
         self.held: list[Callable[[], None]] | None = None  # a list: answers wait in it
         self.problem: EtcdError | None = None
 
@@ -265,6 +267,9 @@ class FakeMember:
 
     def gather(self, serve: Callable[[list[Any], EtcdError | None], None], item: Any) -> None:
         self.answer(lambda: serve([item], self.problem))
+
+    def renew_at_once(self, lease: int) -> int:
+        return (self.lessor.renew_known(lease, self.loop.now) or 0) if self.sure else 0
 
     def renew_lease(self, lease: int, done: Callable[[int | None, EtcdError | None], None]) -> None:
         def renew() -> None:

@@ -218,7 +218,7 @@ class Ground:
                     "PROBE_SECONDS": 20 * scale,
                 },
             ),
-            (leader_calls, {"RETRY_SECONDS": 0.05 * scale, "CALL_SECONDS": scale}),
+            (leader_calls, {"RETRY_SECONDS": 0.05 * scale, "CALL_SECONDS": scale, "time": clock}),
             (duties, {"LEASE_SECONDS": 0.1 * scale}),
             (retention, {"KEEP_ENTRIES": 12}),
             (transfer, {"open_view": self._open_view}),

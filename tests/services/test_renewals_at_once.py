@@ -1,0 +1,109 @@
+"""When a leader renews without asking a quorum: docs/design/0023."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from service_fakes import FakeLoop, FakeMember, FakeTables, stream
+
+from kvstore.member import leader_calls
+from kvstore.member.leader_calls import SURE_PART, LeaderCalls
+from kvstore.member.reads import ReadQueue
+from kvstore.mvcc.lease import Lessor
+from kvstore.pb import etcd_pb2 as pb
+from kvstore.services.lease import LeaseService
+
+TIMEOUT = 1.0  # of an election
+LEASE, TTL = 7, 60
+
+
+class Leader:
+    """A leader of which a round of reads was confirmed that began at `began`."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, began: float = 100.0) -> None:
+        self.id = self.leader_id = 1
+        self.config = SimpleNamespace(election_timeout=TIMEOUT * 1000)
+        self.driver = SimpleNamespace(settled=True)
+        self.loop = FakeLoop()
+        self.loop.now = self.now = began
+        self.lessor = Lessor(FakeTables())  # type: ignore[arg-type]
+        self.lessor.promote(began)
+        self.lessor.grant(LEASE, TTL, began)
+        self.reads = ReadQueue(1, 0.5)
+        self.confirm(began)
+        self.calls = LeaderCalls(self, self.reads)  # type: ignore[arg-type]
+        monkeypatch.setattr(leader_calls, "time", SimpleNamespace(monotonic=lambda: self.now))
+
+    def confirm(self, began: float) -> None:
+        self.reads.add(1e9, lambda problem: None)
+        context = self.reads.begin(began)
+        assert context is not None
+        self.reads.confirm(context, 0)
+
+
+@pytest.fixture
+def leader(monkeypatch: pytest.MonkeyPatch) -> Leader:
+    return Leader(monkeypatch)
+
+
+def test_for_a_part_of_the_election_timeout_after_a_round_began(leader: Leader) -> None:
+    assert SURE_PART <= 0.5, "what a new leader adds to every lease, less what clocks may differ"
+    assert leader.calls.renew_at_once(LEASE) == TTL
+    leader.now = 100.0 + SURE_PART * TIMEOUT - 0.001
+    assert leader.calls.renew_at_once(LEASE) == TTL
+    leader.now = 100.0 + SURE_PART * TIMEOUT + 0.001
+    assert leader.calls.renew_at_once(LEASE) == 0
+    leader.confirm(leader.now)
+    assert leader.calls.renew_at_once(LEASE) == TTL
+
+
+def test_a_process_that_stood_still_asks_again(leader: Leader) -> None:
+    """The loop's time is still that of before, but others may lead by now."""
+    leader.now = 160.0
+    assert leader.loop.time() == 100.0
+    assert leader.calls.renew_at_once(LEASE) == 0
+    assert leader.lessor.renewed == 0
+
+
+def test_not_where_another_leads_or_may_lead(leader: Leader) -> None:
+    leader.leader_id = 2
+    assert leader.calls.renew_at_once(LEASE) == 0
+    leader.leader_id = 1
+    leader.reads.doubt()
+    assert leader.calls.renew_at_once(LEASE) == 0
+    leader.confirm(leader.now)
+    leader.lessor.demote()
+    assert leader.calls.renew_at_once(LEASE) == 0
+
+
+def test_not_while_a_revocation_may_be_known_elsewhere(leader: Leader) -> None:
+    leader.driver.settled = False
+    assert leader.calls.renew_at_once(LEASE) == 0
+    assert leader.lessor.renewed == 0
+
+
+def test_that_a_lease_is_not_there_is_never_said_at_once(leader: Leader) -> None:
+    assert leader.calls.renew_at_once(LEASE + 1) == 0
+    leader.loop.now = leader.now = 100.0 + TTL
+    leader.confirm(leader.now)
+    assert leader.calls.renew_at_once(LEASE) == 0, "it has run out"
+
+
+def test_a_stream_is_answered_at_once_and_in_order() -> None:
+    member = FakeMember()
+    service = LeaseService(member, draw_id=lambda: 1)  # type: ignore[arg-type]
+    for id in (1, 2):
+        member.lessor.grant(id, TTL + id, 0.0)
+    call = stream(service.keep_alive)
+    member.sure = True
+    call.hear(pb.LeaseKeepAliveRequest(ID=1))
+    assert [(r.ID, r.TTL, r.header.revision) for r in call.take(pb.LeaseKeepAliveResponse)] == [(1, TTL + 1, 1)]
+    member.sure, member.held = False, []
+    call.hear(pb.LeaseKeepAliveRequest(ID=2))
+    member.sure = True
+    call.hear(pb.LeaseKeepAliveRequest(ID=1))
+    assert call.sent == [], "the one before it is still being asked for"
+    for work in member.held:
+        work()
+    assert [(r.ID, r.TTL) for r in call.take(pb.LeaseKeepAliveResponse)] == [(2, TTL + 2), (1, TTL + 1)]
