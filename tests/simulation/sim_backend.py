@@ -94,6 +94,9 @@ class SimTable:
         for key, value in rows.items():
             self.append(key, value)
 
+    def names(self) -> Iterator[bytes]:
+        return iter(self._rows.keys())
+
     def delete(self, key: bytes) -> bool:
         self._note(key)
         return self._rows.pop(key, None) is not None
