@@ -17,6 +17,7 @@ from kvstore.member.cluster import Cluster
 from kvstore.member.membership import members_updated
 from kvstore.member.requests import RequestKind, unsign
 from kvstore.mvcc.lease import Lessor
+from kvstore.mvcc.results import TxnResult
 from kvstore.mvcc.store import Store
 from kvstore.mvcc.swap import Swap, read_swap
 from kvstore.pb import etcd_pb2 as pb
@@ -27,7 +28,7 @@ Apply = Callable[[Any], Any]
 LARGE_DELETE = 1_000
 SLICE_KEYS = 64
 
-_PUT = int(RequestKind.PUT)
+_PUT, _TXN = int(RequestKind.PUT), int(RequestKind.TXN)
 
 # What a cluster whose members differ refuses, so that they do not differ more; reads are served.
 _NOT_WHEN_CORRUPT = frozenset(
@@ -119,6 +120,12 @@ class Applier:
         if self._auth_store.enabled or self._alarms.no_space or self._alarms.corrupt:
             return 0
         return self._store.put_run(requests, start, end, _PUT)
+
+    def swap_run(self, requests: Sequence[Any], start: int, end: int) -> list[TxnResult]:
+        """The same with the transactions at the beginning that are swaps; a result for each."""
+        if self._auth_store.enabled or self._alarms.no_space or self._alarms.corrupt:
+            return []
+        return self._store.swap_run(requests, start, end, _TXN)
 
     def _put(self, request: pb.PutRequest) -> Any:
         if self._alarms.no_space:

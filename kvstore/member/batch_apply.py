@@ -17,7 +17,7 @@ from kvstore.errors import EtcdError
 from kvstore.member.applier import SLICE_KEYS, Applier
 from kvstore.member.proposals import Proposal
 from kvstore.member.requests import RequestKind
-from kvstore.mvcc.results import PutResult
+from kvstore.mvcc.results import PutResult, TxnResult
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,9 @@ Late = Callable[[], bool]
 # Requests between two looks at the clock.
 _STRIDE = 64
 
-_PUT = int(RequestKind.PUT)
+_PUT, _TXN = int(RequestKind.PUT), int(RequestKind.TXN)
+
+_UNANSWERED = "answering a request failed; it was applied"
 
 
 class BatchApply:
@@ -70,6 +72,9 @@ class BatchApply:
             if kind == _PUT and (count := applier.put_run(requests, self.done, until)):
                 self.done += count
                 continue
+            if kind == _TXN and (results := applier.swap_run(requests, self.done, until)):
+                self.done += len(results)
+                continue
             result = applier.apply(kind, body)
             if type(result) is GeneratorType:
                 return result
@@ -82,7 +87,11 @@ class BatchApply:
         while self.done < until:
             kind, body, request, done, _ = mine[self.done]
             if kind == _PUT and (count := applier.put_run(mine, self.done, until)):
-                self._answer_run(mine, count)
+                last = applier.revision
+                self._answer_run(mine, [PutResult(main, None) for main in range(last - count + 1, last + 1)])
+                continue
+            if kind == _TXN and (results := applier.swap_run(mine, self.done, until)):
+                self._answer_run(mine, results)
                 continue
             result = applier.apply(kind, body, request)
             if type(result) is GeneratorType:
@@ -91,13 +100,15 @@ class BatchApply:
             self.done += 1
         return None
 
-    def _answer_run(self, mine: Sequence[Proposal], count: int) -> None:
-        """Each of the next `count` requests was a put that has a revision of its own, the last one the current."""
-        revision = self._applier.revision - count
-        for at in range(self.done, self.done + count):
-            revision += 1
-            _answer(mine[at][3], PutResult(revision, None))
-        self.done += count
+    def _answer_run(self, mine: Sequence[Proposal], results: Sequence[PutResult | TxnResult]) -> None:
+        """These are the results of the next requests, which are applied."""
+        start = self.done
+        self.done += len(results)
+        for proposal, result in zip(mine[start : self.done], results, strict=True):
+            try:
+                proposal[3](result, None)
+            except Exception:
+                log.exception(_UNANSWERED)
 
     def _go_on(self, large: Generator[None, None, Any], late: Late) -> bool:
         """A large delete until it is late; True when it has ended."""
@@ -125,4 +136,4 @@ def _answer(done: Callable[[Any, EtcdError | None], None], result: Any) -> None:
         else:
             done(result, None)
     except Exception:
-        log.exception("answering a request failed; it was applied")
+        log.exception(_UNANSWERED)

@@ -10,14 +10,17 @@ class Headers:
 
     def __init__(self, cluster_id: int, member_id: int) -> None:
         self._ids = b"\x08" + varint(cluster_id) + b"\x10" + varint(member_id) + b"\x18"
-        self._term = b""
         # The last one that was asked for: many answers have the same.
         self._revision, self._field = -1, b""
+        self.set_term(0)
 
     def set_term(self, term: int) -> None:
         """From here on headers carry this Raft term."""
         self._term = b"\x20" + varint(term) if term else b""
         self._revision = -1
+        rest = len(self._ids) + len(self._term)
+        # Never above 127 bytes: one byte of length. By the length of the revision, which is one to ten bytes.
+        self._begin = [b"\x0a" + bytes((rest + length,)) + self._ids for length in range(11)]
 
     def encode(self, revision: int) -> bytes:
         """The message's bytes."""
@@ -26,7 +29,6 @@ class Headers:
     def field(self, revision: int) -> bytes:
         """The header as field 1 of a response: the whole of most responses to writes."""
         if revision != self._revision:
-            body = self._ids + varint(revision) + self._term
-            # Never above 127 bytes: one byte of length.
-            self._revision, self._field = revision, b"\x0a" + bytes((len(body),)) + body
+            number = varint(revision)
+            self._revision, self._field = revision, self._begin[len(number)] + number + self._term
         return self._field

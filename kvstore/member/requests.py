@@ -16,7 +16,6 @@ Its kind then carries the bit SIGNED, and its body begins with that:
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -26,7 +25,7 @@ from kvstore.errors import Code, EtcdError
 _HEAD = struct.Struct("<QQ")
 _REQUEST = struct.Struct("<BI")
 _IDENTITY = struct.Struct("<QI")
-_pack_request = _REQUEST.pack
+pack_request = _REQUEST.pack  # what stands before a body: kind and length
 _unpack_request = _REQUEST.unpack_from
 
 
@@ -84,7 +83,7 @@ class Batch(NamedTuple):
 
 def encode_request(kind: int, body: bytes) -> bytes:
     """One request of a batch; join them behind encode_head."""
-    return _pack_request(kind, len(body)) + body
+    return pack_request(kind, len(body)) + body
 
 
 def sign(kind: int, body: bytes, identity: Identity) -> tuple[int, bytes]:
@@ -120,17 +119,19 @@ def decode_head(data: bytes) -> tuple[int, int]:
 
 def decode(data: bytes) -> Batch:
     """The batch in a log entry's bytes. Raises BatchError."""
-    return Batch(*decode_head(data), list(_requests(data)))
-
-
-def _requests(data: bytes) -> Iterator[tuple[int, bytes]]:
-    at, size, head = _HEAD.size, len(data), _REQUEST.size
-    while at < size:
-        if at + head > size:
-            raise BatchError("a request is cut in its head")
-        kind, length = _unpack_request(data, at)
-        at += head
-        if at + length > size:
-            raise BatchError("a request is cut in its body")
-        yield kind, data[at : at + length]
-        at += length
+    origin, first = decode_head(data)
+    # Hot: one pass, nothing called but C.
+    requests: list[tuple[int, bytes]] = []
+    at, size, unpack, head = _HEAD.size, len(data), _unpack_request, _REQUEST.size
+    try:
+        while at < size:
+            kind, length = unpack(data, at)
+            at += head
+            end = at + length
+            requests.append((kind, data[at:end]))
+            at = end
+    except struct.error:
+        raise BatchError("a request is cut in its head") from None
+    if at != size:
+        raise BatchError("a request is cut in its body")
+    return Batch(origin, first, requests)

@@ -45,6 +45,7 @@ class Keyspace:
     revision: current main revision, 1 when nothing was ever written.
     compacted: reads below it fail; -1 when nothing was ever compacted.
     heads: of some keys that were put or compared lately; one that is not of the key's current revision is void.
+    unwritten: records of the run of puts that is being applied, which are not in history yet.
     unfinished: where a large delete (large_delete.py) goes on, a packed revision above `revision`; 0 if there is none.
     """
 
@@ -61,6 +62,7 @@ class Keyspace:
         "puts",
         "revision",
         "unfinished",
+        "unwritten",
     )
 
     def __init__(self, tables: Tables, leases: LeaseBook) -> None:
@@ -71,6 +73,7 @@ class Keyspace:
         self._leases = leases
         self.index = KeyIndex()
         self.heads: dict[bytes, Head] = {}
+        self.unwritten: dict[bytes, bytes] = {}
         self.revision = 1
         # Since the start, for metrics.
         self.puts = self.deletes = 0
@@ -134,7 +137,8 @@ class Keyspace:
 
     def record(self, revision: int) -> bytes:
         """The history record of a packed revision that is known to be there."""
-        record = self.history.get(to_bytes(revision))
+        name = to_bytes(revision)
+        record = self.unwritten.get(name) or self.history.get(name)
         if record is None:
             raise InvariantViolation("a revision that is still referred to is gone from history")
         return record
@@ -210,32 +214,28 @@ class Keyspace:
 
     # ---- writing runs of puts (put_run.py)
 
-    def head(self, key: bytes, revision: int, unwritten: dict[bytes, bytes] | None = None) -> Head | None:
-        """The head of a key at its current packed revision; None if it has a lease.
-
-        unwritten: records that are in history only after `write_run`.
-        """
+    def head(self, key: bytes, revision: int) -> Head | None:
+        """The head of a key at its current packed revision; None if it has a lease."""
         head = self.heads.get(key)
         if head is not None and head[0] == revision:
             return head
-        name = revision.to_bytes(12, "big")
-        record = (unwritten.get(name) if unwritten else None) or self.record(revision)
+        record = self.record(revision)
         _, _, create, version, lease, _ = _UNPACK(record)
         if lease:
             return None
         if len(self.heads) >= _MOST_HEADS:
             self.heads.clear()
         opening = b"".join((b"\x0a", varint(len(key)), key, b"\x10", varint(create), b"\x18"))
-        head = self.heads[key] = (revision, name, record[12:20], version, opening, create)
+        head = self.heads[key] = (revision, revision.to_bytes(12, "big"), record[12:20], version, opening, create)
         return head
 
-    def write_run(
-        self, main: int, records: dict[bytes, bytes], versions: dict[bytes, bytes], live: dict[bytes, bytes]
-    ) -> None:
-        """Write the rows of one put each in `records`, whose last is of revision `main`, which becomes the current one.
+    def write_run(self, main: int, versions: dict[bytes, bytes], live: dict[bytes, bytes]) -> None:
+        """Write the records of one put each in `unwritten`, and the rows that belong to them in the other tables.
 
-        Names and order are as `put` would write them; the index has them already.
+        main: the last one's revision, which becomes the current one. Names and order are as `put` would write them; the
+        index has them already.
         """
+        records, self.unwritten = self.unwritten, {}
         self.puts += len(records)
         self.history.append_all(records)
         if versions:

@@ -10,8 +10,7 @@ Faults assumed: as for Keyspace; the rows of a run are in one transaction of the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import islice
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from .encoding import HEADER_SIZE, varint
@@ -43,20 +42,21 @@ def key_end(body: bytes) -> int:
     return end if left > 0x80 and first & 0x7F | body[end + 2] << 7 == left - 1 else 0
 
 
-def put_run(keyspace: Keyspace, sink: EventSink, requests: Sequence[Any], start: int, end: int, kind: int) -> int:
-    """Apply the plain puts that requests[start:end] begin with; how many those are.
+def put_run(keyspace: Keyspace, sink: EventSink, requests: Iterable[Sequence[Any]], kind: int) -> int:
+    """Apply the plain puts that the requests begin with; how many those are.
 
-    requests: each begins with its kind and its encoded body; a PutRequest is of `kind`.
+    requests: each begins with its kind and its encoded body; a PutRequest is of `kind`. The next is asked for when
+    index, heads and `Keyspace.record` know of those before it.
     Hot: on every member for nearly every put.
     """
     index, heads, to_varint = keyspace.index, keyspace.heads, varint
     revisions = index.revisions
-    records: dict[bytes, bytes] = {}
+    records = keyspace.unwritten
     versions: dict[bytes, bytes] = {}
     live: dict[bytes, bytes] = {}
     events: list[StoredEvent] | None = [] if sink.watched else None
     before = main = keyspace.revision
-    for request in islice(requests, start, end):
+    for request in requests:
         if request[0] != kind:
             break
         body = request[1]
@@ -68,7 +68,7 @@ def put_run(keyspace: Keyspace, sink: EventSink, requests: Sequence[Any], start:
         if previous:
             head = heads.get(key)
             if head is None or head[0] != previous:
-                head = keyspace.head(key, previous, records)
+                head = keyspace.head(key, previous)
                 if head is None:
                     break
             _, old, create, version, opening, number = head
@@ -104,7 +104,7 @@ def put_run(keyspace: Keyspace, sink: EventSink, requests: Sequence[Any], start:
         if events is not None:
             events.append(StoredEvent(PUT, key, revision, record[HEADER_SIZE:], previous))
     if records:
-        keyspace.write_run(main, records, versions, live)
+        keyspace.write_run(main, versions, live)
         if events:
             _publish(keyspace, sink, events)
     return main - before

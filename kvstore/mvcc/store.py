@@ -9,6 +9,7 @@ EtcdError means that tables and memory may differ: the member must stop.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 from kvstore.errors import error
@@ -24,6 +25,7 @@ from .put_run import put_run
 from .ranges import range_size, read_range, read_slices
 from .results import DeleteResult, HashResult, PutResult, RangeResult, TxnResult
 from .swap import Swap, run_swap
+from .swap_run import swap_run
 from .txn import WriteBatch, run_txn
 from .txn_check import check_txn
 from .types import EventSink, LeaseBook, StoredEvent, Tables
@@ -116,7 +118,7 @@ class Store:
         requests: each begins with its kind and its encoded body; a PutRequest is of `kind`. Returns how many were
         applied, each in a revision of its own; 0 if `put` is to have the first.
         """
-        return put_run(self._keyspace, self._sink, requests, start, end, kind)
+        return put_run(self._keyspace, self._sink, islice(requests, start, end), kind)
 
     def delete_range(self, req: DeleteRangeRequest) -> DeleteResult:
         """Delete every key of the range in one revision; none is taken if there is none. Raises EMPTY_KEY."""
@@ -170,6 +172,14 @@ class Store:
         if isinstance(req, Swap):
             return run_swap(self._keyspace, self._sink, req)
         return run_txn(self._keyspace, self._leases, self._sink, req)
+
+    def swap_run(self, requests: Sequence[Any], start: int, end: int, kind: int) -> list[TxnResult]:
+        """Apply the transactions that requests[start:end] begins with, as far as they are swaps: see swap_run.py.
+
+        requests: each begins with its kind and its encoded body, then perhaps the Swap read from that; a TxnRequest
+        is of `kind`. A result for each that was applied; none if `txn` is to have the first.
+        """
+        return swap_run(self._keyspace, self._sink, islice(requests, start, end), kind)
 
     # ---- reading
 

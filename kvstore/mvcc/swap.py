@@ -14,25 +14,25 @@ from __future__ import annotations
 
 from typing import Final
 
-from kvstore.pb.etcd_pb2 import DeleteRangeRequest, RangeRequest
+from kvstore.pb.etcd_pb2 import DeleteRangeRequest, PutRequest, RangeRequest
 
 from .compares import UNION_TAGS, VALUE, holds
 from .encoding import read_varint
 from .keyspace import Keyspace
 from .put_run import key_end
-from .results import OpResult, PutResult, TxnResult
+from .results import OpResult, TxnResult
 from .txn import WriteBatch
 from .types import EventSink
 
 # Tags of RequestOp's members.
-_RANGE, _PUT, _DELETE = 0x0A, 0x12, 0x1A
-_WRITES: Final = frozenset((_PUT, _DELETE))
+_RANGE, PUT_OP, _DELETE = 0x0A, 0x12, 0x1A
+_ONE_KEY: Final = frozenset((_RANGE, _DELETE))
 
 _Compare = tuple[bytes, int, int, int | bytes]
 """Key, target, result, and what to compare with."""
 
 _Op = tuple[int, bytes, bytes]
-"""Tag in RequestOp, key, value of a put."""
+"""Tag in RequestOp, key, the encoded request."""
 
 
 class Swap:
@@ -44,46 +44,43 @@ class Swap:
         self.compares = compares
         self.then = then
         self.otherwise = otherwise
-        self.puts = (then is not None and then[0] == _PUT) or (otherwise is not None and otherwise[0] == _PUT)
+        self.puts = (then is not None and then[0] == PUT_OP) or (otherwise is not None and otherwise[0] == PUT_OP)
 
 
 def read_swap(data: bytes) -> Swap | None:
-    """The transaction in an encoded TxnRequest; None if it is not of this form or changes nothing."""
+    """The transaction in an encoded TxnRequest; None if it is not of this form or changes nothing. Hot."""
     compares: list[_Compare] = []
-    branches: dict[int, _Op] = {}
+    then = otherwise = None
     at, size = 0, len(data)
     try:
         while at < size:
-            tag = data[at]
-            start, end = _inside(data, at + 1)
+            tag, length = data[at], data[at + 1]
+            at += 2
+            if length > 0x7F:
+                more = data[at]
+                if more > 0x7F:
+                    return None
+                length = length & 0x7F | more << 7
+                at += 1
+            end = at + length
             if tag == 0x0A:
-                compares.append(_compare(data, start, end))
-            elif (tag == 0x12 or tag == 0x1A) and tag not in branches:
-                branches[tag] = _op(data, start, end)
+                compares.append(_compare(data, at, end))
+            elif tag == 0x12 and then is None:
+                then = _op(data[at:end], length)
+            elif tag == 0x1A and otherwise is None:
+                otherwise = _op(data[at:end], length)
             else:
                 return None
             at = end
     except (IndexError, _OtherForm):
         return None
-    then, otherwise = branches.get(0x12), branches.get(0x1A)
-    if at != size or not ((then and then[0] in _WRITES) or (otherwise and otherwise[0] in _WRITES)):
+    if at != size or not ((then and then[0] != _RANGE) or (otherwise and otherwise[0] != _RANGE)):
         return None
     return Swap(compares, then, otherwise)
 
 
 class _OtherForm(ValueError):
     """Not what this is for."""
-
-
-def _inside(data: bytes, at: int) -> tuple[int, int]:
-    """Where the content of a field begins and ends whose length stands at `at`; at most 16 KiB."""
-    length = data[at]
-    if length < 0x80:
-        return at + 1, at + 1 + length
-    more = data[at + 1]
-    if more > 0x7F:
-        raise _OtherForm
-    return at + 2, at + 2 + (length & 0x7F | more << 7)
 
 
 def _compare(data: bytes, at: int, end: int) -> _Compare:
@@ -122,46 +119,46 @@ def _compare(data: bytes, at: int, end: int) -> _Compare:
 _GIVEN: Final = frozenset(UNION_TAGS.values())
 
 
-def _op(data: bytes, at: int, end: int) -> _Op:
-    kind = data[at]
-    start, inner_end = _inside(data, at + 1)
-    if inner_end != end or end > len(data):
+def _op(data: bytes, size: int) -> _Op:
+    """The operation in an encoded RequestOp, which should be `size` bytes and hold one request and nothing else."""
+    kind, length = data[0], data[1]
+    if length < 0x80:
+        body = data[2:]
+    else:
+        length = length & 0x7F | data[2] << 7
+        body = data[3:]
+    if len(data) != size or len(body) != length:
         raise _OtherForm
-    body = data[start:end]
-    if kind == _PUT:
+    if kind == PUT_OP:
         stop = key_end(body)
-        if not stop:
-            raise _OtherForm
-        return kind, body[2:stop], body[_inside(body, stop + 1)[0] :]
-    if kind not in (_RANGE, _DELETE) or body[0] != 0x0A or not 0 < body[1] == len(body) - 2 < 0x80:
-        raise _OtherForm
-    return kind, body[2:], b""
+        if stop:
+            return kind, body[2:stop], body
+    elif kind in _ONE_KEY and body[0] == 0x0A and 0 < body[1] == length - 2 < 0x80:
+        return kind, body[2:], body
+    raise _OtherForm
+
+
+def chosen(keyspace: Keyspace, swap: Swap) -> tuple[bool, _Op | None]:
+    """Whether its compares hold now, and the operation of that branch."""
+    for key, target, result, wanted in swap.compares:
+        if not holds(keyspace, key, target, result, wanted):
+            return False, swap.otherwise
+    return True, swap.then
 
 
 def run_swap(keyspace: Keyspace, sink: EventSink, swap: Swap) -> TxnResult:
     """Apply it: what run_txn does for the same transaction."""
-    succeeded = True
-    for key, target, result, wanted in swap.compares:
-        if not holds(keyspace, key, target, result, wanted):
-            succeeded = False
-            break
-    op = swap.then if succeeded else swap.otherwise
+    succeeded, op = chosen(keyspace, swap)
     if op is None:
         return TxnResult(succeeded, [], keyspace.revision, False)
-    kind, key, value = op
-    if kind != _PUT:
-        return _run_other(keyspace, sink, succeeded, kind, key)
-    main = keyspace.revision + 1
-    event = keyspace.put(main << 32, key, value, 0)
-    keyspace.revision = main
-    sink.publish(main, [event])
-    return TxnResult(succeeded, [PutResult(main, None)], main, True)
-
-
-def _run_other(keyspace: Keyspace, sink: EventSink, succeeded: bool, kind: int, key: bytes) -> TxnResult:
+    kind, key, body = op
     batch = WriteBatch(keyspace)
-    done: OpResult = (
-        batch.range(RangeRequest(key=key)) if kind == _RANGE else batch.delete_range(DeleteRangeRequest(key=key))
-    )
+    done: OpResult
+    if kind == PUT_OP:
+        done = batch.put(PutRequest.FromString(body))
+    elif kind == _RANGE:
+        done = batch.range(RangeRequest(key=key))
+    else:
+        done = batch.delete_range(DeleteRangeRequest(key=key))
     changed = bool(batch.events)
     return TxnResult(succeeded, [done], batch.finish(sink), changed)

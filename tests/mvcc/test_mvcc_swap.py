@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from kvstore.mvcc.swap import read_swap
 from kvstore.mvcc.txn_check import check_txn
 from kvstore.pb import etcd_pb2 as pb
 
+PUTS, TXNS = 1, 3
 KEY = b"k"
 PUT = pb.RequestOp(request_put=pb.PutRequest(key=KEY, value=b"v"))
 GET = pb.RequestOp(request_range=pb.RangeRequest(key=KEY))
@@ -66,6 +68,53 @@ def test_it_does_what_the_transaction_does(reqs: list[Any]) -> None:
         assert quick.state() == usual.state()
 
 
+def in_runs(store: Store, reqs: list[Any], parsed: bool) -> list[Any]:
+    """As an entry is applied: runs, and whatever no run takes one by one. The answers."""
+    bodies = [req.SerializeToString() for req in reqs]
+    batch: list[tuple[Any, ...]] = [
+        (PUTS if isinstance(req, pb.PutRequest) else TXNS, body, *([read_swap(body)] if parsed else []))
+        for req, body in zip(reqs, bodies, strict=True)
+    ]
+    answers: list[Any] = []
+    while (at := len(answers)) < len(reqs):
+        taken = store.swap_run(batch, at, len(batch), TXNS)
+        answers += map(plainly, taken)
+        if not taken:
+            req = reqs[at]
+            answers.append(plainly(store.put(req) if isinstance(req, pb.PutRequest) else store.txn(req)))
+    return answers
+
+
+@settings(max_examples=examples(200), deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
+@given(st.lists(st.lists(st.one_of(swaps, swaps, swaps, swaps, others), max_size=12), max_size=5), st.booleans())
+def test_runs_are_transactions_one_by_one(batches: list[list[Any]], parsed: bool) -> None:
+    alone, together = Side(), Side()
+    for reqs in batches:
+        expected = [
+            plainly(alone.store.put(req) if isinstance(req, pb.PutRequest) else alone.store.txn(req)) for req in reqs
+        ]
+        assert in_runs(together.store, reqs, parsed) == expected
+        assert together.state() == alone.state()
+
+
+def test_one_run_sees_what_it_has_written() -> None:
+    side = Side()
+    values = [b"%d" % n for n in range(5)]
+    absent = pb.Compare(key=KEY, target=pb.Compare.CREATE, create_revision=0)
+    reqs = [pb.TxnRequest(compare=[absent], success=[put_of(b"0")])]
+    reqs += [
+        pb.TxnRequest(compare=[pb.Compare(key=KEY, target=pb.Compare.VALUE, value=old)], success=[put_of(new)])
+        for old, new in pairwise(values)
+    ]
+    batch = [(TXNS, req.SerializeToString()) for req in reqs]
+    results = side.store.swap_run(batch, 0, len(batch), TXNS)
+    assert [(result.succeeded, result.revision) for result in results] == [(True, n + 2) for n in range(5)]
+
+
+def put_of(value: bytes) -> pb.RequestOp:
+    return pb.RequestOp(request_put=pb.PutRequest(key=KEY, value=value))
+
+
 @settings(max_examples=examples(400), deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
 @given(st.one_of(swaps, txns), st.integers(0, 400), st.integers(0, 255), st.booleans())
 def test_what_is_taken_is_what_protobuf_reads(req: pb.TxnRequest, at: int, byte: int, spoil: bool) -> None:
@@ -92,9 +141,11 @@ def test_what_is_taken_is_what_protobuf_reads(req: pb.TxnRequest, at: int, byte:
 
 
 def as_protobuf(op: tuple[int, bytes, bytes]) -> pb.RequestOp:
-    kind, key, value = op
+    kind, key, body = op
     if kind == 0x12:
-        return pb.RequestOp(request_put=pb.PutRequest(key=key, value=value))
+        put = pb.PutRequest.FromString(body)
+        assert put.key == key
+        return pb.RequestOp(request_put=put)
     if kind == 0x0A:
         return pb.RequestOp(request_range=pb.RangeRequest(key=key))
     return pb.RequestOp(request_delete_range=pb.DeleteRangeRequest(key=key))
