@@ -186,7 +186,7 @@ def _failed(budget: Object, why: str, now: datetime) -> dict[str, Any]:
 def wake_pods(_resource: str, old: Object | None, new: Object | None, observed: Observed) -> Iterator[Key]:
     """The budgets that select the pod, before or after the change."""
     for pod in states(old, new):
-        for budget in observed.in_namespace(RESOURCE, namespace_of(pod)):
+        for budget in observed.may_select(RESOURCE, pod):
             if label_selector_of(spec_of(budget).get("selector")).matches(labels(pod)):
                 yield key_of(budget)
 

@@ -13,7 +13,8 @@ from types import MappingProxyType
 from typing import Final, Protocol
 
 from control.api.schema import Object
-from control.api.selectors import IN, LabelSelector
+from control.api.selectors import IN, LabelSelector, label_selector_of, selector_of_labels
+from control.api.status import StatusError
 from control.controllers.actions import Answer, Read
 from control.controllers.objects import controller_of, labels, name_of, namespace_of, owners, uid_of
 
@@ -57,16 +58,40 @@ def _by_uid(obj: Object) -> list[str]:
     return [uid_of(obj)]
 
 
+def _by_service_selector(service: Object) -> list[str]:
+    return _by_selected(service, selector_of_labels((service.get("spec") or {}).get("selector")))
+
+
+def _by_budget_selector(budget: Object) -> list[str]:
+    try:
+        return _by_selected(budget, label_selector_of((budget.get("spec") or {}).get("selector")))
+    except StatusError:
+        return []
+
+
+def _by_selected(obj: Object, selector: LabelSelector) -> list[str]:
+    """One label that every pod has which the object selects; "<namespace>/*" where there is no such label."""
+    plain = (r for r in selector.requirements if r.operator == IN and len(r.values) == 1)
+    first = next((f"{r.key}={r.values[0]}" for r in plain), "*")
+    return [] if selector.nothing else [f"{namespace_of(obj)}/{first}"]
+
+
 Index = Callable[[Object], list[str]]
 INDEXES: Final[Mapping[str, Index]] = MappingProxyType(
     {"namespace": _by_namespace, "controller": _by_controller, "owner": _by_owner, "uid": _by_uid}
 )
-POD_INDEXES: Final[Mapping[str, Index]] = MappingProxyType({**INDEXES, "label": _by_label, "node": _by_node})
+_MORE: Final[Mapping[str, Mapping[str, Index]]] = MappingProxyType(
+    {
+        "pods": {**INDEXES, "label": _by_label, "node": _by_node},
+        "services": {**INDEXES, "selected": _by_service_selector},
+        "poddisruptionbudgets.policy": {**INDEXES, "selected": _by_budget_selector},
+    }
+)
 
 
 def indexes_of(resource: str) -> Mapping[str, Index]:
     """The indexes an informer of that resource must keep."""
-    return POD_INDEXES if resource == "pods" else INDEXES
+    return _MORE.get(resource, INDEXES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +151,12 @@ class Observed:
         for resource, store in self.stores.items():
             for obj in store.by_index("owner", uid):
                 yield resource, obj
+
+    def may_select(self, resource: str, pod: Object) -> Iterator[Object]:
+        """The services, or budgets, that may select the pod: all that do are among them, and few that do not."""
+        namespace, store = namespace_of(pod), self.stores[resource]
+        for label in (*(f"{key}={value}" for key, value in labels(pod).items()), "*"):
+            yield from store.by_index("selected", f"{namespace}/{label}")
 
     def pods(self, namespace: str, selector: LabelSelector) -> list[Object]:
         """The namespace's pods that a selector chooses."""

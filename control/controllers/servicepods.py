@@ -110,7 +110,7 @@ def wake_services(_resource: str, old: Object | None, new: Object | None, observ
         return
     seen: set[Key] = set()
     for pod in states(old, new):
-        for service in observed.in_namespace(SERVICES, namespace_of(pod)):
+        for service in observed.may_select(SERVICES, pod):
             key = key_of(service)
             chosen = selector_of_labels(spec_of(service).get("selector")).matches(labels(pod))
             if chosen and key not in seen:

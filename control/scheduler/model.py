@@ -123,7 +123,7 @@ class Model:
 
     def _news(self, plugins: frozenset[str] | None, now: float) -> None:
         """plugins: whose verdict may be another now; None: anybody's."""
-        self.queue.happened(lambda pod, failed: plugins is None or bool(plugins & failed), now)
+        self.queue.happened(lambda failed: plugins is None or bool(plugins & failed), now)
 
     # ---- what is decided
 

@@ -43,7 +43,8 @@ class SchedulingQueue:
         # Both of (when to try, number, uid).
         self._backoff: list[tuple[float, int, str]] = []
         self._anyway: list[tuple[float, int, str]] = []
-        self._unschedulable: dict[str, _Entry] = {}
+        # By what blocks them: of ten thousand that wait, most wait for the same few things. No group is empty.
+        self._unschedulable: dict[frozenset[str], dict[str, _Entry]] = {}
         self._in_hand: dict[str, _Entry] = {}
         self._numbers = 0
 
@@ -72,8 +73,9 @@ class SchedulingQueue:
 
     def remove(self, uid: str) -> None:
         """The pod is gone, or has a node."""
-        if self._entries.pop(uid, None) is not None:
-            self._unschedulable.pop(uid, None)
+        entry = self._entries.pop(uid, None)
+        if entry is not None:
+            self._no_longer_unschedulable(entry)
             self._in_hand.pop(uid, None)
 
     def holds(self, uid: str) -> bool:
@@ -99,18 +101,20 @@ class SchedulingQueue:
         entry = self._entries.get(uid)
         if entry is None:
             return
+        self._no_longer_unschedulable(entry)
         entry.blocked_by = frozenset(blocked_by)
         if entry.news or not blocked_by:
             self._retry(entry, now)
         else:
             self._place(entry, "unschedulable", now)
 
-    def happened(self, helps: Callable[[Pod, frozenset[str]], bool], now: float) -> None:
-        """Something changed. helps(pod, the filters it failed): whether that may make the pod schedulable."""
+    def happened(self, helps: Callable[[frozenset[str]], bool], now: float) -> None:
+        """Something changed. helps(the filters a pod failed): whether that may make such a pod schedulable."""
         for entry in self._in_hand.values():
             entry.news = True
-        for entry in [e for e in self._unschedulable.values() if helps(e.pod, e.blocked_by)]:
-            self._retry(entry, now)
+        for blocked_by in [group for group in self._unschedulable if helps(group)]:
+            for entry in list(self._unschedulable[blocked_by].values()):
+                self._retry(entry, now)
 
     def next_at(self, now: float) -> float | None:
         """When take() may have something new without further news; None: never."""
@@ -146,7 +150,7 @@ class SchedulingQueue:
         self._numbers += 1
         uid = entry.pod.uid
         entry.place, entry.number = place, self._numbers
-        self._unschedulable.pop(uid, None)
+        self._no_longer_unschedulable(entry)
         self._in_hand.pop(uid, None)
         match place:
             case "active":
@@ -154,10 +158,17 @@ class SchedulingQueue:
             case "backoff":
                 heapq.heappush(self._backoff, (entry.tried_at + backoff_of(entry.attempts), entry.number, uid))
             case "unschedulable":
-                self._unschedulable[uid] = entry
+                self._unschedulable.setdefault(entry.blocked_by, {})[uid] = entry
                 heapq.heappush(self._anyway, (now + ANYWAY_AFTER, entry.number, uid))
             case "hand":
                 self._in_hand[uid] = entry
+
+    def _no_longer_unschedulable(self, entry: _Entry) -> None:
+        group = self._unschedulable.get(entry.blocked_by)
+        if group is not None:
+            group.pop(entry.pod.uid, None)
+            if not group:
+                del self._unschedulable[entry.blocked_by]
 
 
 def backoff_of(attempts: int) -> float:

@@ -208,6 +208,13 @@ def test_only_changes_are_heartbeats() -> None:
     assert heard == {"a": START}
 
 
+def test_who_was_heard_last_stands_last() -> None:
+    heard = {"a": START, "b": START}
+    lease = {"metadata": {"name": "a", "namespace": "kube-node-lease"}, "spec": {"renewTime": "1999-01-01T00:00:00Z"}}
+    hear(heard, LEASES, None, lease, START + timedelta(seconds=5))
+    assert list(heard) == ["b", "a"]
+
+
 def test_when_nobody_was_heard_for_a_while_it_was_we_who_could_not_hear() -> None:
     """API servers or the store were away: nobody's silence counts."""
     heard = {"a": START, "b": START}

@@ -32,12 +32,26 @@ def test_who_failed_waits_for_news_and_longer_each_time() -> None:
         assert queue.take(now) is one
         queue.failed(one.uid, {"NodeResourcesFit"}, now)
         assert queue.take(now + 60) is None, "nothing has happened"
-        queue.happened(lambda pod, failed: "NodePorts" in failed, now)
+        queue.happened(lambda failed: "NodePorts" in failed, now)
         assert queue.count("unschedulable") == 1, "that does not help"
-        queue.happened(lambda pod, failed: "NodeResourcesFit" in failed, now)
+        queue.happened(lambda failed: "NodeResourcesFit" in failed, now)
         assert queue.next_at(now) == now + wait
         assert queue.take(now + wait - 0.01) is None
         now += wait
+
+
+def test_news_is_asked_once_about_all_that_wait_for_the_same() -> None:
+    queue, asked = SchedulingQueue(), list[frozenset[str]]()
+    for number in range(50):
+        one = pod(f"p{number}")
+        queue.put(one, 0.0)
+        queue.take(0.0)
+        queue.failed(one.uid, {"NodePorts"} if number % 2 else {"NodeResourcesFit", "NodePorts"}, 0.0)
+    queue.happened(lambda failed: bool(asked.append(failed)) or "NodeResourcesFit" in failed, 0.0)
+    assert sorted(map(len, asked)) == [1, 2]
+    assert (queue.count("backoff"), queue.count("unschedulable")) == (25, 25)
+    queue.happened(lambda failed: True, 20.0)
+    assert (queue.count("active"), queue.count("unschedulable")) == (25, 0)
 
 
 def test_after_five_minutes_it_is_tried_anyway() -> None:
@@ -56,7 +70,7 @@ def test_what_happens_while_a_pod_is_in_hand_is_not_missed() -> None:
     one = pod("p")
     queue.put(one, 0.0)
     queue.take(0.0)
-    queue.happened(lambda pod, failed: True, 0.0)
+    queue.happened(lambda failed: True, 0.0)
     queue.failed(one.uid, {"NodeResourcesFit"}, 0.0)
     assert queue.take(1.0) is one
 
@@ -87,7 +101,7 @@ def test_who_is_removed_is_gone_wherever_it_was() -> None:
             queue.failed(one.uid, {"NodeName"}, 0.0)
         queue.remove(one.uid)
         queue.failed(one.uid, {"NodeName"}, 0.0)
-        queue.happened(lambda pod, failed: True, 0.0)
+        queue.happened(lambda failed: True, 0.0)
         assert len(queue) == 0
         assert queue.take(1000.0) is None
         assert queue.next_at(0.0) is None
