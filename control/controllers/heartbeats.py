@@ -1,8 +1,8 @@
 """When a node was last heard of: its Lease was renewed, or its status said when its agent last looked.
 
-Invariants: `heard` is in the order of its times. The time is that of the machine that heard it; the times in objects only
-show that they changed. When nobody at all was heard for a while, it was we who could not hear (API servers or store were
-away): silence of that time is held against no node.
+Invariants: `heard` is in the order of its times. The time is that of the machine that heard it; the times in objects
+only show that they changed. When nobody at all was heard for a while, it was we who could not hear (API servers or
+store were away): silence of that time is held against no node.
 """
 
 from __future__ import annotations
