@@ -23,6 +23,10 @@ CPU_INITIALIZATION: Final = 300.0
 READINESS_DELAY: Final = 30.0
 
 
+# Figures came, but none of a pod that counts.
+UNMATCHED: Final = "did not receive metrics for targeted pods (pods might be unready)"
+
+
 class NoMetric(Exception):
     """A metric cannot be computed. reason: for the condition; the message says why."""
 
@@ -125,7 +129,7 @@ def by_utilization(
     """Replicas, utilisation in percent of the requests, average in thousandths. target: percent."""
     total = sum(asked.get(name, 0) for name in found.counted)
     if not total:
-        raise NoMetric("FailedGetResourceMetric", "no metrics returned matched known pods")
+        raise NoMetric("FailedGetResourceMetric", UNMATCHED)
     used = sum(found.counted.values())
     ratio = (used * 100 // total) / target
 
@@ -143,7 +147,7 @@ def by_utilization(
 def by_value(found: Group, target: int, current: int, tolerance: tuple[float, float]) -> tuple[int, int]:
     """Replicas and average in thousandths. target: thousandths a pod."""
     if not found.counted:
-        raise NoMetric("FailedGetResourceMetric", "no metrics returned matched known pods")
+        raise NoMetric("FailedGetResourceMetric", UNMATCHED)
 
     def rated(values: Mapping[str, int]) -> float:
         return sum(values.values()) / len(values) / target

@@ -58,21 +58,23 @@ def _propose(situation: Situation, metric: dict[str, Any]) -> Proposal:
         text = f"unable to get metric of type {kind}: no metrics returned from custom or external metrics API"
         raise NoMetric(f"FailedGet{kind}Metric", text)
     target = source.get("target") or {}
-    figures = usages(_items(situation.answer, source["name"]), source["name"], source.get("container", ""))
-    grouped = group(situation.pods, figures, source["name"], situation.now)
-    if target.get("averageUtilization") is not None:
-        return _by_utilization(situation, kind, source, grouped)
-    if target.get("averageValue") is None:
+    by_utilization = target.get("averageUtilization") is not None
+    if not by_utilization and target.get("averageValue") is None:
         raise NoMetric(_NO_TYPE, f"{source['name']}: neither averageUtilization nor averageValue is set")
-    return _by_value(situation, kind, source, grouped)
+    try:
+        figures = usages(_items(situation.answer, source["name"]), source["name"], source.get("container", ""))
+        grouped = group(situation.pods, figures, source["name"], situation.now)
+        return (_by_utilization if by_utilization else _by_value)(situation, kind, source, grouped)
+    except NoMetric as problem:
+        what = "utilization" if by_utilization else "usage"
+        raise NoMetric(problem.reason, f"failed to get {source['name']} {what}: {problem}") from None
 
 
 def _items(answer: Answer, resource: str) -> Sequence[Object]:
     items: Sequence[Object] = (answer.object or {}).get("items") or ()
     if not items:
         why = answer.message or "no metrics returned from resource metrics API"
-        text = f"failed to get {resource} utilization: unable to get metrics for resource {resource}: {why}"
-        raise NoMetric(_NO_RESOURCE, text)
+        raise NoMetric(_NO_RESOURCE, f"unable to get metrics for resource {resource}: {why}")
     return items
 
 

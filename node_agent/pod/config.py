@@ -84,8 +84,12 @@ def container_config(
     mounts: tuple[Mount, ...],
     image: str,
     image_user: str = "",
+    target: str = "",
 ) -> ContainerConfig:
-    """image: the id or name the runtime knows it by. ConfigProblem: it must not run as it would."""
+    """image: the id or name the runtime knows it by. target: whose processes it sees, by id; "": its own.
+
+    ConfigProblem: it must not run as it would.
+    """
     return ContainerConfig(
         name=container["name"],
         image=image,
@@ -103,6 +107,7 @@ def container_config(
         stdin=bool(container.get("stdin")),
         stdin_once=bool(container.get("stdinOnce")),
         tty=bool(container.get("tty")),
+        target=target,
     )
 
 

@@ -220,6 +220,7 @@ class ContainerConfig:
 
     Later entries of `env` win over earlier ones and over the image's. `log_path` is relative to the sandbox's log
     directory; empty: no log is kept. `stdin_once`: stdin is closed for good when the first attached client leaves.
+    `target`: the container of the same sandbox whose processes this one sees, by id; empty: its own.
     """
 
     name: str
@@ -238,6 +239,7 @@ class ContainerConfig:
     stdin: bool = False
     stdin_once: bool = False
     tty: bool = False
+    target: str = ""
 
     def __repr__(self) -> str:
         """Without the environment, which may hold secrets."""

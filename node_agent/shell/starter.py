@@ -108,11 +108,29 @@ class Starter:
             context.events.warning(pod, "InvalidEnvironmentVariableNames", message)
         mounts = await context.volumes.mounts(pod, container, found.variables, action.attempt)
         config = container_config(
-            pod, container, context.node, action.attempt, found.variables, mounts, image, image_user
+            pod,
+            container,
+            context.node,
+            action.attempt,
+            found.variables,
+            mounts,
+            image,
+            image_user,
+            self._target(pod, container),
         )
         created = await context.runtime.create_container(sandbox, config)
         context.events.normal(pod, "Created", f"Created container: {action.name}", action.name)
         return created
+
+    def _target(self, pod: Object, container: Object) -> str:
+        """The container that `kubectl debug --target` names, by its id; "" for none. ConfigProblem: it does not run."""
+        name = container.get("targetContainerName")
+        if not name:
+            return ""
+        runs = self.context.view.of(spec.uid(pod)).containers.get(name) or ()
+        if not runs or not runs[0].running:
+            raise ConfigProblem(f"unable to find target container {name}")
+        return runs[0].id
 
     async def _start(self, pod: Object, container: Object, container_id: str, key: str, *, counted: bool) -> None:
         """counted: the back-off knows of this attempt already."""

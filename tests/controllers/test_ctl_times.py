@@ -361,7 +361,18 @@ def test_pods_without_requests_have_no_utilization() -> None:
     world.use(100)
     world.look()
     assert world.condition("ScalingActive") == ("False", "FailedGetResourceMetric")
-    assert any("missing request for cpu" in message for _, _, message in world.api.events)
+    words = "failed to get cpu utilization: missing request for cpu in container main of Pod p0"
+    assert words in [message for _, _, message in world.api.events]
+
+
+def test_figures_of_none_of_the_pods_are_said_as_kubernetes_says_it() -> None:
+    world = World(replicas=1)
+    world.use(60)
+    read = Read(METRICS, "default", label_selector="app=web")
+    world.api.answers[read].object["items"][0]["metadata"]["name"] = "elsewhere"  # type: ignore[index]
+    world.look()
+    words = "failed to get cpu utilization: did not receive metrics for targeted pods (pods might be unready)"
+    assert ("Warning", "FailedGetResourceMetric", words) in world.api.events
 
 
 def test_a_target_that_is_not_there_or_at_zero() -> None:

@@ -9,6 +9,7 @@ import pytest
 from agent_one_node import container, new_agent, one_node, pod, status, until
 
 from node_agent.pod.actions import Start
+from node_agent.pod.fields import ConfigProblem
 from node_agent.pod.restart import backoff_key
 from node_agent.runtime.simulated import SimulatedRuntime, World
 from node_agent.shell.pretended import NoVolumes
@@ -68,6 +69,21 @@ def test_an_agent_that_starts_again_touches_nothing() -> None:
 def _waiting(entry: dict[str, Any], reason: str) -> dict[str, Any] | None:
     found = (entry.get("state") or {}).get("waiting") or {}
     return found if found.get("reason") == reason else None
+
+
+def test_a_debugger_is_told_whose_processes_it_sees() -> None:
+    async def life() -> None:
+        async with one_node() as (api, runtime, agent):
+            api.put("pods", pod("web"))
+            await until(lambda: status(api, "web").get("phase") == "Running", "the pod runs")
+            worker = next(iter(agent.dispatch.workers.values()))
+            (running,) = await runtime.list_containers()
+            assert worker.starter._target(worker.pod, {"name": "d", "targetContainerName": "web"}) == running.id
+            assert worker.starter._target(worker.pod, {"name": "d"}) == ""
+            with pytest.raises(ConfigProblem, match="unable to find target container nope"):
+                worker.starter._target(worker.pod, {"name": "d", "targetContainerName": "nope"})
+
+    asyncio.run(life())
 
 
 class _Missing(NoVolumes):

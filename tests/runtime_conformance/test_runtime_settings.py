@@ -141,6 +141,20 @@ def test_a_process_namespace_is_shared_where_asked_for(real: Bench) -> None:
     real.run(check())
 
 
+def test_a_container_sees_the_processes_of_its_target(real: Bench) -> None:
+    """What kubectl debug --target asks for."""
+
+    async def check() -> None:
+        sandbox = await real.sandbox()
+        first = await real.container(sandbox, "sleep", "4321", name="first", log_path="first/0.log")
+        second = await real.container(sandbox, "sleep", "8765", name="second", log_path="second/0.log", target=first)
+        seen = (await real.runtime.exec_sync(second, ["ps"])).stdout
+        assert (b"sleep 4321" in seen, b"sleep 8765" in seen) == (True, True)
+        await asyncio.gather(*(real.runtime.stop_container(each, 0) for each in (second, first)))
+
+    real.run(check())
+
+
 def test_a_memory_limit_is_kept(real: Bench) -> None:
     async def check() -> None:
         sandbox = await real.sandbox()

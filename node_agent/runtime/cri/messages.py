@@ -37,11 +37,15 @@ _PROTOCOLS = {"TCP": pb.TCP, "UDP": pb.UDP, "SCTP": pb.SCTP}
 _SECOND = 1e9
 
 
-def namespaces(config: SandboxConfig) -> pb.NamespaceOption:
+def namespaces(config: SandboxConfig, target: str = "") -> pb.NamespaceOption:
+    """target: the container whose processes are seen; a sandbox that shares them has no need of it."""
     pid = pb.NODE if config.host_pid else pb.POD if config.share_process_namespace else pb.CONTAINER
-    return pb.NamespaceOption(
+    found = pb.NamespaceOption(
         network=pb.NODE if config.host_network else pb.POD, pid=pid, ipc=pb.NODE if config.host_ipc else pb.POD
     )
+    if target and pid == pb.CONTAINER:
+        found.pid, found.target_id = pb.TARGET, target
+    return found
 
 
 def sandbox_message(config: SandboxConfig, owner: str, annotation: str) -> pb.PodSandboxConfig:
@@ -88,13 +92,13 @@ def resources_message(resources: Resources) -> pb.LinuxContainerResources:
     )
 
 
-def _security(security: Security, sandbox: SandboxConfig) -> pb.LinuxContainerSecurityContext:
+def _security(security: Security, sandbox: SandboxConfig, target: str) -> pb.LinuxContainerSecurityContext:
     message = pb.LinuxContainerSecurityContext(
         capabilities=pb.Capability(
             add_capabilities=security.add_capabilities, drop_capabilities=security.drop_capabilities
         ),
         privileged=security.privileged,
-        namespace_options=namespaces(sandbox),
+        namespace_options=namespaces(sandbox, target),
         run_as_username=security.username,
         readonly_rootfs=security.read_only_rootfs,
         supplemental_groups=security.supplemental_groups,
@@ -130,7 +134,8 @@ def container_message(config: ContainerConfig, image: str, sandbox: SandboxConfi
         stdin_once=config.stdin_once,
         tty=config.tty,
         linux=pb.LinuxContainerConfig(
-            resources=resources_message(config.resources), security_context=_security(config.security, sandbox)
+            resources=resources_message(config.resources),
+            security_context=_security(config.security, sandbox, config.target),
         ),
     )
 

@@ -161,7 +161,8 @@ def _user(config: ContainerConfig) -> str:
 def _host_config(config: ContainerConfig, sandbox_id: str, sandbox: SandboxConfig) -> Document:
     security = config.security
     shared = f"container:{sandbox_id}"
-    pid = "host" if sandbox.host_pid else shared if sandbox.share_process_namespace else ""
+    pid = f"container:{config.target}" if config.target else ""
+    pid = "host" if sandbox.host_pid else shared if sandbox.share_process_namespace else pid
     return {
         "NetworkMode": "host" if sandbox.host_network else shared,
         "IpcMode": "host" if sandbox.host_ipc else shared,

@@ -76,7 +76,7 @@ class ContainerCalls(ImageCalls, SandboxCalls):
             record.config,
             image.config,
             self._places(record, sandbox, image),
-            self._shared(sandbox),
+            self._shared(sandbox, record.config.target),
             self.able,
             [str(folder) for folder in self.cgroups.folders(record.id)],
             self.cgroups.oom_file(record.id),
@@ -95,13 +95,24 @@ class ContainerCalls(ImageCalls, SandboxCalls):
             log=record.log_path,
         )
 
-    @staticmethod
-    def _shared(sandbox: SandboxRecord) -> plan.Shared:
+    def _shared(self, sandbox: SandboxRecord, target: str) -> plan.Shared:
+        namespaces = dict(sandbox.namespaces)
+        if target and self.able.pids and "pid" not in namespaces and not sandbox.config.host_pid:
+            namespaces["pid"] = self._processes_of(target)
         return plan.Shared(
-            namespaces=dict(sandbox.namespaces),
+            namespaces=namespaces,
             own_network=bool(sandbox.netns),
             host_pid=sandbox.config.host_pid,
         )
+
+    def _processes_of(self, container_id: str) -> str:
+        """The PID namespace of a container that runs."""
+        if self.able.user:
+            raise CannotCreate("without root, no container can see the processes of another")
+        record = self.container(container_id)
+        if record.phase is not ContainerState.RUNNING:
+            raise CannotCreate(f"target container {container_id[:12]} does not run")
+        return f"/proc/{record.state['pid']}/ns/pid"
 
     async def start_container(self, container_id: str) -> None:
         record = self.container(container_id)
