@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 MIB = 1 << 20
+PATIENCE_HEARTBEATS = 6
+PATIENCE_TENTHS = 6
 
 
 @dataclass(slots=True, frozen=True)
@@ -40,6 +42,12 @@ class Config:
     max_committed_bytes: int = 16 * MIB
     pre_vote: bool = True
     check_quorum: bool = True
+
+    @property
+    def patience_ticks(self) -> int:
+        """Ticks of silence after which a follower suspects a leader that it has always heard in time (suspicion.py)."""
+        least = PATIENCE_HEARTBEATS * self.heartbeat_ticks
+        return min(self.election_ticks, max(least, self.election_ticks * PATIENCE_TENTHS // 10))
 
     def __post_init__(self) -> None:
         if self.id <= 0:

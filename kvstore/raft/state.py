@@ -67,6 +67,11 @@ class Raft:
         self.favourite_ticks = 0
         # Campaigns that follow one upon the other before a whole timeout does: the leader's connection broke.
         self.haste = 0
+        # So many ticks of silence make a follower suspect its leader, for so many it was heard in time, and the term
+        # whose leader was suspected (suspicion.py).
+        self.patience = config.patience_ticks
+        self.calm_ticks = 0
+        self.suspected_term = 0
         # The leader asked this member to take over, and it has changes of membership to apply first.
         self.campaign_postponed = False
 
@@ -105,8 +110,12 @@ class Raft:
 
     @property
     def hears_leader(self) -> bool:
-        """Whether votes are refused because the leader was heard within an election timeout (4.2.3)."""
-        return self.config.check_quorum and self.leader != 0 and self.election_elapsed < self.config.election_ticks
+        """Whether votes are refused because the leader was heard lately (4.2.3).
+
+        A leader hears its followers within an election timeout, a follower its leader within its patience.
+        """
+        limit = self.config.election_ticks if self.role is Role.LEADER else self.patience
+        return self.config.check_quorum and self.leader != 0 and self.election_elapsed < limit
 
     @property
     def committed_in_term(self) -> bool:
@@ -151,9 +160,8 @@ class Raft:
 
     def calm_down(self) -> None:
         """There is a leader again: from now on only a whole timeout makes this member campaign."""
-        if self.haste:
-            self.haste = 0
-            self._draw_timeout()
+        self.haste = 0
+        self._draw_timeout()
 
     def become_follower(self, term: int, leader: int) -> None:
         """Follow `leader`, 0 if it is not known yet."""

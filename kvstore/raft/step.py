@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from kvstore.invariant import invariant
-from kvstore.raft import codec, election, following, membership, reads, replication, transfer
+from kvstore.raft import codec, election, following, membership, reads, replication, suspicion, transfer
 from kvstore.raft.state import WITHOUT_TERM, Raft
 from kvstore.raft.types import EntryKind, Message, MessageKind, ReadState, Role
 
@@ -67,11 +67,14 @@ def _earlier_term(r: Raft, m: Message) -> None:
 def _hear_leader(r: Raft, m: Message) -> None:
     """A message that only the leader of our term sends."""
     invariant(r.role is not Role.LEADER and r.leader in (0, m.from_), "there are two leaders in one term")
-    r.calm_down()
+    if r.haste:
+        r.calm_down()
     if r.role is not Role.FOLLOWER:
         r.become_follower(r.term, m.from_)
     r.leader = m.from_
-    r.election_elapsed = 0
+    if r.election_elapsed or r.suspected_term:
+        suspicion.heard(r)
+        r.election_elapsed = 0
 
 
 def _on_proposal(r: Raft, m: Message) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kvstore.raft import election, replication
+from kvstore.raft import election, replication, suspicion
 from kvstore.raft.state import Raft
 from kvstore.raft.types import Role
 
@@ -13,7 +13,9 @@ def tick(r: Raft) -> None:
     election.forget_favourite(r)
     if r.role is Role.LEADER:
         _tick_leader(r)
-    elif r.election_elapsed >= r.election_timeout:
+        return
+    suspicion.tick(r)
+    if suspicion.at_an_end(r) or r.election_elapsed >= r.election_timeout:
         r.election_elapsed = 0
         r.haste = max(0, r.haste - 1)
         r.leader = 0  # also for who must not campaign: what it passes on would be lost

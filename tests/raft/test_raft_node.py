@@ -392,7 +392,7 @@ class TestPeerLost:
         if voted:
             alone.step(MessageKind.VOTE, 3, 2)
         alone.step(HEARTBEAT, 3 if voted else 2, 2 if voted else 1)
-        assert [tick for tick in range(1, 12) if alone.tick()] == [10]
+        assert [tick for tick in range(1, 12) if alone.tick()] == [6]
 
     def test_a_leader_probes_a_follower_it_lost(self) -> None:
         alone = Alone().elect()
