@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from kvstore.errors import Code, EtcdError
@@ -44,6 +45,7 @@ class PeerLink:
         self._peer = peer
         self.addresses = addresses
         self._call: ClientCall | None = None
+        self._flush: Callable[[], None] = _nothing
         self._lost: asyncio.Event = asyncio.Event()
         self._heard: asyncio.Event = asyncio.Event()
         self.up_since: float | None = None
@@ -63,6 +65,8 @@ class PeerLink:
         frame = codec.encode_frame(messages)
         self._links.sent_bytes[self._peer] = self._links.sent_bytes.get(self._peer, 0) + len(frame)
         call.send(frame)
+        # At once: between this and the end of the loop's turn lie the requests of many clients, and applying.
+        self._flush()
         return True
 
     def close(self) -> None:
@@ -98,12 +102,12 @@ class PeerLink:
             )
             call = channel.open(STREAM_PATH, listener=self)
             call.send(raft_pb2.Frame(hello=self._links.hello(self._peer)).SerializeToString())
-            self._call = call
+            self._call, self._flush = call, channel.flush
             await self._until_lost(channel)
         except (OSError, EtcdError, TimeoutError) as problem:
             self._say(f"cannot reach peer {self._peer:x} at {address}: {problem}")
         finally:
-            self._call = None
+            self._call, self._flush = None, _nothing
             if channel is not None:
                 channel.close()
         was_up, self.up_since = self.up, None
@@ -150,3 +154,7 @@ class PeerLink:
         if text != self._said:
             self._said = text
             log.info("%s", text)
+
+
+def _nothing() -> None:
+    """There is no connection that could be flushed."""

@@ -98,6 +98,10 @@ class Channel:
         timed.watch(self._loop, call, timeout)
         return call
 
+    def flush(self) -> None:
+        """What was sent leaves now, before whatever else this turn of the loop does."""
+        self._protocol.flush()
+
     async def unary(
         self,
         path: str,
@@ -196,6 +200,11 @@ class _ClientProtocol(asyncio.Protocol):
     def _wake(self) -> None:
         if self._link is not None:
             self._link.wake()
+
+    def flush(self) -> None:
+        """Write what there is, if the connection is up."""
+        if self._link is not None:
+            self._link.flush()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)

@@ -7,6 +7,7 @@ from typing import Any
 
 from kvstore.member.peers import MAX_GUESTS, REMOVED, REMOVED_TEXT, PeerLinks
 from kvstore.pb import raft_pb2
+from kvstore.raft.types import Message, MessageKind
 
 
 class Pipe:
@@ -16,6 +17,8 @@ class Pipe:
         self.opened = asyncio.Event()
         self.listener: Any = None
         self.connects = 0
+        self.said: list[str] = []
+        self.buffered = 0
 
     async def connect(self, address: Any, **_: Any) -> Pipe:
         self.connects += 1
@@ -27,7 +30,10 @@ class Pipe:
         return self
 
     def send(self, data: bytes) -> None:
-        pass
+        self.said.append("sent")
+
+    def flush(self) -> None:
+        self.said.append("flushed")
 
     def close(self) -> None:
         pass
@@ -60,6 +66,28 @@ def test_who_was_removed_does_not_call_again_after_it_has_stopped() -> None:
         assert len(done) == 1
         assert events.heard == [2]
         assert pipe.connects == 1
+
+    asyncio.run(run())
+
+
+def test_messages_leave_at_once_and_none_when_the_connection_has_gone() -> None:
+    async def run() -> None:
+        pipe, events = Pipe(), Events()
+        events.links = PeerLinks(7, 1, events, pipe)  # type: ignore[arg-type]
+        events.unreachable = lambda peer: pipe.said.append("dropped")  # type: ignore[attr-defined]
+        events.links.set_peers({2: ["http://127.0.0.1:1"]})
+        await pipe.opened.wait()
+        await asyncio.sleep(0)
+        pipe.said.clear()
+        message = Message(MessageKind.HEARTBEAT, to=2, from_=1, term=1)
+        events.links.send([message, message])
+        assert pipe.said == ["sent", "flushed"], "one frame, in this very turn"
+        pipe.said.clear()
+        pipe.opened.clear()
+        pipe.listener.finished(0, "")
+        events.links.close()
+        events.links.send([message])
+        assert pipe.said == ["dropped"]
 
     asyncio.run(run())
 

@@ -263,6 +263,9 @@ class Channel:
             raise EtcdError(Code.UNAVAILABLE, "connection lost")
         return ClientCall(self._connection, path, listener)
 
+    def flush(self) -> None:
+        """Everything has left already."""
+
     async def unary(self, path: str, message: bytes, timeout: float | None = None, metadata: Any = ()) -> bytes:
         """One message there, one back."""
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()

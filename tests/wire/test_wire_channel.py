@@ -209,6 +209,31 @@ def test_against_ourselves():
     run(go())
 
 
+def test_what_is_flushed_leaves_in_this_very_turn():
+    async def go() -> None:
+        pair = Pair()
+        channel = await pair.channel()
+        ear = Ear()
+        call = channel.open("/t/Echo", listener=ear)
+        before = channel.traffic.sent
+        call.send(b"first")
+        assert channel.traffic.sent == before, "by itself it waits for the end of the turn"
+        channel.flush()
+        after = channel.traffic.sent
+        assert after > before
+        channel.flush()
+        call.send(b"second")
+        call.half_close()
+        assert channel.traffic.sent == after
+        assert await ear.wait() == (0, "")
+        assert ear.messages == [b"first", b"second"]
+        channel.close()
+        channel.flush()  # of no use any more, and harmless
+        await pair.server.stop()
+
+    run(go())
+
+
 def test_calls_wait_for_a_free_stream():
     async def go() -> None:
         pair = Pair(max_concurrent_streams=2)
