@@ -27,7 +27,7 @@ class Process:
         self.life: Life | None = None
         self.member: SimMember | None = None
         self.opened: Opened | None = None
-        self.rotten: tuple[str, int, int] | None = None
+        self.rotten: tuple[str, int, int, int] | None = None
         self.power_lost = False
         # Its SIGTERM is on the way, but one that stands still has not heard it yet.
         self.told_to_stop = False

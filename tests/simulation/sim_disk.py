@@ -247,8 +247,8 @@ class Disk:
 
     # ---- rot
 
-    def rot(self, chance: random.Random) -> tuple[str, int, int] | None:
-        """Flip a bit of a log segment at rest; where, and the byte that was there. None if there is nothing."""
+    def rot(self, chance: random.Random) -> tuple[str, int, int, int] | None:
+        """Flip a bit of a log segment at rest; where, and the byte before and after. None if there is nothing."""
         segments = [p for p in sorted(self.present) if p.endswith(".wal")]
         if not segments:
             return None
@@ -260,9 +260,12 @@ class Disk:
         at = chance.randrange(written)
         was = data[at]
         data[at] ^= 1 << chance.randrange(8)
-        return path, at, was
+        return path, at, was, data[at]
 
-    def repair(self, path: str, at: int, was: int) -> None:
-        """The operator puts the byte back, from a copy."""
-        if path in self.present:
+    def repair(self, path: str, at: int, was: int, rotten: int) -> None:
+        """The operator puts the byte back, from a copy; not over what a member has written there since.
+
+        It does so where the byte was in the torn end of a log.
+        """
+        if path in self.present and self.present[path].data[at] == rotten:
             self.present[path].data[at] = was
