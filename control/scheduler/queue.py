@@ -18,6 +18,8 @@ from control.scheduler.pod import Pod
 FIRST_BACKOFF: Final = 1.0
 LONGEST_BACKOFF: Final = 10.0
 ANYWAY_AFTER: Final = 300.0
+# Stale items that a heap may hold besides one for each pod.
+_STALE: Final = 1000
 
 
 @dataclass(slots=True)
@@ -160,8 +162,15 @@ class SchedulingQueue:
             case "unschedulable":
                 self._unschedulable.setdefault(entry.blocked_by, {})[uid] = entry
                 heapq.heappush(self._anyway, (now + ANYWAY_AFTER, entry.number, uid))
+                self._thin_out()
             case "hand":
                 self._in_hand[uid] = entry
+
+    def _thin_out(self) -> None:
+        """Who is tried again every ten seconds for want of room leaves thirty items before the first is due."""
+        if len(self._anyway) > 2 * len(self._entries) + _STALE:
+            self._anyway = [item for item in self._anyway if self._is_current(*item[-2:])]
+            heapq.heapify(self._anyway)
 
     def _no_longer_unschedulable(self, entry: _Entry) -> None:
         group = self._unschedulable.get(entry.blocked_by)

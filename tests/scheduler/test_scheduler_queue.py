@@ -65,6 +65,27 @@ def test_after_five_minutes_it_is_tried_anyway() -> None:
     assert queue.take(300.0) is one
 
 
+def test_who_is_tried_again_and_again_does_not_fill_the_memory() -> None:
+    queue = SchedulingQueue()
+    one, other = pod("p"), pod("q")
+    now = 0.0
+    for each in (one, other):
+        queue.put(each, now)
+        queue.take(now)
+        queue.failed(each.uid, {"NodePorts"}, now)
+    for _ in range(3000):
+        now += 0.05
+        queue.remove(one.uid)
+        queue.put(one, now)
+        assert queue.take(now) is one
+        queue.failed(one.uid, {"NodeResourcesFit"}, now)
+    assert len(queue._anyway) < 1100
+    assert queue.next_at(now) == 300.0, "and nobody's turn is forgotten"
+    assert queue.take(300.0) is other
+    assert queue.next_at(301.0) == now + 300.0
+    assert queue.take(now + 300.0) is one
+
+
 def test_what_happens_while_a_pod_is_in_hand_is_not_missed() -> None:
     queue = SchedulingQueue()
     one = pod("p")
