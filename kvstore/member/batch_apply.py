@@ -24,8 +24,9 @@ log = logging.getLogger(__name__)
 Late = Callable[[], bool]
 """Whether the turn of the loop has lasted long enough."""
 
-# Requests between two looks at the clock.
-_STRIDE = 64
+# Between two looks at the clock: requests that are applied one by one, and such as may be applied in runs.
+_STRIDE = 16
+_RUN = 64
 
 _PUT, _TXN = int(RequestKind.PUT), int(RequestKind.TXN)
 
@@ -55,7 +56,7 @@ class BatchApply:
         count = len(self._requests if self._mine is None else self._mine)
         while self.done < count:
             before = self.done
-            until = min(before + _STRIDE, count)
+            until = min(before + _RUN, count)
             self._large = self._others(until) if self._mine is None else self._own(self._mine, until)
             self.work += self.done - before
             if self._large is not None and not self._go_on(self._large, late):
@@ -67,7 +68,9 @@ class BatchApply:
     def _others(self, until: int) -> Generator[None, None, Any] | None:
         """Apply what nobody here waits for, up to that position or the next large delete, which is returned."""
         requests, applier = self._requests, self._applier
-        while self.done < until:
+        for _ in range(_STRIDE):
+            if self.done == until:
+                break
             kind, body = requests[self.done]
             if kind == _PUT and (count := applier.put_run(requests, self.done, until)):
                 self.done += count
@@ -84,7 +87,9 @@ class BatchApply:
     def _own(self, mine: Sequence[Proposal], until: int) -> Generator[None, None, Any] | None:
         """The same with our own requests, and answer them."""
         applier = self._applier
-        while self.done < until:
+        for _ in range(_STRIDE):
+            if self.done == until:
+                break
             kind, body, request, done, _ = mine[self.done]
             if kind == _PUT and (count := applier.put_run(mine, self.done, until)):
                 last = applier.revision

@@ -153,3 +153,9 @@ def test_lengths_of_one_and_of_two_bytes(length: int) -> None:
     body = pb.PutRequest(key=b"key", value=b"v" * length).SerializeToString()
     assert key_end(body) == 5
     assert key_end(body + b"v") == key_end(body[:-1]) == 0
+
+
+def test_a_length_in_more_bytes_than_it_needs_is_not_the_usual_form() -> None:
+    body = b"\x0a\x01k\x12\xff\x00" + b"v" * 127
+    assert pb.PutRequest.FromString(body) == pb.PutRequest(key=b"k", value=b"v" * 127)
+    assert key_end(body) == 0, "the stored KeyValue would not be what protobuf makes of it"

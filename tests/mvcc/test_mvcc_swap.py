@@ -200,3 +200,11 @@ def test_a_compare_of_a_key_that_has_just_got_a_lease_reads_its_record() -> None
     side.store.put(pb.PutRequest(key=KEY, value=b"2", lease=LEASES[0]))
     assert side.store.txn(hit).succeeded
     assert side.leases.keys[LEASES[0]] == set()
+
+
+@pytest.mark.parametrize("target", [pb.Compare.VERSION, pb.Compare.CREATE, pb.Compare.VALUE, pb.Compare.LEASE])
+def test_what_is_given_for_another_target_reads_as_zero(target: pb.Compare.CompareTarget) -> None:
+    req = pb.TxnRequest(compare=[pb.Compare(key=KEY, target=target, mod_revision=7)], success=[PUT])
+    swap = read_swap(req.SerializeToString())
+    assert swap is not None
+    assert swap.compares == [(KEY, target, 0, b"" if target == pb.Compare.VALUE else 0)]

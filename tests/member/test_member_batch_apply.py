@@ -1,0 +1,82 @@
+"""The clock is looked at after few requests that are applied one by one, and after not too many in runs."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any, cast
+
+import pytest
+
+from kvstore.member.applier import Applier
+from kvstore.member.batch_apply import BatchApply
+from kvstore.member.proposals import Proposal
+from kvstore.member.requests import RequestKind
+from kvstore.mvcc.results import PutResult, TxnResult
+
+PLAIN, OTHER = (RequestKind.PUT, b"plain"), (RequestKind.COMPACT, b"other")
+
+
+class FakeApplier:
+    """Plain puts go in runs, nothing else does."""
+
+    def __init__(self) -> None:
+        self.revision = 1
+        self.singles = 0
+
+    def put_run(self, requests: Any, start: int, end: int) -> int:
+        count = 0
+        while start + count < end and requests[start + count][:2] == PLAIN:
+            count += 1
+        self.revision += count
+        return count
+
+    def swap_run(self, requests: Any, start: int, end: int) -> list[TxnResult]:
+        return []
+
+    def apply(self, kind: int, body: bytes, request: Any = None) -> None:
+        self.singles += 1
+
+
+def own(requests: list[tuple[int, bytes]], answers: list[Any]) -> list[Proposal]:
+    def done(result: Any, problem: Any) -> None:
+        answers.append(result)
+
+    return [Proposal(kind, body, None, done, 0.0) for kind, body in requests]
+
+
+@pytest.mark.parametrize("ours", [False, True])
+@pytest.mark.parametrize(("kinds", "most"), [([OTHER] * 100, 16), ([PLAIN] * 300, 64), ([OTHER, PLAIN] * 60, 16)])
+def test_the_clock_is_looked_at_often(ours: bool, kinds: list[tuple[int, bytes]], most: int) -> None:
+    applier, answers = FakeApplier(), []  # type: ignore[var-annotated]
+    mine = own(kinds, answers) if ours else None
+    batch = BatchApply(cast(Applier, applier), () if ours else kinds, mine, 0)
+    looks = [0]
+    assert batch.step(lambda: bool(looks.append(batch.done)))
+    looks.append(batch.done)
+    assert max(after - before for before, after in pairwise(looks)) <= most
+    assert (batch.done, batch.work) == (len(kinds), len(kinds))
+    assert applier.singles == kinds.count(OTHER)
+    assert len(answers) == (len(kinds) if ours else 0)
+
+
+def test_late_stops_between_two_requests_and_step_goes_on() -> None:
+    applier = FakeApplier()
+    batch = BatchApply(cast(Applier, applier), [OTHER] * 40, None, 0)
+    turns = 1
+    while not batch.step(lambda: True):
+        turns += 1
+    assert (turns, batch.done, applier.singles) == (3, 40, 40)
+
+
+def test_each_put_of_a_run_is_answered_with_its_own_revision_even_if_one_answer_fails() -> None:
+    answers: list[Any] = []
+
+    def refuse(result: Any, problem: Any) -> None:
+        raise RuntimeError("the client's connection is odd")
+
+    mine = own([PLAIN] * 5, answers)
+    mine[2] = mine[2]._replace(done=refuse)
+    batch = BatchApply(cast(Applier, FakeApplier()), (), mine, 0)
+    assert batch.step(lambda: False)
+    assert all(isinstance(answer, PutResult) for answer in answers)
+    assert [answer.revision for answer in answers] == [2, 3, 5, 6]
