@@ -26,7 +26,7 @@ from .ranges import range_size, read_range, read_slices
 from .results import DeleteResult, HashResult, PutResult, RangeResult, TxnResult
 from .swap import Swap, run_swap
 from .swap_run import swap_run
-from .txn import WriteBatch, run_txn
+from .txn import WriteBatch, run_txn, taken_ranges
 from .txn_check import check_txn
 from .types import EventSink, LeaseBook, StoredEvent, Tables
 
@@ -182,6 +182,13 @@ class Store:
         return swap_run(self._keyspace, self._sink, islice(requests, start, end), kind)
 
     # ---- reading
+
+    def taken_ranges(self, req: TxnRequest) -> tuple[bool, list[RangeRequest]] | None:
+        """Of a transaction that only reads: whether its compares hold, and the ranges to be read, all at this revision.
+
+        None if there is a transaction inside it. Raises COMPACTED, FUTURE_REVISION.
+        """
+        return taken_ranges(self._keyspace, req)
 
     def range(self, req: RangeRequest) -> RangeResult:
         """Read now or at req.revision. Raises EMPTY_KEY, COMPACTED, FUTURE_REVISION."""

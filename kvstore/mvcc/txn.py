@@ -136,6 +136,21 @@ def run_txn(keyspace: Keyspace, leases: LeaseBook, sink: EventSink, req: TxnRequ
     return TxnResult(branch.succeeded, results, batch.finish(sink), changed)
 
 
+def taken_ranges(keyspace: Keyspace, req: TxnRequest) -> tuple[bool, list[RangeRequest]] | None:
+    """Of a transaction that only reads: whether its compares hold, and the ranges to be read, all at this revision.
+
+    None if there is a transaction inside it. Raises COMPACTED, FUTURE_REVISION.
+    """
+    branch = Branch(keyspace, req)
+    if any(nested is not None for _, _, nested in branch.ops):
+        return None
+    ranges = [request for _, request, _ in branch.ops]
+    for request in ranges:
+        if request.revision:
+            _check_revision(keyspace, request.revision)
+    return branch.succeeded, ranges
+
+
 def _check_revision(keyspace: Keyspace, wanted: int) -> None:
     if wanted > keyspace.revision:
         raise error("FUTURE_REVISION")

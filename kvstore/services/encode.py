@@ -78,7 +78,7 @@ def _response_op(result: OpResult) -> bytes:
 
     Inside a transaction etcd's headers carry only the revision, and a nested transaction's is empty.
     """
-    header = _inner_header(result.revision)
+    header = inner_header(result.revision)
     if isinstance(result, RangeResult):
         return delimited(0x0A, range_response(header, result))
     if isinstance(result, PutResult):
@@ -88,5 +88,12 @@ def _response_op(result: OpResult) -> bytes:
     return delimited(0x22, txn_response(header, result))
 
 
-def _inner_header(revision: int) -> bytes:
+def range_op_head(size: int) -> bytes:
+    """What stands before a RangeResponse of that size in TxnResponse.responses: the tags and lengths of both."""
+    head = b"\x0a" + varint(size)
+    return b"\x1a" + varint(len(head) + size) + head
+
+
+def inner_header(revision: int) -> bytes:
+    """The header of a response inside a transaction, as field 1."""
     return delimited(0x0A, b"\x18" + varint(revision) if revision else b"")

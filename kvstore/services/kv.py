@@ -22,6 +22,7 @@ from kvstore.mvcc.txn_check import check_put, check_range, check_txn
 from kvstore.pb import etcd_pb2 as pb
 from kvstore.services.access import identify
 from kvstore.services.big_range import HELD_BYTES, HELD_SECONDS, BigRange, Gathered
+from kvstore.services.big_txn import BigTxn, is_large
 from kvstore.services.encode import delete_response, put_response, range_response, txn_response
 from kvstore.services.gets import Gets, plain_key
 from kvstore.services.guard import check_leader, parse, refuse_learner
@@ -116,9 +117,15 @@ class KvService:
         if self._member.store.unfinished:
             self._member.applying.when_readable(partial(self._read_txn, call, request, None))
             return
+        revision = 0
         try:
             if self._member.auth.enabled:
                 self._member.checks.txn(identify(self._member, call), request)
+                revision = self._member.auth.revision
+            large = self._member.store.taken_ranges(request) if is_large(self._member, request) else None
+            if large is not None:
+                BigTxn(self._member, call, *large, self._gathered, revision).start()
+                return
             self._txn_done(call, self._member.store.txn(request), None)
         except EtcdError as refused:
             call.fail(refused.code, refused.message)
