@@ -88,13 +88,14 @@ class KeyIndex:
         if low == len(self.order):
             self.revisions = self.revisions.known
             return []
-        return list(self.order.islice(low, low + most))
+        keys = list(self.order.islice(low, low + most))
+        self._learned_to = keys[-1] + b"\0"
+        return keys
 
     def learn(self, keys: list[bytes], revisions: Iterable[int]) -> None:
-        """The current revisions of what unlearned() gave."""
-        assert isinstance(self.revisions, UnlearnedRevisions), "learned already"
-        self.revisions.known.update(zip(keys, revisions, strict=True))
-        self._learned_to = keys[-1] + b"\0"
+        """The current revisions of these live keys. What unlearned() gave must be told before anything is written."""
+        if isinstance(self.revisions, UnlearnedRevisions):
+            self.revisions.known.update(zip(keys, revisions, strict=True))
 
     def set(self, key: bytes, revision: int) -> None:
         """The key is alive at this revision."""

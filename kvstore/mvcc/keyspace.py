@@ -26,7 +26,9 @@ from .types import DELETE, PUT, LeaseBook, StoredEvent, Tables, from_bytes, main
 END_OF_HISTORY: Final = (1 << 96) - 1
 """A packed revision above all others."""
 
-_LEASED: Final = 20  # bytes of a `keys` entry whose key has a lease: revision and lease
+_PLAIN: Final = 12  # bytes of a `keys` entry: the revision
+_LEASED: Final = 20  # bytes of one whose key has a lease: revision and lease
+_ALL: Final = 1 << 62
 
 _PACK: Final = HEADER.pack
 _UNPACK: Final = HEADER.unpack_from
@@ -114,20 +116,27 @@ class Keyspace:
     def _find(self, key: bytes) -> int:
         """The current revision of a key, 0 if it is not alive, by the tables."""
         value = self._keys.get(live_key(key)) if key else None
-        return 0 if value is None else from_bytes(value[:12])
+        return 0 if value is None else from_bytes(value[:_PLAIN])
 
     def learn(self, most: int) -> bool:
         """Read the revisions of the next `most` live keys, which are looked up until then; True once all are known."""
         keys = self.index.unlearned(most)
         if not keys:
             return True
-        rows = list(islice(self._keys.scan(live_key(keys[0])), len(keys)))
-        if [name for name, _ in rows] == keys:
-            found = [from_bytes(value[:12]) for _, value in rows]
-        else:  # long keys have other names, and another place
-            found = list(map(self._find, keys))
-        self.index.learn(keys, found)
+        self._look_up(keys)
         return False
+
+    def _look_up(self, keys: list[bytes]) -> list[int]:
+        """The current revisions of live keys by the tables; they are known from now on."""
+        values = self._keys.get_many(list(map(live_key, keys)), _ALL)
+        found = [from_bytes(value[:_PLAIN]) for value in values]
+        self.index.learn(keys, found)
+        return found
+
+    def revisions_of(self, keys: list[bytes]) -> list[int]:
+        """The current packed revisions of live keys. Hot: a call for all of them at once."""
+        revisions = self.index.revisions
+        return list(map(revisions.__getitem__, keys)) if isinstance(revisions, dict) else self._look_up(keys)
 
     def _whole(self, name: bytes, value: bytes) -> bytes:
         """The key that `name` stands for in the table `keys`."""

@@ -73,7 +73,7 @@ class PinnedView:
         if reverse:
             low = max(low, high - most)
         keys = list(index.slice(low, min(high, low + most), reverse=reverse))
-        return keys, list(map(index.revisions.__getitem__, keys))
+        return keys, self._keyspace.revisions_of(keys)
 
     def pairs(self, key: bytes, range_end: bytes, *, reverse: bool = False) -> Iterator[tuple[bytes, int]]:
         """The range's keys with their packed revisions, in order or from the end down; good until the next write."""
