@@ -159,7 +159,11 @@ class LeaderCalls:
                 call.fail(problem.code, problem.message)
 
         # Both requests are a lease id in field 1.
-        self._answer(question, raft_pb2.RenewLeaseRequest.FromString(message).ID, done)
+        lease = raft_pb2.RenewLeaseRequest.FromString(message).ID
+        if question is self._renew and (ttl := self.renew_at_once(lease)):
+            done(ttl, None)
+        else:
+            self._answer(question, lease, done)
 
     def _answer(self, question: _Question, lease: int, done: Answer) -> None:
         if self._member.is_leader:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
-from service_fakes import FakeLoop, FakeMember, FakeTables, stream
+from service_fakes import FakeLoop, FakeMember, FakeTables, stream, unary
 
 from kvstore.member import leader_calls
 from kvstore.member.leader_calls import SURE_PART, LeaderCalls
 from kvstore.member.reads import ReadQueue
 from kvstore.mvcc.lease import Lessor
 from kvstore.pb import etcd_pb2 as pb
+from kvstore.pb import raft_pb2
 from kvstore.services.lease import LeaseService
 
 TIMEOUT = 1.0  # of an election
@@ -88,6 +90,34 @@ def test_that_a_lease_is_not_there_is_never_said_at_once(leader: Leader) -> None
     leader.loop.now = leader.now = 100.0 + TTL
     leader.confirm(leader.now)
     assert leader.calls.renew_at_once(LEASE) == 0, "it has run out"
+
+
+class PeerServer:
+    """Keeps the handlers of the peer port."""
+
+    def __init__(self) -> None:
+        self.handlers: dict[str, Any] = {}
+
+    def unary(self, path: str, handler: Any) -> None:
+        self.handlers[path.rpartition("/")[2]] = handler
+
+
+def test_a_followers_question_is_answered_at_once_too(leader: Leader) -> None:
+    server, rounds = PeerServer(), []
+    leader.linearizable = rounds.append  # type: ignore[attr-defined]
+    leader.is_leader = True  # type: ignore[attr-defined]
+    leader.calls.register(server)  # type: ignore[arg-type]
+    request = raft_pb2.RenewLeaseRequest(ID=LEASE)
+    reply = unary(server.handlers["RenewLease"], request).taken(raft_pb2.RenewLeaseReply)
+    assert (reply.TTL, rounds) == (TTL, [])
+    leader.now += TIMEOUT
+    asked = unary(server.handlers["RenewLease"], request)
+    assert (asked.sent, len(rounds)) == ([], 1)
+    rounds.pop()(None)
+    assert asked.taken(raft_pb2.RenewLeaseReply).TTL == TTL
+    leader.confirm(leader.now)
+    unary(server.handlers["LeaseTimeToLive"], request)
+    assert len(rounds) == 1, "what is left of a lease is asked for each time"
 
 
 def test_a_stream_is_answered_at_once_and_in_order() -> None:
