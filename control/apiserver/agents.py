@@ -6,6 +6,7 @@ Faults assumed: an agent is down, hangs, or is somebody else; its answers are bo
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -173,4 +174,14 @@ def path_of(*parts: str) -> str:
 
 def refuse(problem: BaseException, place: Place) -> StatusError:
     """503 for an agent that cannot be reached."""
-    return service_unavailable(f"error dialing backend: {place.url}: {_why(problem)}")
+    return service_unavailable(f"error dialing backend: {dialed(problem, place.host, place.port)}")
+
+
+def dialed(problem: BaseException, host: str, port: int) -> str:
+    """Why no connection came about, in the words that Go has for it."""
+    cause = getattr(problem, "os_error", None) or problem
+    number = getattr(cause, "errno", None)
+    if isinstance(cause, TimeoutError) or not isinstance(number, int) or number <= 0:
+        why = "i/o timeout" if isinstance(cause, TimeoutError) else str(cause) or type(cause).__name__
+        return f"dial tcp {host}:{port}: {why}"
+    return f"dial tcp {host}:{port}: connect: {os.strerror(number).lower()}"

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from control.api.status import bad_request, service_unavailable
+from control.apiserver.agents import dialed
 from control.apiserver.answer import Answer
 from control.apiserver.call import Call
 
@@ -64,7 +65,7 @@ async def _connect(
         async with asyncio.timeout(CONNECT_SECONDS):
             return await asyncio.open_connection(host, port, ssl=context, limit=HEAD_BYTES, server_hostname=name)
     except (OSError, TimeoutError) as problem:
-        raise service_unavailable(f"error dialing backend: {problem or 'no connection in time'}") from None
+        raise service_unavailable(f"error dialing backend: {dialed(problem, host, port)}") from None
 
 
 def _head(call: Call, host: str, port: int, target: str) -> bytes:

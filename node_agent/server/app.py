@@ -39,11 +39,13 @@ def new_app(directory: Directory, *, guarded: bool) -> web.Application:
     pod = "/{namespace}/{pod}"
     with_uid = "/{namespace}/{pod}/{uid}/{container}"
     app.router.add_get(f"/containerLogs{pod}/{{container}}", logs.get)
-    for path in (f"{pod}/{{container}}", with_uid):
-        app.router.add_get(f"/exec{path}", streams.exec)
-        app.router.add_get(f"/attach{path}", streams.attach)
     port_forward = PortForward(directory)
-    app.router.add_get(f"/portForward{pod}", port_forward.serve)
+    # kubectl asks again by POST, for SPDY, when it is refused, and shows what it hears then.
+    for method in ("GET", "POST"):
+        for path in (f"{pod}/{{container}}", with_uid):
+            app.router.add_route(method, f"/exec{path}", streams.exec)
+            app.router.add_route(method, f"/attach{path}", streams.attach)
+        app.router.add_route(method, f"/portForward{pod}", port_forward.serve)
     app.router.add_get("/stats/summary", figures.summary)
     app.router.add_get("/metrics/resource", figures.resource)
     app.router.add_get("/metrics", figures.metrics)

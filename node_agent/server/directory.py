@@ -54,11 +54,12 @@ class Directory:
         return Found(agent, worker, current[0])
 
     def running(self, namespace: str, name: str, container: str, uid: str = "") -> Found:
-        """The same, which runs. Raises HTTPNotFound."""
-        found = self.container(namespace, name, container, uid)
-        if not found.container.running:
-            raise web.HTTPNotFound(text=f"container not found: {container} of pod {name} does not run")
-        return found
+        """The same, which runs. Raises HTTPNotFound, in words without a colon: kubectl would take them for YAML."""
+        agent, worker = self.pod(namespace, name, uid)
+        current = agent.view.of(worker.uid).containers.get(container)
+        if not current or not current[0].running:
+            raise web.HTTPNotFound(text=f'container not found ("{container}")')
+        return Found(agent, worker, current[0])
 
     def previous(self, namespace: str, name: str, container: str) -> Found:
         """The run before the present one; of a container that waits for its restart the one that ended last."""

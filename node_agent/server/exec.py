@@ -20,6 +20,11 @@ from node_agent.streams import channels
 
 log = logging.getLogger(__name__)
 
+# kubectl reads a text with a colon as YAML and shows nothing of it.
+NO_SPDY = (
+    "exec, attach and port-forward are spoken over WebSocket here and not over SPDY; use kubectl 1.31 or newer, "
+    "or 1.29 and 1.30 with KUBECTL_REMOTE_COMMAND_WEBSOCKETS=true"
+)
 _PING = 30.0
 _MOST_MESSAGE = 4 << 20
 
@@ -82,7 +87,7 @@ async def _serve(
         protocols=channels.PROTOCOLS, heartbeat=_PING, max_msg_size=_MOST_MESSAGE, compress=False
     )
     if not socket.can_prepare(request):
-        raise web.HTTPBadRequest(text="you must ask for an upgrade to WebSocket; SPDY is not spoken here")
+        raise web.HTTPBadRequest(text=NO_SPDY)
     # Opened before the upgrade is answered: a container that is not there is an HTTP refusal, as clients expect.
     try:
         process = await open_stream()

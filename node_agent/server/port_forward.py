@@ -22,6 +22,7 @@ from node_agent.runtime.errors import RuntimeFault
 from node_agent.runtime.sockets import SocketStream
 from node_agent.runtime.streams import ByteStream
 from node_agent.server.directory import Directory
+from node_agent.server.exec import NO_SPDY
 from node_agent.streams.spdy import CANCEL, PROTOCOL_ERROR, Data, GoingAway, Opened, Reset, SpdyError, SpdyServer
 
 log = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ class PortForward:
             protocols=(PROTOCOL,), heartbeat=_PING, max_msg_size=_MOST_MESSAGE, compress=False
         )
         if not socket.can_prepare(request):
-            raise web.HTTPBadRequest(text=f"you must ask for an upgrade to WebSocket with the protocol {PROTOCOL}")
+            raise web.HTTPBadRequest(text=NO_SPDY)
         await socket.prepare(request)
         if socket.ws_protocol != PROTOCOL:
             await socket.close(code=1002, message=b"unknown subprotocol")

@@ -10,6 +10,7 @@ import pytest
 from api_agent import Agent, agent
 from harness.api_site import Api, Site, pod
 
+from control.apiserver.agents import dialed
 from control.apiserver.handlers.metrics_api import entries, usage_of
 
 PODS = "/api/v1/namespaces/default/pods"
@@ -155,6 +156,18 @@ def test_proxies(world: Agent, api: Api) -> None:
     refused = api.ask("GET", f"{PODS}/https:p:{port}/proxy/stats/summary")
     # Pods get no certificate of ours, and this one wants one.
     assert refused.code == 503
+
+
+@pytest.mark.parametrize(
+    ("problem", "words"),
+    [
+        (ConnectionRefusedError(111, "Connect call failed"), "dial tcp 10.0.0.1:10250: connect: connection refused"),
+        (TimeoutError(), "dial tcp 10.0.0.1:10250: i/o timeout"),
+        (OSError("Multiple exceptions"), "dial tcp 10.0.0.1:10250: Multiple exceptions"),
+    ],
+)
+def test_why_an_agent_is_not_reached(problem: OSError, words: str) -> None:
+    assert dialed(problem, "10.0.0.1", 10250) == words
 
 
 def test_an_agent_that_is_away(world: Agent, api: Api) -> None:

@@ -75,10 +75,30 @@ def test_logs_of_a_container_that_waits(tmp_path: Path) -> None:
             code, message = await answer()
             assert code == 400
             assert message == 'container "web" in pod "stuck" is waiting to start: ErrImageNeverPull'
+            for method, what in (("GET", "exec"), ("POST", "exec"), ("POST", "attach")):
+                asked = f"{url}/{what}/default/stuck/web?command=id&stdout=true"
+                async with session.request(method, asked) as refused:
+                    assert (refused.status, await refused.text()) == (404, 'container not found ("web")')
             waiting = {"state": {"waiting": {"reason": "ImagePullBackOff"}}}
             pulled = {**pod("p"), "status": {"containerStatuses": [{"name": "web", **waiting}]}}
             words = 'container "web" in pod "p" is waiting to start: trying and failing to pull image'
             assert _no_container(pulled, "web").text == words
+
+    asyncio.run(work())
+
+
+def test_who_asks_for_spdy_hears_what_to_do(tmp_path: Path) -> None:
+    """kubectl asks by POST then; it showed an empty line."""
+
+    async def work() -> None:
+        async with served(tmp_path, "web") as (_, session, url):
+            wants = {"X-Stream-Protocol-Version": "v4.channel.k8s.io"}
+            for path in ("exec/default/web/web?command=id&stdout=true", "portForward/default/web"):
+                async with session.post(f"{url}/{path}", headers=wants) as refused:
+                    assert refused.status == 400
+                    words = await refused.text()
+                    assert "use kubectl 1.31 or newer" in words
+                    assert ":" not in words
 
     asyncio.run(work())
 
