@@ -4,6 +4,8 @@ really are meanwhile.
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import shutil
 import subprocess
@@ -20,7 +22,7 @@ from node_agent.network.proxy.nft_table import table_name
 from node_agent.network.settings import bridge_name, cluster_id
 
 if TYPE_CHECKING:
-    from whole_cluster import WholeCluster
+    from whole_cluster import Object, WholeCluster
 
 
 def nothing_is_left(cluster: WholeCluster) -> None:
@@ -29,7 +31,7 @@ def nothing_is_left(cluster: WholeCluster) -> None:
     wait_until(lambda: not processes_of(folder), f"the end of every process of {folder}")
     mounts = [line for line in Path("/proc/self/mounts").read_text().splitlines() if f" {folder}" in line]
     assert mounts == []
-    assert [path for path in Path("/sys/fs/cgroup").glob("**/fluyt/*/") if path.name in cluster.known] == []
+    assert cgroups_of(cluster) == set()
     assert [name for name in os.listdir("/sys/class/net") if name in links_of(cluster)] == []
     if shutil.which("nft") and os.geteuid() == 0:
         said = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True, timeout=20).stdout
@@ -68,7 +70,9 @@ def processes_of(folder: Path) -> list[str]:
 
 
 def desired_is_actual(cluster: WholeCluster) -> None:
-    """The containers that run are those that the API says run; every object's owner is there."""
+    """The containers that run are those that the API says run, and nothing on the machine is of others; every object's
+    owner is there.
+    """
 
     cluster.note()
 
@@ -76,7 +80,7 @@ def desired_is_actual(cluster: WholeCluster) -> None:
         pods = cluster.list("pods")
         wanted = {identity for pod in pods for identity in running(pod)}
         settled = not any("deletionTimestamp" in pod["metadata"] for pod in pods)
-        return settled and wanted == cluster.engine.running(cluster.folder)
+        return settled and wanted == cluster.engine.running(cluster.folder) and not of_others(cluster, wanted, pods)
 
     cluster.wait(same, "desired to be actual")
     objects = [each for kind in ("deployments", "replicasets", "jobs", "pods") for each in cluster.list(kind)]
@@ -85,6 +89,34 @@ def desired_is_actual(cluster: WholeCluster) -> None:
         for owner in each["metadata"].get("ownerReferences") or []:
             if owner["kind"] in ("Deployment", "ReplicaSet", "Job"):
                 assert owner["uid"] in known, f"{each['metadata']['name']} is an orphan"
+
+
+def cgroups_of(cluster: WholeCluster) -> set[str]:
+    """Containers that there were or are, of which a cgroup is there."""
+    return {path.name for path in Path("/sys/fs/cgroup").glob("**/fluyt/*/")} & cluster.known
+
+
+def of_others(cluster: WholeCluster, containers: set[str], pods: list[Object]) -> list[str]:
+    """cgroups, volumes, sandboxes and mounts that belong to none of these; volumes' folders are named by pods' uids."""
+    uids = {pod["metadata"]["uid"] for pod in pods}
+    sandboxes = sandboxes_of(cluster.folder)
+    volumes = [str(path) for path in cluster.folder.glob("n*/pods/*") if path.name not in uids]
+    strangers = [sandbox for sandbox, uid in sandboxes.items() if uid not in uids]
+    mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    known = (*uids, *containers, *sandboxes)
+    own = [place for place in mounts if place.startswith(f"{cluster.folder}/")]
+    strange = [place for place in own if not any(each in place for each in known)]
+    return [*(cgroups_of(cluster) - containers), *volumes, *strangers, *strange]
+
+
+def sandboxes_of(folder: Path) -> dict[str, str]:
+    """Sandbox → uid of its pod, of the process runtime."""
+    found = {}
+    for path in folder.glob("n*/runtime/sandboxes/*/record.json"):
+        # It may go, or be written, at this moment.
+        with contextlib.suppress(OSError, ValueError):
+            found[path.parent.name] = str(json.loads(path.read_text())["config"]["uid"])
+    return found
 
 
 def running(pod: dict[str, object]) -> list[str]:
