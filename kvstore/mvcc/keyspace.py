@@ -136,7 +136,10 @@ class Keyspace:
     def revisions_of(self, keys: list[bytes]) -> list[int]:
         """The current packed revisions of live keys. Hot: a call for all of them at once."""
         revisions = self.index.revisions
-        return list(map(revisions.__getitem__, keys)) if isinstance(revisions, dict) else self._look_up(keys)
+        if isinstance(revisions, dict):
+            return list(map(revisions.__getitem__, keys))
+        known = revisions.known
+        return list(map(known.__getitem__, keys)) if all(map(known.__contains__, keys)) else self._look_up(keys)
 
     def _whole(self, name: bytes, value: bytes) -> bytes:
         """The key that `name` stands for in the table `keys`."""
