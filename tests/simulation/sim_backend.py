@@ -77,6 +77,15 @@ class SimTable:
         found: bytes | None = self._rows.get(key)
         return found
 
+    def get_many(self, keys: list[bytes], max_bytes: int) -> list[bytes]:
+        values: list[bytes] = []
+        for key in keys:
+            if max_bytes <= 0:
+                break
+            values.append(self._rows[key])
+            max_bytes -= len(values[-1])
+        return values
+
     def put(self, key: bytes, value: bytes) -> None:
         invariant(0 < len(key) <= 511 and type(key) is bytes and type(value) is bytes, "a row LMDB would not take")
         self._note(key)
