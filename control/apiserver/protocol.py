@@ -206,7 +206,8 @@ def peer_of(connection: ssl.SSLObject | None) -> PeerCertificate | None:
         for name, value in part:
             names.setdefault(str(name), []).append(str(value))
     der = connection.getpeercert(binary_form=True) or b""
-    return PeerCertificate("".join(names.get("commonName", [])[-1:]), tuple(names.get("organizationName", ())), der)
+    user, groups = "".join(names.get("commonName", [])[-1:]), tuple(names.get("organizationName", ()))
+    return PeerCertificate(user, groups, der, ssl.cert_time_to_seconds(found["notAfter"]))
 
 
 def whole_response(problem: StatusError) -> bytes:

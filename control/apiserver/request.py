@@ -9,6 +9,7 @@ A refusal is a control.api.status.StatusError, raised by any of them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -37,11 +38,15 @@ ANONYMOUS = User("system:anonymous", groups=("system:unauthenticated",))
 
 @dataclass(frozen=True, slots=True)
 class PeerCertificate:
-    """The client certificate of a TLS connection, already verified against --client-ca-file. der: the whole of it."""
+    """The client certificate of a TLS connection, already verified against --client-ca-file.
+
+    der: the whole of it. ends: when it does, in seconds since 1970: connections live longer than handshakes.
+    """
 
     common_name: str
     organizations: tuple[str, ...]
     der: bytes
+    ends: float = math.inf
 
 
 _LONG_RUNNING = frozenset({"log", "exec", "attach", "portforward", "proxy"})

@@ -6,12 +6,14 @@ import asyncio
 import base64
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 from security_fakes import ADMIN, ALICE, FakeCluster, named
 
 from control.api.status import StatusError
+from control.apiserver.protocol import peer_of
 from control.apiserver.request import ANONYMOUS, Attributes, Decision, PeerCertificate, User
 from control.apiserver.security.authenticator import AuthenticatorChain
 from control.apiserver.security.bootstrap_tokens import BootstrapTokens
@@ -61,6 +63,29 @@ def who(chain: AuthenticatorChain, certificate: PeerCertificate | None = None, *
 
 def signed(authorities: dict[str, Pair], by: str, name: str) -> Pair:
     return issue(authorities[by], name, [], NOW, YEAR, client=True)
+
+
+class _Peer:
+    """What a TLS connection says of its peer's certificate."""
+
+    def getpeercert(self, binary_form: bool = False) -> Any:
+        subject = ((("organizationName", "dev"),), (("commonName", "jane"),))
+        return b"der" if binary_form else {"subject": subject, "notAfter": "Jan  2 00:01:00 2026 GMT"}
+
+
+def test_a_certificate_that_ends_while_its_connection_is_open_counts_no_more() -> None:
+    """TLS looks at it once, in the handshake."""
+    certificate = peer_of(_Peer())  # type: ignore[arg-type]
+    assert certificate is not None
+    clock = [NOW.timestamp() + 59]
+    users = CertificateUsers(now=lambda: clock[0])
+    found = users.user_of({}, certificate)
+    assert found is not None
+    assert (found.name, found.groups) == ("jane", ("dev",))
+    clock[0] += 2
+    with pytest.raises(StatusError) as refused:
+        users.user_of({}, certificate)
+    assert refused.value.code == 401
 
 
 def test_nobody_is_anonymous(chain: AuthenticatorChain) -> None:

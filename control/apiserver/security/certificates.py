@@ -9,8 +9,9 @@ verdict on a certificate is remembered.
 from __future__ import annotations
 
 import hashlib
+import time
 from collections import OrderedDict
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from cryptography import x509
 
@@ -42,18 +43,18 @@ class Authorities:
 
 
 class CertificateUsers:
-    """Client certificates. authorities: None when TLS accepts the clients' authority only."""
+    """Client certificates. authorities: None when TLS accepts the clients' authority only. now: seconds since 1970."""
 
-    def __init__(self, authorities: Authorities | None = None) -> None:
-        self._authorities = authorities
+    def __init__(self, authorities: Authorities | None = None, now: Callable[[], float] = time.time) -> None:
+        self._authorities, self._now = authorities, now
 
     def user_of(self, headers: Headers, peer_certificate: PeerCertificate | None) -> User | None:
-        """None: there is no certificate, or it is not a client's. StatusError 401: it names nobody."""
+        """None: there is no certificate, or it is not a client's. StatusError 401: it names nobody, or has ended."""
         if peer_certificate is None:
             return None
         if self._authorities is not None and not self._authorities.signed(peer_certificate.der):
             return None
-        if not peer_certificate.common_name:
+        if not peer_certificate.common_name or self._now() > peer_certificate.ends:
             raise unauthorized()
         digest = hashlib.sha256(peer_certificate.der).hexdigest()
         extra = {_CREDENTIAL_ID: (f"X509SHA256={digest}",)}
