@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from control.api.schema import Object
 from control.controllers.objects import annotations_of, created_at, is_deleting, name_of, parse_time, spec_of, status_of
@@ -33,7 +33,10 @@ def is_active(pod: Object) -> bool:
 
 def condition(obj: Object, kind: str) -> dict[str, Any] | None:
     """An object's condition of that type."""
-    return next((c for c in status_of(obj).get("conditions") or () if c.get("type") == kind), None)
+    for found in status_of(obj).get("conditions") or ():
+        if found.get("type") == kind:
+            return cast(dict[str, Any], found)
+    return None
 
 
 def is_ready(pod: Object) -> bool:
@@ -51,10 +54,10 @@ def ready_since(pod: Object) -> datetime | None:
 
 def available_in(pod: Object, min_ready: int, now: datetime) -> float | None:
     """Seconds until a ready pod is available: 0 when it is. None: it is not ready. min_ready: seconds."""
+    if not min_ready:
+        return 0.0 if is_ready(pod) else None
     since = ready_since(pod)
-    if since is None:
-        return None
-    return max(0.0, min_ready - (now - since).total_seconds()) if min_ready else 0.0
+    return None if since is None else max(0.0, min_ready - (now - since).total_seconds())
 
 
 def is_available(pod: Object, min_ready: int, now: datetime) -> bool:
@@ -64,6 +67,8 @@ def is_available(pod: Object, min_ready: int, now: datetime) -> bool:
 
 def soonest_available(pods: Iterable[Object], min_ready: int, now: datetime) -> float | None:
     """Seconds until the next ready pod becomes available; None when no pod is waiting for that."""
+    if not min_ready:
+        return None
     waits = [wait for pod in pods if (wait := available_in(pod, min_ready, now))]
     return min(waits, default=None)
 

@@ -117,11 +117,12 @@ def _report(observed: Observed, rs: Object, pods: Sequence[Object], now: datetim
 def _status(observed: Observed, rs: Object, pods: Sequence[Object], now: datetime) -> dict[str, Any]:
     template_labels = ((spec_of(rs).get("template") or {}).get("metadata") or {}).get("labels") or {}
     fully = sum(1 for pod in pods if template_labels.items() <= labels(pod).items())
+    ready, min_ready = sum(map(is_ready, pods)), _min_ready(rs)
     status: dict[str, Any] = {
         "replicas": len(pods),
         "fullyLabeledReplicas": fully,
-        "readyReplicas": sum(map(is_ready, pods)),
-        "availableReplicas": sum(is_available(pod, _min_ready(rs), now) for pod in pods),
+        "readyReplicas": ready,
+        "availableReplicas": sum(is_available(pod, min_ready, now) for pod in pods) if min_ready else ready,
         "observedGeneration": generation_of(rs),
     }
     conditions = _conditions(observed, rs, len(pods), now)
