@@ -114,6 +114,8 @@ class Driver:
         self._resend_due = False
         # Changes of membership that Raft could not take yet, each with the term it was meant for.
         self._due_changes: deque[tuple[int, bytes]] = deque()
+        # Commit indexes for followers, which leave behind the answers to clients.
+        self._commits: list[Message] = []
         # What is being synced waits for the loop to do it.
         self._sync_due = False
         # Reads wait that came too late for a round, and a timer runs for them.
@@ -234,7 +236,7 @@ class Driver:
         while not self._installing and (ready := self._next_ready()) is not None:
             if not self._handle(ready):
                 break
-            spoke = spoke or bool(ready.messages)
+            spoke = spoke or (bool(ready.messages) and not self._commits)
         self._sync()
         if self._sync_due and self.raw.role != Role.LEADER:
             # The leader waits for our promise; what is committed is applied when that has left, and whatever comes
@@ -258,6 +260,9 @@ class Driver:
         if self._sync_due:
             # Behind the answers that applying has made.
             self._loop.call_soon(self._sync_here)
+        if self._commits:
+            # Behind those, and behind the events, which take a turn more.
+            self._loop.call_soon(self._loop.call_soon, self._tell_commits)
 
     def _propose(self) -> None:
         raw, proposals = self.raw, self._proposals
@@ -328,6 +333,7 @@ class Driver:
     def _announce(self, state: SoftState) -> None:
         """Once: if the disk is full, the Ready that brings it may be tried again when all this is long over."""
         self._outbox.forget()
+        self._commits.clear()
         self._machine.state_changed(state.leader, state.role)
         if state.leader != self._leader:
             self._leader = state.leader
@@ -353,7 +359,7 @@ class Driver:
                 return False
             self._is_full = False
         if ready.messages:
-            self._outbox.send(ready.messages)
+            self._speak(ready)
         if ready.read_states:
             self._confirm_reads(ready.read_states)
         self._committed.extend(ready.committed)
@@ -364,6 +370,19 @@ class Driver:
         else:
             self._saved(ready)
         return True
+
+    def _speak(self, ready: Ready) -> None:
+        """Send a Ready's messages now, or behind the answers to clients if all they say is what was committed."""
+        if ready.committed and self._outbox.can_come_last(ready.messages):
+            self._commits += ready.messages
+        else:
+            self._tell_commits()
+            self._outbox.send(ready.messages)
+
+    def _tell_commits(self) -> None:
+        if self._commits and not self._stopped:
+            commits, self._commits = self._commits, []
+            self._outbox.send(commits)
 
     def _say_full(self, problem: NoSpace) -> None:
         if not self._is_full:

@@ -3,8 +3,9 @@
 Every message costs its receiver a wake-up, which on a busy machine is dearer than what is in it; with few requests in
 flight wake-ups are most of the work. Two kinds can wait:
 
-*Commit indexes*, for HOLD_SECONDS. After every commit a leader owes its followers the new one. The next entries follow
-within a millisecond or two and carry it anyway.
+*Commit indexes*, for HOLD_SECONDS, while entries flow. After every commit a leader owes its followers the new one. The
+next entries follow within a millisecond or two and carry it anyway. While they do not flow it leaves behind the answers
+to clients (`can_come_last`).
 
 *Entries for those whose answer is not needed*, for TOGETHER_SECONDS. A commit needs a quorum, not everybody: of two
 followers the quicker one gets entries at once, the other gets those of several rounds together, and its disk syncs
@@ -13,9 +14,12 @@ is not committed within HOLD_SECONDS, and it loses its place with the next entri
 
 (Rounds of reads go to everybody: there is no disk in them, and the first of two answers comes sooner than one's.)
 
-Neither waits when something else goes to the same follower (what is sent keeps its order), when it has passed on
-requests of its own lately, or when entries do not flow. Safe because Raft takes any message for one that may be late or
-lost; who has what before whom changes nothing in what a commit means.
+When entries do not flow, that other follower gets them with the commit index that they soon lead to: one message for
+two, and its wake-up and its disk are not in the way of what the client waits for.
+
+Neither waits when something else goes to the same follower (what is sent keeps its order), or when it has passed on
+requests of its own lately. Safe because Raft takes any message for one that may be late or lost; who has what before
+whom changes nothing in what a commit means.
 """
 
 from __future__ import annotations
@@ -23,9 +27,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from kvstore.member.pace import Pace
-from kvstore.raft.types import COMMIT_ASKING, COMMIT_ONLY, Message, MessageKind
+from kvstore.raft.types import COMMITS, Message, MessageKind
 
 HOLD_SECONDS = 0.002
 TOGETHER_SECONDS = 0.010
@@ -35,8 +40,6 @@ FLOW_SECONDS = 0.004
 WAITING_SECONDS = 0.1
 # More than this is worth a message of its own.
 HELD_BYTES = 32 * 1024
-
-_COMMITS = (COMMIT_ONLY, COMMIT_ASKING)
 
 
 class _Held:
@@ -60,6 +63,16 @@ class _Held:
             self.commit = None
         else:
             self.commit = message
+
+    def join(self, message: Message) -> bool:
+        """Let the last entries carry a commit index that follows right behind them. Whether they do."""
+        if message.context not in COMMITS or not self.entries:
+            return False
+        last = self.entries[-1]
+        if message.log_term != last.entries[-1].term or message.index != last.entries[-1].index:
+            return False
+        self.entries[-1] = replace(last, commit=message.commit)
+        return True
 
     def messages(self) -> list[Message]:
         """All of it, in order."""
@@ -129,7 +142,10 @@ class Outbox:
             if held is not None:
                 del self._held[message.to]
                 # Any append carries a commit index at least as new as one that is held.
+                joined = held.join(message)
                 out += self._leave(message.to, held.entries if is_append else held.messages(), now)
+                if joined:
+                    continue
             out += self._leave(message.to, [message], now)
         if entries:
             self._flowing = now - self._last_entries < FLOW_SECONDS
@@ -137,13 +153,22 @@ class Outbox:
         if out:
             self._send(out)
 
+    def _flows(self, now: float) -> bool:
+        return self._flowing and now - self._last_entries <= FLOW_SECONDS
+
+    def can_come_last(self, messages: Iterable[Message]) -> bool:
+        """Whether these are commit indexes that nobody waits for, while entries do not flow."""
+        now = self._clock()
+        return not self._flows(now) and all(m.context in COMMITS and not self._waits(m.to, now) for m in messages)
+
+    def _waits(self, peer: int, now: float) -> bool:
+        return now - self._waiting.get(peer, float("-inf")) <= WAITING_SECONDS
+
     def _may_hold(self, message: Message, held: _Held | None, now: float) -> bool:
-        if not self._flowing or now - self._last_entries > FLOW_SECONDS:
-            return False
-        if now - self._waiting.get(message.to, float("-inf")) <= WAITING_SECONDS:
+        if self._waits(message.to, now):
             return False
         if not message.entries:
-            return message.context in _COMMITS
+            return message.context in COMMITS and self._flows(now)
         size = _size(message) + (held.bytes if held else 0)
         return size <= HELD_BYTES and not self._pace.needs(message.to, now)
 

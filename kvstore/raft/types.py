@@ -43,6 +43,7 @@ class MessageKind(IntEnum):
 COMMIT_ONLY = b"commit"
 # The same to one whose answer to an earlier append is still on its way, or lost: it has to answer.
 COMMIT_ASKING = b"commit?"
+COMMITS = frozenset((COMMIT_ONLY, COMMIT_ASKING))
 
 
 class Role(IntEnum):

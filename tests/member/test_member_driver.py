@@ -69,6 +69,8 @@ class Notes:
             elif message.kind is MessageKind.READ_INDEX:
                 self.asked.append(message.context)
                 self.asked_of.append(message.to)
+            elif message.kind is MessageKind.APPEND and message.commit:
+                self.done.append(("told", message.commit))
 
     def state_changed(self, leader: int, role: Role) -> None:
         self.leaders.append(leader)
@@ -193,3 +195,23 @@ def test_reads_without_a_leader_keep_nobody_awake(follower: Follower) -> None:
         follower.loop.turn()
     assert not follower.loop.soon, "who leads will be news; until then there is nothing to do"
     assert follower.notes.asked == []
+
+
+def test_a_leader_answers_before_it_tells_its_followers_what_is_committed(
+    follower: Follower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless entries flow: then the commit index rides on the next."""
+    monkeypatch.setattr(Turns, "call_later", lambda *arguments: None)
+    follower.driver.raw.campaign()
+    follower.driver.wake()
+    answers = {MessageKind.PRE_VOTE_REPLY: 0, MessageKind.VOTE_REPLY: 0, MessageKind.APPEND_REPLY: 1}
+    for kind, index in answers.items():
+        while follower.loop.soon:
+            follower.loop.turn()
+        follower.driver.receive([Message(kind, to=1, from_=2, term=1, index=index)])
+    for _ in range(2):
+        follower.loop.turn()
+    assert follower.notes.done == [("applied", 1)]
+    while follower.loop.soon:
+        follower.loop.turn()
+    assert follower.notes.done[1:] == [("told", 1)]

@@ -14,7 +14,7 @@ from kvstore.member.outbox import (
     WAITING_SECONDS,
     Outbox,
 )
-from kvstore.raft.types import COMMIT_ONLY, Entry, Message, MessageKind
+from kvstore.raft.types import COMMIT_ASKING, COMMIT_ONLY, Entry, Message, MessageKind
 
 
 class Bench:
@@ -198,3 +198,53 @@ def test_a_new_term_begins_with_nothing_held() -> None:
     before = len(bench.sent)
     bench.advance(TOGETHER_SECONDS)
     assert len(bench.sent) == before
+
+
+def test_without_a_flow_one_gets_entries_at_once_and_the_other_with_the_commit() -> None:
+    bench = Bench()
+    bench.needed = 1
+    bench.box.send([entries(2, 0, 1), entries(3, 0, 1)])
+    assert [(m.to, m.commit) for batch in bench.sent for m in batch] == [(2, 0)]
+    bench.advance(0.001)
+    bench.box.answered(2, 1)
+    bench.sent.clear()
+    bench.box.send([commit_only(2, 1), asking(3, 1)])
+    (batch,) = bench.sent
+    assert [(m.to, len(m.entries), m.commit) for m in batch] == [(2, 0, 1), (3, 1, 1)]
+
+
+def test_without_a_commit_the_other_gets_entries_all_the_same() -> None:
+    bench = Bench()
+    bench.needed = 1
+    bench.box.send([entries(2, 0, 1), entries(3, 0, 1)])
+    for _ in range(2):
+        bench.advance(HOLD_SECONDS)
+    assert bench.indexes(3) == [[1]]
+
+
+def test_a_commit_of_other_entries_is_a_message_of_its_own() -> None:
+    bench = Bench()
+    bench.needed = 1
+    bench.box.send([entries(2, 0, 1), entries(3, 0, 1)])
+    bench.sent.clear()
+    bench.box.send([asking(3, 2)])
+    (batch,) = bench.sent
+    assert [(m.index, len(m.entries), m.commit) for m in batch] == [(0, 1, 0), (2, 0, 2)]
+
+
+def test_what_comes_last_is_a_commit_that_nobody_waits_for() -> None:
+    bench = Bench()
+    assert bench.box.can_come_last([commit_only(2, 1), asking(3, 1)])
+    assert not bench.box.can_come_last([commit_only(2, 1), entries(3, 1)])
+    assert not bench.box.can_come_last([Message(MessageKind.HEARTBEAT, to=2)])
+    bench.box.waits(3)
+    assert not bench.box.can_come_last([commit_only(2, 1), asking(3, 1)])
+    bench.advance(2 * WAITING_SECONDS)
+    assert bench.box.can_come_last([commit_only(2, 1), asking(3, 1)])
+    bench.flow()
+    assert not bench.box.can_come_last([commit_only(2, 1)])
+
+
+def asking(to: int, index: int) -> Message:
+    """A commit index for one that has not answered yet."""
+    return Message(MessageKind.APPEND, to=to, log_term=1, index=index, commit=index, context=COMMIT_ASKING)
