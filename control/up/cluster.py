@@ -100,17 +100,11 @@ class Cluster:
     def _start(self, rows: Sequence[Row], say: Say) -> None:
         # Loaded here: `fluyt down` needs none of it.
         from control.client import kubeconfig
-        from control.up import credentials
 
         plan = self.planned()
-        now = datetime.now(UTC)
-        try:
-            if plan.etcd is None:
-                credentials.ensure_store(self.folder, now)
-            self._begin(rows, 0)
-            credentials.ensure_rest(self.folder, plan, now)
-        except ValueError as problem:
-            raise UpError(str(problem)) from None
+        self._renew_store()
+        self._begin(rows, 0)
+        self._renew_rest()
         self._begin(rows, 1)
         probe = Probe(kubeconfig.load(self.admin_conf).ssl_context())
         for url, master in zip(plan.api_urls, plan.masters, strict=True):
@@ -125,6 +119,25 @@ class Cluster:
             say(f"waiting for {plan.node_count} nodes")
             names = {node.name for node in plan.nodes}
             self._until(lambda: _unready(probe, plan, names), rows, "the nodes to be Ready")
+
+    def _renew_store(self) -> None:
+        """Make or renew the certificates of a store of our own. Raises UpError, OSErrors."""
+        from control.up import credentials
+
+        if self.planned().etcd is None:
+            try:
+                credentials.ensure_store(self.folder, datetime.now(UTC))
+            except ValueError as problem:
+                raise UpError(str(problem)) from None
+
+    def _renew_rest(self) -> None:
+        """All others; raises likewise."""
+        from control.up import credentials
+
+        try:
+            credentials.ensure_rest(self.folder, self.planned(), datetime.now(UTC))
+        except ValueError as problem:
+            raise UpError(str(problem)) from None
 
     def _begin(self, rows: Sequence[Row], stage: int) -> None:
         for row in rows:
@@ -187,9 +200,14 @@ class Cluster:
             os.close(handle)
 
     def refuse_if_up(self) -> None:
-        """Raises UpError when all of the cluster runs already (started by `fluyt up --detach`)."""
+        """Raises UpError when all of the cluster runs already (started by `fluyt up --detach`).
+
+        Then its certificates are renewed where they are nearly over: what runs takes them up.
+        """
         rows = self.rows
         if rows and len(self.running()) == len(rows):
+            self._renew_store()
+            self._renew_rest()
             raise UpError(
                 f"the cluster in {self.folder} is up already; stop it with fluyt down --data-dir {self.folder}, "
                 f"or choose another --data-dir"

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,11 @@ from harness.real_store import store_words
 from harness.wait import wait_until
 
 from control.client import kubeconfig
+from control.pki import files
 from control.up.cluster import Cluster
 from control.up.plan import Wishes
 from control.up.ready import Probe
+from kvstore.pki.certificates import issue
 
 FLUYT = str(Path(sys.prefix, "bin", "fluyt"))
 
@@ -91,8 +94,13 @@ def test_detached_masters(folder: Path, tmp_path: Path, store: list[str]) -> Non
     assert cluster.running() == [row.name for row in cluster.rows]
     assert all(probe(folder).serving(url) for url in cluster.planned().api_urls)
     make("a", folder)
+    now = datetime.now(UTC)
+    ending = issue(files.load_pair(folder / "pki", "ca"), "kube-apiserver-kubelet-client", [], now, timedelta(days=9))
+    files.replace_pair(folder / "pki", "apiserver-kubelet-client", ending)
     refused = fluyt("up", "--data-dir", str(folder), "--detach", code=1).stderr
     assert f"is up already; stop it with fluyt down --data-dir {folder}" in refused
+    renewed = files.load_pair(folder / "pki", "apiserver-kubelet-client").certificate
+    assert renewed.not_valid_after_utc > now + timedelta(days=300)
     # What died is started again, and nothing else.
     pids = {name: cluster.children.pid(name) for name in cluster.running()}
     os.kill(pids["m2-apiserver"] or 0, signal.SIGKILL)
