@@ -22,6 +22,7 @@ from kvstore.member.member import Member
 from kvstore.member.roster import refuse_second_founding
 from kvstore.member.tokens import open_tokens
 from kvstore.storage.data_dir import DataDir
+from kvstore.storage.errors import StorageError
 from kvstore.version import ETCD_VERSION, FLUYT_VERSION
 from kvstore.wire.limits import Limits
 from kvstore.wire.server import GrpcServer
@@ -115,10 +116,7 @@ async def _serve(config: Config, opened: Opened, register: Register, stop: async
         await clients.stop(STOP_SECONDS if ended.done() and ended.result() == 0 else 0)
         await peers.stop(0)
         await metrics.stop(0)
-    if code == 0:
-        await _last_commit(member)
-        log.info("stopped")
-    return code
+    return await _last_commit(member) if code == 0 else code
 
 
 def _stopping(
@@ -152,11 +150,18 @@ def _cannot_listen(address: Address, flag: str, problem: OSError) -> str:
     return f"--{flag}: cannot listen on {address}: {reason}; stop what uses the port, or choose another"
 
 
-async def _last_commit(member: Member) -> None:
-    """Everything applied goes to disk, so that the next start has nothing to replay."""
-    member.state.save_position()
-    member.state.backend.commit()
-    await asyncio.get_running_loop().run_in_executor(None, member.state.backend.sync)
+async def _last_commit(member: Member) -> int:
+    """Everything applied goes to disk, so that the next start has nothing to replay. Returns the exit code."""
+    backend = member.state.backend
+    try:
+        member.state.save_position()
+        backend.commit()
+        await asyncio.get_running_loop().run_in_executor(None, backend.sync)
+    except StorageError as problem:
+        log.error("%s; nothing acknowledged is lost: the next start applies it again from the log", problem)
+        return 1
+    log.info("stopped")
+    return 0
 
 
 def _settle() -> None:

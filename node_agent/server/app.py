@@ -40,7 +40,7 @@ def new_app(directory: Directory, *, guarded: bool) -> web.Application:
     with_uid = "/{namespace}/{pod}/{uid}/{container}"
     app.router.add_get(f"/containerLogs{pod}/{{container}}", logs.get)
     port_forward = PortForward(directory)
-    # kubectl asks again by POST, for SPDY, when it is refused, and shows what it hears then.
+    # WebSocket is asked for by GET, SPDY by POST.
     for method in ("GET", "POST"):
         for path in (f"{pod}/{{container}}", with_uid):
             app.router.add_route(method, f"/exec{path}", streams.exec)

@@ -1,4 +1,4 @@
-"""WebSocket /exec and /attach: kubectl's channels on one side, a process stream of the runtime on the other.
+"""/exec and /attach, over WebSocket or SPDY: kubectl on one side, a process stream of the runtime on the other.
 
 Faults assumed: either side breaks off at any moment (the other is let go of), a client that floods (the runtime's
 stream holds it back) or does not read (the process waits, or is cut off when attached), silence for hours (pings).
@@ -11,20 +11,20 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 
-from aiohttp import WSMsgType, web
+from aiohttp import web
 
 from node_agent.runtime.errors import NotFound, NotRunning, RuntimeFault
 from node_agent.runtime.streams import ProcessStream
 from node_agent.server.directory import Directory, Found
+from node_agent.server.fronts import Front, WebSocketFront, spdy_front
+from node_agent.server.spdy_link import SpdyLink, agreed, wants_spdy
 from node_agent.streams import channels
+from node_agent.streams.channels import Channel
 
 log = logging.getLogger(__name__)
 
 # kubectl reads a text with a colon as YAML and shows nothing of it.
-NO_SPDY = (
-    "exec, attach and port-forward are spoken over WebSocket here and not over SPDY; use kubectl 1.31 or newer, "
-    "or 1.29 and 1.30 with KUBECTL_REMOTE_COMMAND_WEBSOCKETS=true"
-)
+UPGRADE = "you must ask for an upgrade to WebSocket or to SPDY/3.1"
 _PING = 30.0
 _MOST_MESSAGE = 4 << 20
 
@@ -79,25 +79,36 @@ class _Wanted:
             raise web.HTTPBadRequest(text="you must specify at least one of stdin, stdout, stderr")
         return wanted
 
+    def channels(self) -> frozenset[Channel]:
+        """Those that are in use; a terminal says everything on stdout."""
+        used = {
+            Channel.ERROR: True,
+            Channel.STDIN: self.stdin,
+            Channel.STDOUT: self.stdout,
+            Channel.STDERR: self.stderr and not self.tty,
+            Channel.RESIZE: self.tty,
+        }
+        return frozenset(channel for channel, is_used in used.items() if is_used)
+
 
 async def _serve(
+    request: web.Request, open_stream: Callable[[], Awaitable[ProcessStream]], wanted: _Wanted
+) -> web.StreamResponse:
+    return await (_serve_spdy if wants_spdy(request) else _serve_websocket)(request, open_stream, wanted)
+
+
+async def _serve_websocket(
     request: web.Request, open_stream: Callable[[], Awaitable[ProcessStream]], wanted: _Wanted
 ) -> web.StreamResponse:
     socket = web.WebSocketResponse(
         protocols=channels.PROTOCOLS, heartbeat=_PING, max_msg_size=_MOST_MESSAGE, compress=False
     )
     if not socket.can_prepare(request):
-        raise web.HTTPBadRequest(text=NO_SPDY)
-    # Opened before the upgrade is answered: a container that is not there is an HTTP refusal, as clients expect.
-    try:
-        process = await open_stream()
-    except (NotFound, NotRunning) as problem:
-        raise web.HTTPNotFound(text=str(problem)) from None
-    except RuntimeFault as problem:
-        raise web.HTTPInternalServerError(text=str(problem)) from None
+        raise web.HTTPBadRequest(text=UPGRADE)
+    process = await _opened(open_stream)
     try:
         await socket.prepare(request)
-        await _Session(socket, process, wanted).run()
+        await _Session(WebSocketFront(socket), process, wanted).run()
     finally:
         await process.close()
         with contextlib.suppress(ConnectionError):
@@ -105,12 +116,37 @@ async def _serve(
     return socket
 
 
+async def _serve_spdy(
+    request: web.Request, open_stream: Callable[[], Awaitable[ProcessStream]], wanted: _Wanted
+) -> web.StreamResponse:
+    protocol = agreed(request, (channels.V4,))
+    process = await _opened(open_stream)
+    try:
+        link = await SpdyLink.open(request, protocol)
+        front = await spdy_front(link, wanted.channels())
+        if front is not None:
+            await _Session(front, process, wanted).run()
+        await link.close()
+    finally:
+        await process.close()
+    return link.response
+
+
+async def _opened(open_stream: Callable[[], Awaitable[ProcessStream]]) -> ProcessStream:
+    """Before the upgrade is answered: a container that is not there is an HTTP refusal, as clients expect."""
+    try:
+        return await open_stream()
+    except (NotFound, NotRunning) as problem:
+        raise web.HTTPNotFound(text=str(problem)) from None
+    except RuntimeFault as problem:
+        raise web.HTTPInternalServerError(text=str(problem)) from None
+
+
 class _Session:
     """One exec or attach while it lasts."""
 
-    def __init__(self, socket: web.WebSocketResponse, process: ProcessStream, wanted: _Wanted) -> None:
-        self._socket, self._process, self._wanted = socket, process, wanted
-        self._protocol = socket.ws_protocol or channels.V4
+    def __init__(self, front: Front, process: ProcessStream, wanted: _Wanted) -> None:
+        self._front, self._process, self._wanted = front, process, wanted
 
     async def run(self) -> None:
         """Until the process has ended and said all, or the client has gone."""
@@ -126,11 +162,8 @@ class _Session:
                 log.error("a stream into a container broke", exc_info=problem)
 
     async def _from_client(self) -> None:
-        async for message in self._socket:
-            if message.type not in (WSMsgType.BINARY, WSMsgType.TEXT):
-                break
-            data = message.data if isinstance(message.data, bytes) else message.data.encode()
-            match channels.read(data, self._protocol):
+        async for message in self._front.messages():
+            match message:
                 case channels.Input(content) if self._wanted.stdin and content:
                     await self._process.write(content)
                 case channels.InputEnds():
@@ -139,14 +172,13 @@ class _Session:
                     await self._process.resize(columns, rows)
 
     async def _to_client(self) -> None:
-        wanted = {1: self._wanted.stdout, 2: self._wanted.stderr and not self._wanted.tty}
+        wanted = self._wanted.channels()
         while (piece := await self._process.read()) is not None:
-            channel, data = piece
-            if wanted.get(int(channel)):
-                await self._socket.send_bytes(channels.output(channels.Channel(int(channel)), data))
+            channel, data = Channel(int(piece[0])), piece[1]
+            if channel in wanted:
+                await self._front.output(channel, data)
         try:
             last = channels.ended(await self._process.wait())
         except RuntimeFault as problem:
             last = channels.failed(str(problem))
-        await self._socket.send_bytes(last)
-        await self._socket.close()
+        await self._front.end(last)

@@ -1,7 +1,8 @@
-"""WebSocket /portForward: SPDY/3.1 frames inside, for each connection an error stream and a data stream.
+"""/portForward: SPDY/3.1 frames, within WebSocket messages or alone, for each connection an error and a data stream.
 
 The peer opens both with the headers `streamtype`, `port` and `requestid`; what goes wrong with a connection is told on
-its error stream, and the others go on. Source: kubectl's port-forward over `SPDY/3.1+portforward.k8s.io`.
+its error stream, and the others go on. Source: kubectl's port-forward, over `SPDY/3.1+portforward.k8s.io` or, before
+1.31, SPDY/3.1 itself.
 
 Faults assumed: the peer opens half of a pair and forgets it, sends without end (the transport holds it back), goes.
 """
@@ -14,7 +15,7 @@ import logging
 import socket as sockets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 from aiohttp import WSMsgType, web
 
@@ -22,15 +23,18 @@ from node_agent.runtime.errors import RuntimeFault
 from node_agent.runtime.sockets import SocketStream
 from node_agent.runtime.streams import ByteStream
 from node_agent.server.directory import Directory
-from node_agent.server.exec import NO_SPDY
+from node_agent.server.exec import UPGRADE
+from node_agent.server.spdy_link import SpdyLink, agreed, wants_spdy
 from node_agent.streams.spdy import CANCEL, PROTOCOL_ERROR, Data, GoingAway, Opened, Reset, SpdyError, SpdyServer
 
 log = logging.getLogger(__name__)
 
 PROTOCOL: Final = "SPDY/3.1+portforward.k8s.io"
+_SPDY_PROTOCOL: Final = "portforward.k8s.io"
 _PING: Final = 30.0
 _MOST_MESSAGE: Final = 4 << 20
 _MOST_WAITING: Final = 64  # pieces for one connection that its program has not taken yet
+_Connect = Callable[[int], Awaitable[ByteStream]]
 
 
 @dataclass(slots=True)
@@ -52,15 +56,6 @@ class PortForward:
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         agent, _, sandbox = self._directory.sandbox(request.match_info["namespace"], request.match_info["pod"])
-        socket = web.WebSocketResponse(
-            protocols=(PROTOCOL,), heartbeat=_PING, max_msg_size=_MOST_MESSAGE, compress=False
-        )
-        if not socket.can_prepare(request):
-            raise web.HTTPBadRequest(text=NO_SPDY)
-        await socket.prepare(request)
-        if socket.ws_protocol != PROTOCOL:
-            await socket.close(code=1002, message=b"unknown subprotocol")
-            return socket
 
         async def connect(port: int) -> ByteStream:
             if sandbox.loopback:
@@ -69,15 +64,64 @@ class PortForward:
                     return await SocketStream.connect(sockets.socket(), (sandbox.loopback, port))
             return await agent.parts.runtime.port_forward(sandbox.id, port)
 
-        await _Session(socket, connect).run()
+        if wants_spdy(request):
+            link = await SpdyLink.open(request, agreed(request, (_SPDY_PROTOCOL,)))
+            await _Session(link, connect).run()
+            return link.response
+        return await self._over_websocket(request, connect)
+
+    async def _over_websocket(self, request: web.Request, connect: _Connect) -> web.StreamResponse:
+        socket = web.WebSocketResponse(
+            protocols=(PROTOCOL,), heartbeat=_PING, max_msg_size=_MOST_MESSAGE, compress=False
+        )
+        if not socket.can_prepare(request):
+            raise web.HTTPBadRequest(text=UPGRADE)
+        await socket.prepare(request)
+        if socket.ws_protocol != PROTOCOL:
+            await socket.close(code=1002, message=b"unknown subprotocol")
+            return socket
+        await _Session(_WebSocketLink(socket), connect).run()
         return socket
+
+
+class _Link(Protocol):
+    """Bytes to and from a client."""
+
+    async def receive(self) -> bytes | None:
+        """What has come; None at the end."""
+        ...
+
+    async def send(self, data: bytes) -> None:
+        """Raises ConnectionError."""
+        ...
+
+    async def close(self) -> None:
+        """Raises ConnectionError."""
+        ...
+
+
+class _WebSocketLink:
+    """See _Link: a message's bytes are part of the stream of bytes."""
+
+    def __init__(self, socket: web.WebSocketResponse) -> None:
+        self._socket = socket
+
+    async def receive(self) -> bytes | None:
+        message = await self._socket.receive()
+        return message.data if message.type is WSMsgType.BINARY else None
+
+    async def send(self, data: bytes) -> None:
+        await self._socket.send_bytes(data)
+
+    async def close(self) -> None:
+        await self._socket.close()
 
 
 class _Session:
     """One port-forward while it lasts."""
 
-    def __init__(self, socket: web.WebSocketResponse, connect: Callable[[int], Awaitable[ByteStream]]) -> None:
-        self._socket, self._connect = socket, connect
+    def __init__(self, link: _Link, connect: _Connect) -> None:
+        self._link, self._connect = link, connect
         self._spdy = SpdyServer()
         self._pairs: dict[str, _Connection] = {}
         self._streams: dict[int, _Connection] = {}
@@ -85,10 +129,8 @@ class _Session:
 
     async def run(self) -> None:
         try:
-            async for message in self._socket:
-                if message.type is not WSMsgType.BINARY:
-                    break
-                if not await self._take(message.data):
+            while (data := await self._link.receive()) is not None:
+                if not await self._take(data):
                     break
         except SpdyError as problem:
             log.warning("a port-forward broke the protocol: %s", problem)
@@ -98,7 +140,7 @@ class _Session:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             with contextlib.suppress(ConnectionError):
-                await self._socket.close()
+                await self._link.close()
 
     async def _take(self, data: bytes) -> bool:
         """Whether the session goes on."""
@@ -200,4 +242,4 @@ class _Session:
         async with self._sending:
             if data := self._spdy.take():
                 with contextlib.suppress(ConnectionError):
-                    await self._socket.send_bytes(data)
+                    await self._link.send(data)

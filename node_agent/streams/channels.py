@@ -54,16 +54,17 @@ def read(message: bytes, protocol: str) -> Message:
     if message[0] == Channel.STDIN:
         return Input(message[1:])
     if message[0] == Channel.RESIZE:
-        return _resize(message[1:])
+        return size(message[1:])
     if message[0] == Channel.CLOSE and protocol == V5 and message[1:2] == b"\0":
         return InputEnds()
     return None
 
 
-def _resize(data: bytes) -> Resize | None:
+def size(data: bytes) -> Resize | None:
+    """A terminal's size, {"Width":…,"Height":…}; None for what is none."""
     try:
-        size = json.loads(data)
-        columns, rows = int(size["Width"]), int(size["Height"])
+        said = json.loads(data)
+        columns, rows = int(said["Width"]), int(said["Height"])
     except (ValueError, KeyError, TypeError):
         return None
     return Resize(columns, rows) if 0 < columns < 65536 and 0 < rows < 65536 else None
@@ -74,9 +75,9 @@ def output(channel: Channel, data: bytes) -> bytes:
 
 
 def ended(exit_code: int) -> bytes:
-    """The last message, on channel 3: how the command ended."""
+    """The last word, for channel 3: how the command ended, as a Status."""
     if exit_code == 0:
-        return output(Channel.ERROR, _json({"metadata": {}, "status": "Success"}))
+        return _json({"metadata": {}, "status": "Success"})
     status: dict[str, Any] = {
         "metadata": {},
         "status": "Failure",
@@ -84,13 +85,13 @@ def ended(exit_code: int) -> bytes:
         "reason": "NonZeroExitCode",
         "details": {"causes": [{"reason": "ExitCode", "message": str(exit_code)}]},
     }
-    return output(Channel.ERROR, _json(status))
+    return _json(status)
 
 
 def failed(message: str) -> bytes:
-    """The last message when the command could not be run or its end is not known."""
+    """The last word when the command could not be run or its end is not known."""
     status = {"metadata": {}, "status": "Failure", "message": message, "reason": "InternalError", "code": 500}
-    return output(Channel.ERROR, _json(status))
+    return _json(status)
 
 
 def _json(value: dict[str, Any]) -> bytes:

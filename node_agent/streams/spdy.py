@@ -1,4 +1,4 @@
-"""The server's side of SPDY/3.1, as far as kubectl's port-forward needs it: bytes in, events out. Pure.
+"""The server's side of SPDY/3.1, as far as kubectl needs it: bytes in, events out. Pure.
 
 Frames: SYN_STREAM, SYN_REPLY, RST_STREAM, PING, GOAWAY, HEADERS, data; SETTINGS and WINDOW_UPDATE are read and passed
 over, because the peers (moby/spdystream) have no windows: the transport below holds a fast sender back.

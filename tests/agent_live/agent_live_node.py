@@ -25,7 +25,7 @@ class LiveNode:
 
     def __init__(self, api: KubeApi, master: Path, folder: Path, kubectl: str, **flags: object) -> None:
         """flags: of the agent, over the usual ones; `_` stands for `-`."""
-        self.api, self.folder, self._kubectl = api, folder, kubectl
+        self.api, self.folder, self.program = api, folder, kubectl
         self.static = folder / "static"
         self.static.mkdir()
         ensure_node(master, "n1", api.url, ["127.0.0.1"], datetime.now(UTC))
@@ -63,7 +63,7 @@ class LiveNode:
     def kubectl(self, *words: str, stdin: str | None = None, code: int | None = 0) -> str:
         """Both outputs of a command that must end with that code; code 0 gives standard output alone."""
         done = subprocess.run(
-            [self._kubectl, *words],
+            [self.program, *words],
             input=stdin,
             stdin=subprocess.DEVNULL if stdin is None else None,
             capture_output=True,
@@ -82,7 +82,7 @@ class LiveNode:
     def spawn(self, *words: str, log: str) -> Process:
         """A kubectl that runs on, its outputs in a file."""
         environment = {"KUBECONFIG": str(self.api.kubeconfig), "HOME": str(self.folder)}
-        return Process([self._kubectl, *words], self.folder / log, environment)
+        return Process([self.program, *words], self.folder / log, environment)
 
     def run_pod(self, name: str, *command: str, wait: bool = True, **spec: Any) -> None:
         """A pod of one container with the machine's own files, bound to the node."""

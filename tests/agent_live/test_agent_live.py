@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from agent_live_node import LiveNode
+from harness.require import require
 from harness.wait import wait_until
 
 SERVER = (
@@ -61,6 +62,40 @@ def test_port_forward_and_http_probes(node: LiveNode) -> None:
     node.run_pod("asks", "sleep", "1000", container={"readinessProbe": probe})
     wait_until(lambda: "HTTP probe failed with statuscode: 404" in node.kubectl("describe", "pod", "asks"), "unready")
     assert status(node.pod("asks"))["ready"] is False
+
+
+def test_kubectl_before_1_31_speaks_spdy(node: LiveNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    node.run_pod("old", "python3", "-u", "-c", SERVER)
+    wait_until(lambda: "port" in node.kubectl("logs", "old"), "it listens")
+    port = node.kubectl("logs", "old").split()[1]
+    monkeypatch.setattr(node, "program", require("kubectl-1.20"))
+    assert node.kubectl("exec", "old", "--", "echo", "hello") == "hello\n"
+    assert node.kubectl("exec", "-i", "old", "--", "tr", "a-z", "A-Z", stdin="up\n" * 50_000) == "UP\n" * 50_000
+    said = node.kubectl("exec", "old", "--", "sh", "-c", "echo oops >&2; exit 7", code=7)
+    assert said == "oops\ncommand terminated with exit code 7\n"
+    assert "Error from server" in node.kubectl("exec", "old", "-c", "nope", "--", "true", code=1)
+    source = node.folder / "old.txt"
+    source.write_bytes(os.urandom(300_000))
+    node.kubectl("cp", str(source), "old:/tmp/fluyt-old.txt")
+    node.kubectl("cp", "old:/tmp/fluyt-old.txt", str(node.folder / "old-back.txt"))
+    assert (node.folder / "old-back.txt").read_bytes() == source.read_bytes()
+    node.kubectl("exec", "old", "--", "rm", "/tmp/fluyt-old.txt")
+    forward = node.spawn("port-forward", "pod/old", f":{port}", log="old-forward.log")
+    line = wait_until(lambda: re.search(r"127\.0\.0\.1:(\d+) ->", forward.log.read_text()), "it forwards")
+    for _ in range(3):
+        with urllib.request.urlopen(f"http://127.0.0.1:{line.group(1)}/", timeout=10) as answer:
+            assert answer.status == 200
+    forward.kill()
+    attached = node.spawn("attach", "old", log="old-attach.log")
+    wait_until(lambda: "GET / HTTP" in attached.log.read_text() or _asked(port), "its log comes to who is attached")
+    attached.kill()
+    node.kubectl("delete", "pod", "old")
+
+
+def _asked(port: str) -> bool:
+    """Have the server say a line."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10):
+        return False
 
 
 def test_a_config_map_reaches_its_volume_and_a_secret_the_environment(node: LiveNode) -> None:

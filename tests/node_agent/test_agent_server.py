@@ -87,22 +87,6 @@ def test_logs_of_a_container_that_waits(tmp_path: Path) -> None:
     asyncio.run(work())
 
 
-def test_who_asks_for_spdy_hears_what_to_do(tmp_path: Path) -> None:
-    """kubectl asks by POST then; it showed an empty line."""
-
-    async def work() -> None:
-        async with served(tmp_path, "web") as (_, session, url):
-            wants = {"X-Stream-Protocol-Version": "v4.channel.k8s.io"}
-            for path in ("exec/default/web/web?command=id&stdout=true", "portForward/default/web"):
-                async with session.post(f"{url}/{path}", headers=wants) as refused:
-                    assert refused.status == 400
-                    words = await refused.text()
-                    assert "use kubectl 1.31 or newer" in words
-                    assert ":" not in words
-
-    asyncio.run(work())
-
-
 def test_following_ends_with_the_container(tmp_path: Path) -> None:
     async def work() -> None:
         async with served(tmp_path, "web", simulate="log=hello, run=700ms, exit=0") as (_, session, url):

@@ -109,9 +109,8 @@ def test_channels() -> None:
 
 
 def test_the_end_of_a_command() -> None:
-    assert json.loads(channels.ended(0)[1:])["status"] == "Success"
-    failed = json.loads(channels.ended(7)[1:])
-    assert channels.ended(7)[0] == 3
+    assert json.loads(channels.ended(0))["status"] == "Success"
+    failed = json.loads(channels.ended(7))
     assert failed["details"]["causes"] == [{"reason": "ExitCode", "message": "7"}]
     assert failed["reason"] == "NonZeroExitCode"
-    assert json.loads(channels.failed("gone")[1:])["message"] == "gone"
+    assert json.loads(channels.failed("gone"))["message"] == "gone"

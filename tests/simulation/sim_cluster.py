@@ -146,8 +146,8 @@ class Process:
 
         async def shut_down() -> None:
             await member.stop()
-            member.state.save_position()
             try:
+                member.state.save_position()
                 member.state.backend.commit()
                 member.state.backend.sync()
                 opened.close()
