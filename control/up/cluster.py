@@ -21,6 +21,7 @@ from typing import Final
 
 from control.up import plan as plans
 from control.up.children import Children
+from control.up.credentials import SIMULATED
 from control.up.neighbours import Neighbours
 from control.up.plan import Plan, UpError, Wishes
 from control.up.ports import free_ports
@@ -110,6 +111,7 @@ class Cluster:
         for url, master in zip(plan.api_urls, plan.masters, strict=True):
             say(f"{master.name}: waiting for the API server at {url}")
             self._until(lambda url=url: not probe.serving(url), rows, f"the API server at {url}")  # type: ignore[misc]
+        since = _agents_since(rows, f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
         self._begin(rows, 2)
         if plan.node_count:
             # Pods need it; without nodes nobody waits for pods.
@@ -118,7 +120,7 @@ class Cluster:
             self._until(lambda: not probe.has(plan.api_urls[0], account), rows, "the controllers")
             say(f"waiting for {plan.node_count} nodes")
             names = {node.name for node in plan.nodes}
-            self._until(lambda: _unready(probe, plan, names), rows, "the nodes to be Ready")
+            self._until(lambda: _unready(probe, plan, names, since), rows, "the nodes to be Ready")
 
     def _renew_store(self) -> None:
         """Make or renew the certificates of a store of our own. Raises UpError, OSErrors."""
@@ -214,9 +216,15 @@ class Cluster:
             )
 
 
-def _unready(probe: Probe, plan: Plan, names: set[str]) -> int:
+def _agents_since(rows: Sequence[Row], now: str) -> Callable[[str], str]:
+    """From when on a node's word counts: from now on, if its agent is one of those that are started now."""
+    starting = {row.name for row in rows if row.role == "agent"}
+    return lambda node: now if starting & {f"{node}-agent", f"{SIMULATED}-agent"} else ""
+
+
+def _unready(probe: Probe, plan: Plan, names: set[str], since: Callable[[str], str]) -> int:
     """How many nodes are still to come. names: those that are known; simulated ones are only counted."""
-    ready = probe.ready_nodes(plan.api_urls[0])
+    ready = probe.ready_nodes(plan.api_urls[0], since)
     return max(len(names - ready), plan.node_count - len(ready))
 
 

@@ -58,13 +58,16 @@ class Probe:
         """Whether the object at that path exists."""
         return self._get(url, path)[0] == 200
 
-    def ready_nodes(self, url: str) -> set[str]:
-        """The names of the nodes whose condition Ready is True."""
+    def ready_nodes(self, url: str, since: Callable[[str], str] = lambda name: "") -> set[str]:
+        """The names of the nodes whose condition Ready is True, by their own word since that time.
+
+        since: name → RFC 3339 in whole seconds; what a node said before it was stopped says nothing of it now.
+        """
         status, body = self._get(url, "/api/v1/nodes")
         if status != 200:
             return set()
         items: list[dict[str, Any]] = json.loads(body).get("items") or []
-        return {item["metadata"]["name"] for item in items if _is_ready(item)}
+        return {item["metadata"]["name"] for item in items if is_ready(item, since(item["metadata"]["name"]))}
 
     def _get(self, url: str, path: str) -> tuple[int, bytes]:
         parts = urlsplit(url)
@@ -79,6 +82,8 @@ class Probe:
             connection.close()
 
 
-def _is_ready(node: dict[str, Any]) -> bool:
+def is_ready(node: dict[str, Any], since: str) -> bool:
+    """Whether the node says so, and said it at that time or later."""
     conditions = (node.get("status") or {}).get("conditions") or []
-    return any(entry.get("type") == "Ready" and entry.get("status") == "True" for entry in conditions)
+    ready = [entry for entry in conditions if entry.get("type") == "Ready" and entry.get("status") == "True"]
+    return any(str(entry.get("lastHeartbeatTime", "")) >= since for entry in ready)

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from control.up.ready import come
+from control.up.cluster import _agents_since
+from control.up.ready import come, is_ready
+from control.up.rows import Row
 
 
 class Time:
@@ -62,3 +64,18 @@ def test_what_ends_a_process_ends_the_waiting() -> None:
 
     with pytest.raises(RuntimeError, match="it ended"):
         come(lambda: 1, check, 60.0, lambda: 0.0, lambda _: None)
+
+
+def test_a_node_that_was_ready_before_it_was_stopped_is_not_ready_yet() -> None:
+    rows = [Row("m1-store", ("store",)), Row("n1-agent", ("agent",), stage=2)]
+    since = _agents_since(rows, "2026-01-01T10:00:05Z")
+    said = {"type": "Ready", "status": "True", "lastHeartbeatTime": "2026-01-01T10:00:04Z"}
+    node = {"status": {"conditions": [{"type": "DiskPressure", "status": "True"}, said]}}
+    assert not is_ready(node, since("n1")), "its agent is started again, and has not said so yet"
+    assert is_ready(node, since("n2")), "its agent runs"
+    said["lastHeartbeatTime"] = "2026-01-01T10:00:05Z"
+    assert is_ready(node, since("n1"))
+    assert not is_ready({"status": {"conditions": [{**said, "status": "False"}]}}, "")
+    assert not is_ready({}, "")
+    of_simulated = _agents_since([Row("sim-agent", ("agent",), stage=2)], "2026-01-01T10:00:06Z")
+    assert not is_ready(node, of_simulated("sim-17"))
