@@ -69,6 +69,15 @@ def _plain(axis: Any) -> None:
     axis.grid(alpha=0.25)
 
 
+def _numbers(axis: Any, steps: tuple[float, ...] = (1.0, 2.0, 5.0)) -> None:
+    """1, 2, 5, 10, … along a logarithmic axis, and nothing between."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    axis.set_major_locator(LogLocator(subs=steps, numticks=20))
+    axis.set_major_formatter(lambda value, _: f"{value:,g}")
+    axis.set_minor_locator(NullLocator())
+
+
 def _throughput(results: Results, axes: Any) -> bool:
     drawn = False
     for axis, (what, title) in zip(axes, (("puts", "puts/s"), ("gets", "linearizable gets/s")), strict=True):
@@ -87,9 +96,8 @@ def _latency(results: Results, axes: Any) -> bool:
         points = {float(n): f"{what}-{level}-{tail}" for n, tail in enumerate(_TAILS)}
         drawn = _line(results, axis, points) or drawn
         axis.set(yscale="log")
+        _numbers(axis.yaxis)
         axis.set_title(f"{what}, {level} in flight", fontsize=8)
-        axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        axis.yaxis.set_minor_formatter(lambda value, _: f"{value:g}")
         axis.set_xticks(range(len(_TAILS)), [f"{share:.4g}" for share in _TAILS.values()])
     axes[0].legend()
     return drawn
@@ -116,6 +124,7 @@ def _outages(results: Results, axes: Any) -> bool:
                 axis.step(values, shares, where="post", marker=".", label=label, color=_COLOURS[name])
                 drawn = True
         axis.set(title=f"{title}: share of outages at most so long", xlabel="ms", xscale="log", ylim=(0, 1.02))
+        _numbers(axis.xaxis, (1.0, 2.0, 3.0, 5.0, 7.0))
         _plain(axis)
         if axis.get_legend_handles_labels()[0]:
             axis.legend()
