@@ -1,7 +1,7 @@
 """A process that stands for election and, while it leads, writes under its fence as fast as it can.
 
-python election_candidate.py ENDPOINTS NAME IDENTITY: one JSON line on stdout for each thing that happens. It goes on
-writing after a term is lost until it is refused, as a leader would that was paused between its check and its write.
+python election_candidate.py ENDPOINTS NAME IDENTITY TTL: one JSON line on stdout for each thing that happens. It goes
+on writing after a term is lost until it is refused, as a leader would that was paused between its check and its write.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ async def lead(store: AsyncClient, name: str, identity: str, term: Leadership) -
     say("lost")
 
 
-async def main(endpoints: str, name: str, identity: str) -> None:
+async def main(endpoints: str, name: str, identity: str, ttl: str) -> None:
     ended = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
     async with connect(endpoints) as store:
         say("stands")
-        stand = asyncio.create_task(terms(store, name, identity))
+        stand = asyncio.create_task(terms(store, name, identity, int(ttl)))
         await ended.wait()
         stand.cancel()
         await asyncio.gather(stand, return_exceptions=True)
     say("ended")
 
 
-async def terms(store: AsyncClient, name: str, identity: str) -> None:
-    async for term in Elector(store, name, identity).terms():
+async def terms(store: AsyncClient, name: str, identity: str, ttl: int) -> None:
+    async for term in Elector(store, name, identity, ttl=ttl).terms():
         try:
             await lead(store, name, identity, term)
         except ClientError as problem:
@@ -59,4 +59,4 @@ async def terms(store: AsyncClient, name: str, identity: str) -> None:
 
 logging.basicConfig(level=logging.INFO)
 # As our processes do.
-uvloop.run(main(*sys.argv[1:4]))
+uvloop.run(main(*sys.argv[1:5]))

@@ -2,6 +2,7 @@
 
 Ports are taken below the kernel's ephemeral range, so that no outgoing connection of another test can sit on one
 between the moment it was found free and the moment a server binds it; two runs at once start from different places.
+Workers of one run have a share each: a port whose server was killed is its own until it is started again.
 """
 
 from __future__ import annotations
@@ -12,7 +13,17 @@ import random
 import socket
 from collections.abc import Iterator
 
-_LOW, _HIGH = 12_000, 32_000
+
+def _share() -> tuple[int, int]:
+    """First port and the one behind the last, of this pytest-xdist worker."""
+    low, high = 12_000, 32_000
+    worker, workers = os.environ.get("PYTEST_XDIST_WORKER", "gw0"), int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
+    size = (high - low) // workers
+    first = low + int(worker.removeprefix("gw")) % workers * size
+    return first, first + size
+
+
+_LOW, _HIGH = _share()
 # Seeded by the process, not by the test's seed: two test processes must not walk the same ports.
 _START = random.Random(os.getpid() ^ int.from_bytes(os.urandom(4), "big")).randrange(_LOW, _HIGH)
 _candidates: Iterator[int] = itertools.cycle(itertools.chain(range(_START, _HIGH), range(_LOW, _START)))
@@ -29,4 +40,4 @@ def free_port(host: str = "127.0.0.1") -> int:
             except OSError:
                 continue
             return port
-    raise OSError("no free port between 12000 and 32000")
+    raise OSError(f"no free port between {_LOW} and {_HIGH}")

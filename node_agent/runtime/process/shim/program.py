@@ -14,6 +14,7 @@ from functools import partial
 from node_agent.runtime.process.shim.poller import Poller
 
 _READ = 65536
+_PIPE = 1 << 20  # the most that waits in a pipe
 _MAX_STDIN = 1 << 18
 _DRAIN_SECONDS = 1.0
 STDOUT, STDERR = "stdout", "stderr"
@@ -37,6 +38,7 @@ class Program:
         self._stdin_waiting = bytearray()
         self._stdin_ends = False
         self._ended = False
+        self._paused = False
         self.on_output: Callable[[str, bytes], None] = lambda stream, data: None
         self.on_end: Callable[[int], None] = lambda code: None
         self.on_stdin_room: Callable[[], None] = lambda: None
@@ -80,6 +82,7 @@ class Program:
 
     def pause(self, paused: bool) -> None:
         """Leave its output in the pipe; it will have to wait."""
+        self._paused = paused
         for descriptor in self._outputs:
             self._poller.on_readable(descriptor, None if paused else partial(self._read, descriptor))
 
@@ -160,8 +163,19 @@ class Program:
         """It has ended; its output may go on for a moment, or be held open by what it left behind."""
         code = os.waitstatus_to_exitcode(wait_status)
         self.code = 128 - code if code < 0 else code
-        self._poller.after(_DRAIN_SECONDS, self._finish)
+        self._poller.after(_DRAIN_SECONDS, self._last_look)
         self._finish_if_silent()
+
+    def _last_look(self) -> None:
+        """Its time for last words is over, unless we have not listened: paused, or kept from running ourselves."""
+        if self._paused and not self._ended:
+            self._poller.after(_DRAIN_SECONDS, self._last_look)
+            return
+        for descriptor in list(self._outputs):
+            with contextlib.suppress(OSError):
+                if data := os.read(descriptor, _PIPE):
+                    self.on_output(self._outputs[descriptor], data)
+        self._finish()
 
     def _finish_if_silent(self) -> None:
         if not self._outputs and self.code is not None:

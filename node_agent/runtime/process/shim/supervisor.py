@@ -166,6 +166,9 @@ class Supervisor:
         self._gone(connection)
         if program.code is None:
             program.kill_all()
+        # What it still says is for nobody.
+        program.on_output = lambda stream, data: None
+        program.pause(False)
 
     def _become_further(self, streams: tuple[int, int, int], argv: list[str], terminal: bool) -> None:
         spec = self._spec
