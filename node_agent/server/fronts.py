@@ -26,6 +26,9 @@ from node_agent.streams.spdy import PROTOCOL_ERROR, Data, GoingAway, Opened, Res
 log = logging.getLogger(__name__)
 
 _OPENING_SECONDS: Final = 30.0
+# kubectl up to 1.32 reads before it has made its streams, and throws away what comes for them until then
+# (kubernetes/kubernetes pull request 131203). Where containers start slowly nobody notices.
+_SETTLE_SECONDS: Final = 0.03
 _TYPES: Final = {
     "error": Channel.ERROR,
     "stdin": Channel.STDIN,
@@ -58,6 +61,7 @@ class WebSocketFront:
     def __init__(self, socket: web.WebSocketResponse) -> None:
         self._socket = socket
         self._protocol = socket.ws_protocol or channels.V4
+        self._settled = asyncio.get_running_loop().time() + _SETTLE_SECONDS
 
     async def messages(self) -> AsyncIterator[Message]:
         async for message in self._socket:
@@ -67,9 +71,15 @@ class WebSocketFront:
             yield channels.read(data, self._protocol)
 
     async def output(self, channel: Channel, data: bytes) -> None:
+        await self._settle()
         await self._socket.send_bytes(channels.output(channel, data))
 
+    async def _settle(self) -> None:
+        if (left := self._settled - asyncio.get_running_loop().time()) > 0:
+            await asyncio.sleep(left)
+
     async def end(self, status: bytes) -> None:
+        await self._settle()
         await self._socket.send_bytes(channels.output(Channel.ERROR, status))
         await self._socket.close()
 

@@ -17,6 +17,7 @@ from agent_one_node import one_node, pod, status, until
 from spdy_client import SpdyClient, control, data
 
 from kvstore.pki.certificates import Pair, issue, make_authority
+from node_agent.server import fronts
 from node_agent.server.app import AgentServer, new_app, server_tls
 from node_agent.server.certificate import own_certificate
 from node_agent.server.directory import Directory, _no_container
@@ -106,6 +107,21 @@ def test_exec(tmp_path: Path, protocol: str) -> None:
                 said = [message.data async for message in socket]
             assert b"".join(part[1:] for part in said if part[0] == 1) == b"hi\n"
             assert json.loads(said[-1][1:])["status"] == "Success"
+
+    asyncio.run(work())
+
+
+def test_kubectl_has_time_to_make_its_streams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Up to 1.32 it throws away what comes before: an empty output, and exit code 0."""
+    monkeypatch.setattr(fronts, "_SETTLE_SECONDS", 0.3)
+
+    async def work() -> None:
+        async with served(tmp_path, "web") as (_, session, url):
+            address = f"{url}/exec/default/web/web?command=echo&command=hi&stdout=1"
+            async with session.ws_connect(address, protocols=["v5.channel.k8s.io"]) as socket:
+                began = asyncio.get_running_loop().time()
+                assert (await socket.receive(timeout=5)).data == b"\x01hi\n"
+                assert asyncio.get_running_loop().time() - began > 0.2
 
     asyncio.run(work())
 
