@@ -37,8 +37,6 @@ SLICE_SECONDS = 0.004
 # A sync of little data, on a disk that has been this quick lately, is waited for on the loop.
 QUICK_BYTES = 64 * 1024
 QUICK_SECONDS = 0.001
-# So long reads that came too late for a round wait for company.
-READ_SECONDS = 0.001
 
 
 class StateMachine(Protocol):
@@ -118,7 +116,7 @@ class Driver:
         self._commits: list[Message] = []
         # What is being synced waits for the loop to do it.
         self._sync_due = False
-        # Reads wait that came too late for a round, and a timer runs for them.
+        # Reads wait that came too late for a round; theirs begins in the next turn of the loop.
         self._read_due = False
         self._sync_seconds = QUICK_SECONDS
         self.sync_observer: Callable[[float], None] | None = None
@@ -308,10 +306,10 @@ class Driver:
         for state in states:
             self._reads.confirm(state.context[8:], state.index)
         if self._reads.due and not self._read_due:
-            # Reads came during the round that has ended, and nothing else need happen soon. Mostly it does: those who
-            # are answered ask again, and one round serves all of them.
+            # Reads came during the round that has ended, and nothing else need happen soon. Not at once: what lies in
+            # the sockets by now is read first, and one round serves all of them.
             self._read_due = True
-            self._loop.call_later(READ_SECONDS, self._begin_reads)
+            self._loop.call_soon(self._begin_reads)
 
     def _begin_reads(self) -> None:
         self._read_due = False
