@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from pathlib import Path
 
 import pytest
 
 from node_agent.runtime.errors import ExecTimeout, NotRunning
 from node_agent.runtime.streams import Channel, ProcessStream
-from node_agent.runtime.types import EventType
+from node_agent.runtime.types import EventType, Security
 from runtime_conformance.bench import Bench, until
 
 
@@ -128,6 +129,45 @@ def test_exec_in_a_terminal(real: Bench) -> None:
         out, err, code = await everything(stream)
         assert b"33 97" in out
         assert (err, code) == (b"", 6)
+
+    real.run(check())
+
+
+def test_a_terminal_is_the_containers_own(real: Bench) -> None:
+    """It has a name there, and can be opened by it, also by a user who is not root."""
+
+    async def check() -> None:
+        container = await real.container(await real.sandbox(), "sleep", "1000", security=Security(user=12345))
+        asked = 'name=$(readlink /proc/self/fd/0); test -c "$name" && echo "on $name" > "$name"; : > /dev/tty; echo $?'
+        out, _, code = await everything(await real.runtime.exec(container, ["sh", "-c", asked], tty=True))
+        assert re.fullmatch(rb"on /dev/pts/\d+\r\n0\r\n", out), out
+        assert code == 0
+
+    real.run(check())
+
+
+def test_keys_reach_the_job_in_the_foreground(real: Bench) -> None:
+    async def check() -> None:
+        container = await real.container(await real.sandbox(), "sleep", "1000")
+        stream = await real.runtime.exec(container, ["sh", "-i"], tty=True, stdin=True)
+        said = b""
+
+        async def hear(word: bytes) -> None:
+            nonlocal said
+            while word not in said:
+                piece = await stream.read()
+                assert piece is not None, said
+                said += piece[1]
+
+        await stream.write(b"sleep 778 & echo be''gun; jobs; sh -c 'echo in fro''nt; exec sleep 779'\n")
+        await hear(b"in front")
+        await stream.write(b"\x03")
+        await stream.write(b"echo ended by $((130)), here=$?; kill %1; exit 0\n")
+        await hear(b"here=130")
+        assert b"begun" in said
+        assert b"unning" in said, "jobs are listed"
+        _, _, code = await everything(stream)
+        assert code == 0
 
     real.run(check())
 

@@ -8,28 +8,26 @@ the pod's owner.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import resource
 import signal
-import termios
+import socket
 from typing import Any
 
 from node_agent.runtime.process import linux, users
-from node_agent.runtime.process.shim import root_setup
+from node_agent.runtime.process.shim import root_setup, terminal
 
 _NAMESPACES = {"net": linux.CLONE_NEWNET, "ipc": linux.CLONE_NEWIPC, "uts": linux.CLONE_NEWUTS}
 _MAX_ACCOUNT_FILE = 1 << 20
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def take_streams(streams: tuple[int, int, int], *, terminal: bool) -> None:
-    """A session of its own; the given descriptors as standard streams."""
+def take_streams(ends: tuple[int, int, int] | socket.socket) -> None:
+    """A session of its own; the given descriptors as standard streams. A terminal is taken later, by `become`."""
     os.setsid()
-    for number, descriptor in enumerate(streams):
-        os.dup2(descriptor, number)
-    if terminal:
-        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    if not isinstance(ends, socket.socket):
+        for number, descriptor in enumerate(ends):
+            os.dup2(descriptor, number)
 
 
 def enter_cgroups(folders: list[str]) -> None:
@@ -89,12 +87,14 @@ def _text(path: str) -> str:
         return ""
 
 
-def become(spec: dict[str, Any]) -> dict[str, str]:
-    """User, groups, capabilities, working folder: the environment to run with."""
+def become(spec: dict[str, Any], ends: object) -> dict[str, str]:
+    """Terminal, user, groups, capabilities, working folder: the environment to run with."""
     uid, gid, groups, home = users.resolve(spec["user"], _text("/etc/passwd"), _text("/etc/group"))
     if spec["root"]["mode"] == "plain" and spec["user"].get("uid") is None and not spec["user"].get("name"):
         uid, gid, groups = os.getuid(), os.getgid(), []
     environment = {"PATH": DEFAULT_PATH, "HOME": home, **dict(spec["env"])}
+    if isinstance(ends, socket.socket):
+        terminal.take(ends, uid)
     _work_in(spec["cwd"] or "/", make=spec["root"]["mode"] == "image")
     if spec["caps"] is not None and os.geteuid() == 0:
         linux.keep_capabilities(spec["caps"])

@@ -6,11 +6,13 @@ import contextlib
 import fcntl
 import os
 import signal
+import socket
 import struct
 import termios
 from collections.abc import Callable
 from functools import partial
 
+from node_agent.runtime.process.shim import terminal as terminals
 from node_agent.runtime.process.shim.poller import Poller
 
 _READ = 65536
@@ -18,6 +20,8 @@ _PIPE = 1 << 20  # the most that waits in a pipe
 _MAX_STDIN = 1 << 18
 _DRAIN_SECONDS = 1.0
 STDOUT, STDERR = "stdout", "stderr"
+# What the child gets: the descriptors of its three streams, or the socket on which it sends its terminal.
+Ends = tuple[int, int, int] | socket.socket
 
 
 class StartError(Exception):
@@ -43,29 +47,43 @@ class Program:
         self.on_end: Callable[[int], None] = lambda code: None
         self.on_stdin_room: Callable[[], None] = lambda: None
 
-    def start(self, child: Callable[[tuple[int, int, int]], None]) -> None:
-        """Fork; `child(streams)` must not return but exec. Returns when it has. Raises StartError."""
+    def start(self, child: Callable[[Ends], None]) -> None:
+        """Fork; `child(ends)` must not return but exec. Returns when it has. Raises StartError."""
+        if self.terminal:
+            self._start_with_terminal(child)
+            return
         ours, theirs = self._pipes()
+        try:
+            self._fork(child, theirs)
+        except StartError:
+            for descriptor in ours:
+                os.close(descriptor)
+            raise
+        finally:
+            for descriptor in set(theirs):
+                os.close(descriptor)
+
+    def _start_with_terminal(self, child: Callable[[Ends], None]) -> None:
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            self._fork(child, theirs)
+            theirs.close()
+            master = _received(ours)
+        self._stdin = os.dup(master)
+        self._outputs = {master: STDOUT}
+
+    def _fork(self, child: Callable[[Ends], None], theirs: Ends) -> None:
         problem_out, problem_in = os.pipe2(os.O_CLOEXEC)
         self.pid = os.fork()
         if self.pid == 0:
             _run_child(child, theirs, problem_in)
         os.close(problem_in)
-        for descriptor in set(theirs):
-            os.close(descriptor)
         problem = _read_all(problem_out)
         if problem:
             os.waitpid(self.pid, 0)
-            for descriptor in ours:
-                os.close(descriptor)
             raise StartError(problem.decode("utf-8", "replace"))
 
     def _pipes(self) -> tuple[list[int], tuple[int, int, int]]:
-        if self.terminal:
-            master, slave = os.openpty()
-            self._stdin = os.dup(master)
-            self._outputs = {master: STDOUT}
-            return [self._stdin, master], (slave, slave, slave)
         theirs_in, self._stdin = os.pipe() if self._wants_stdin else (os.open("/dev/null", os.O_RDONLY), -1)
         out, theirs_out = os.pipe()
         err, theirs_err = os.pipe()
@@ -192,10 +210,17 @@ class Program:
         self.on_end(self.code)
 
 
-def _run_child(child: Callable[[tuple[int, int, int]], None], streams: tuple[int, int, int], problem: int) -> None:
+def _received(link: socket.socket) -> int:
+    try:
+        return terminals.receive(link)
+    except OSError as problem:
+        raise StartError(_in_words(problem)) from problem
+
+
+def _run_child(child: Callable[[Ends], None], ends: Ends, problem: int) -> None:
     try:
         signal.set_wakeup_fd(-1)
-        child(streams)
+        child(ends)
     except BaseException as refusal:  # whatever it is: this process must not go on as a second shim
         os.write(problem, _in_words(refusal).encode("utf-8", "replace")[:4096])
     os._exit(127)

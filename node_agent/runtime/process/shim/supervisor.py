@@ -20,7 +20,7 @@ from node_agent.runtime.process.shim import child
 from node_agent.runtime.process.shim.connection import Connection
 from node_agent.runtime.process.shim.log_file import LogFile
 from node_agent.runtime.process.shim.poller import Poller
-from node_agent.runtime.process.shim.program import STDOUT, Program, StartError
+from node_agent.runtime.process.shim.program import STDOUT, Ends, Program, StartError
 
 _FLUSH_SECONDS = 5.0
 _MAX_CONNECTIONS = 256
@@ -74,13 +74,13 @@ class Supervisor:
         while not self._over or self._connections:
             self._poller.turn()
 
-    def _become_first(self, streams: tuple[int, int, int]) -> None:
+    def _become_first(self, ends: Ends) -> None:
         spec = self._spec
-        child.take_streams(streams, terminal=spec["tty"])
+        child.take_streams(ends)
         child.enter_cgroups(spec["cgroups"])
         child.set_oom_score(spec["oom_score_adj"])
         child.build(spec)
-        child.execute(spec["argv"], child.become(spec))
+        child.execute(spec["argv"], child.become(spec, ends))
 
     # agents
 
@@ -150,7 +150,7 @@ class Supervisor:
         try:
             if not argv:
                 raise StartError("no command was given")
-            program.start(lambda streams: self._become_further(streams, argv, program.terminal))
+            program.start(lambda ends: self._become_further(ends, argv))
         except StartError as problem:
             connection.send(b"F", str(problem).encode())
             connection.end()
@@ -170,13 +170,13 @@ class Supervisor:
         program.on_output = lambda stream, data: None
         program.pause(False)
 
-    def _become_further(self, streams: tuple[int, int, int], argv: list[str], terminal: bool) -> None:
+    def _become_further(self, ends: Ends, argv: list[str]) -> None:
         spec = self._spec
-        child.take_streams(streams, terminal=terminal)
+        child.take_streams(ends)
         child.enter_cgroups(spec["cgroups"])
         child.set_oom_score(spec["oom_score_adj"])
         child.join(spec, self._main.pid)
-        child.execute(argv, child.become(spec))
+        child.execute(argv, child.become(spec, ends))
 
     # the program
 
