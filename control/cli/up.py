@@ -212,7 +212,18 @@ def _greet(cluster: Cluster, kubeconfig: Path | None, seconds: float, detach: bo
 
 Data and logs: {cluster.folder}. End: {end}"""
     )
+    for kind, names in _pressed(cluster).items():
+        nodes = ", ".join(names)
+        click.echo(f"Warning: new pods stay Pending on {nodes}: {kind}, this machine runs short of it", err=True)
     sys.stdout.flush()
+
+
+def _pressed(cluster: Cluster) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name, kinds in sorted(cluster.pressed.items()):
+        for kind in kinds:
+            found.setdefault(kind, []).append(name)
+    return found
 
 
 def _counted(number: int, what: str) -> str:

@@ -47,6 +47,8 @@ class Cluster:
         self._interrupted: Callable[[], bool] = lambda: False
         # What stop() could not clean up, a line each.
         self.left_behind: list[str] = []
+        # Node → what it runs short of, as it was when the cluster was ready.
+        self.pressed: dict[str, list[str]] = {}
 
     @property
     def admin_conf(self) -> Path:
@@ -121,6 +123,7 @@ class Cluster:
             say(f"waiting for {plan.node_count} nodes")
             names = {node.name for node in plan.nodes}
             self._until(lambda: _unready(probe, plan, names, since), rows, "the nodes to be Ready")
+            self.pressed = probe.pressed_nodes(plan.api_urls[0])
 
     def _renew_store(self) -> None:
         """Make or renew the certificates of a store of our own. Raises UpError, OSErrors."""

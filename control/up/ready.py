@@ -69,6 +69,13 @@ class Probe:
         items: list[dict[str, Any]] = json.loads(body).get("items") or []
         return {item["metadata"]["name"] for item in items if is_ready(item, since(item["metadata"]["name"]))}
 
+    def pressed_nodes(self, url: str) -> dict[str, list[str]]:
+        """Node → conditions for which it takes no new pods, DiskPressure say; only nodes that have any."""
+        status, body = self._get(url, "/api/v1/nodes")
+        items: list[dict[str, Any]] = json.loads(body).get("items") or [] if status == 200 else []
+        found = {item["metadata"]["name"]: pressures(item) for item in items}
+        return {name: kinds for name, kinds in found.items() if kinds}
+
     def _get(self, url: str, path: str) -> tuple[int, bytes]:
         parts = urlsplit(url)
         connection = http.client.HTTPSConnection(parts.hostname or "", parts.port, timeout=_TIMEOUT, context=self._tls)
@@ -87,3 +94,10 @@ def is_ready(node: dict[str, Any], since: str) -> bool:
     conditions = (node.get("status") or {}).get("conditions") or []
     ready = [entry for entry in conditions if entry.get("type") == "Ready" and entry.get("status") == "True"]
     return any(str(entry.get("lastHeartbeatTime", "")) >= since for entry in ready)
+
+
+def pressures(node: dict[str, Any]) -> list[str]:
+    """The types of its conditions that say it runs short of something."""
+    conditions = (node.get("status") or {}).get("conditions") or []
+    kinds = [str(entry["type"]) for entry in conditions if entry.get("status") == "True"]
+    return [kind for kind in kinds if kind.endswith("Pressure")]

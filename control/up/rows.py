@@ -12,6 +12,12 @@ from control.up.plan import Master, Node, Plan
 LOOPBACK = "127.0.0.1"
 # A file of static tokens that the user may put into the folder.
 TOKENS = "tokens.csv"
+# Nodes share a disk with whatever else is on somebody's machine: the shares that an agent keeps free on a machine of
+# its own (10 and 15 %) would leave every pod Pending on a well used laptop. Nor are other people's images removed.
+_SHARED_DISK = {
+    "eviction-hard": "memory.available<100Mi,nodefs.available<5%,nodefs.inodesFree<5%,imagefs.available<5%",
+    "image-gc-high-threshold": "100",
+}
 
 
 @dataclass(frozen=True)
@@ -148,6 +154,7 @@ def _agent(folder: Path, plan: Plan, node: Node) -> Row:
         "tls-cert-file": _crt(folder, f"node-{node.name}"),
         "tls-private-key-file": _key(folder, f"node-{node.name}"),
         "client-ca-file": _crt(folder, "ca"),
+        **_SHARED_DISK,
     }
     if plan.endpoint:
         flags["container-runtime-endpoint"] = plan.endpoint

@@ -59,11 +59,12 @@ def images_to_remove(
     now: float,
 ) -> list[Image]:
     """Which images go: those beyond max_age (0: no such limit), and, above `high` percent, the longest unused ones
-    until `low` percent would be reached. Images in use, pinned ones and ones younger than min_age stay."""
+    until `low` percent would be reached. Images in use, pinned ones and ones younger than min_age stay. A `high` of 100
+    means: never for the disk's sake, however full it is."""
     free = [i for i in images if i.id not in in_use and not i.pinned and now - uses[i.id].seen >= min_age]
     free.sort(key=lambda i: (uses[i.id].used, uses[i.id].seen))
     chosen = [i for i in free if max_age and now - max(uses[i.id].used, uses[i.id].seen) > max_age]
-    if disk.capacity <= 0 or 100 * (disk.capacity - disk.available) < high * disk.capacity:
+    if high >= 100 or disk.capacity <= 0 or 100 * (disk.capacity - disk.available) < high * disk.capacity:
         return chosen
     wanted = disk.capacity * (100 - low) // 100 - disk.available - sum(i.size for i in chosen)
     for image in free:

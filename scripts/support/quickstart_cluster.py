@@ -127,7 +127,11 @@ class ControlPlane:
             ready = [pod for pod in pods if _is_ready(pod)]
             return ready if len(ready) == count and all(_ask(pod) for pod in ready) else None
 
-        return list(wait_until(look, f"{count} pods of the web server to answer", _PATIENCE, 0.05))
+        try:
+            return list(wait_until(look, f"{count} pods of the web server to answer", _PATIENCE, 0.05))
+        except TimeoutError as late:
+            reasons = sorted({_why_not(pod) for pod in self._pods()} - {""})
+            raise TimeoutError("\n    ".join([str(late), *reasons])) from None
 
     def _pods(self) -> list[Object]:
         """Those that are not being deleted, from any API server that answers."""
@@ -186,6 +190,15 @@ class ControlPlane:
 
     def _say(self, command: str, comment: str = "") -> None:
         self.console.print(Text.assemble("  $ ", (command, "bold"), (comment, "dim")))
+
+
+def _why_not(pod: Object) -> str:
+    """What holds the pod up, in the words of its conditions and containers; "" when nothing does."""
+    status = pod.get("status") or {}
+    waiting = [entry.get("state", {}).get("waiting") or {} for entry in status.get("containerStatuses") or ()]
+    said = [entry for entry in (*status.get("conditions", ()), *waiting) if entry.get("status") != "True"]
+    words = [f"{entry.get('reason', '')}: {entry['message']}" for entry in said if entry.get("message")]
+    return "; ".join(words)
 
 
 def _is_ready(pod: Object) -> bool:

@@ -179,6 +179,7 @@ def test_images_go_when_the_disk_is_full() -> None:
     assert chosen(50, max_age=15) == ["i3", "i2"]
     young = {i.id: ImageUse(NOW, 0) for i in images}
     assert images_to_remove(images, young, set(), FsUsage("/", 0, 0, 100, 0, 0, 0), 85, 80, 100, 0, NOW) == []
+    assert images_to_remove(images, uses, set(), FsUsage("/", 0, 0, 100, 0, 0, 0), 100, 80, 100, 0, NOW) == []
 
 
 # ---- the Node ----

@@ -88,6 +88,11 @@ def test_the_table(tmp_path: Path) -> None:
     assert "--etcd-servers=https://127.0.0.1:1005,https://127.0.0.1:1000" in found["m2-apiserver"]
     assert "--initial-cluster=m1=https://127.0.0.1:1001,m2=https://127.0.0.1:1006" in found["m1-store"]
     assert {"--runtime=cri", "--container-runtime-endpoint=unix:///c"} <= set(found["n1-agent"])
+    # Nodes share their disk with the user's own files and images.
+    assert "--image-gc-high-threshold=100" in found["n1-agent"]
+    assert [
+        word for word in found["n1-agent"] if word.startswith("--eviction-hard=") and "imagefs.available<5%" in word
+    ]
     assert not [word for row in rows for word in row.command if "token-auth-file" in word]
     (tmp_path / "tokens.csv").touch()
     again = {row.name: row.command for row in table(tmp_path, decided(nodes=7, runtime="simulated"))}

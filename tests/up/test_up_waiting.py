@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from control.up.cluster import _agents_since
-from control.up.ready import come, is_ready
+from control.up.ready import come, is_ready, pressures
 from control.up.rows import Row
 
 
@@ -79,3 +79,11 @@ def test_a_node_that_was_ready_before_it_was_stopped_is_not_ready_yet() -> None:
     assert not is_ready({}, "")
     of_simulated = _agents_since([Row("sim-agent", ("agent",), stage=2)], "2026-01-01T10:00:06Z")
     assert not is_ready(node, of_simulated("sim-17"))
+
+
+def test_what_keeps_new_pods_from_a_node_is_told() -> None:
+    ready, short = {"type": "Ready", "status": "True"}, {"type": "DiskPressure", "status": "True"}
+    assert pressures({"status": {"conditions": [ready, short, {"type": "PIDPressure", "status": "False"}]}}) == [
+        "DiskPressure"
+    ]
+    assert pressures({}) == []
