@@ -1,8 +1,9 @@
 """A local copy of a resource that follows the server: list, then watch, and again when the watch cannot go on.
 
 Invariants: `objects` is a state that the server had, and never goes back in time for one object as long as the server's
-watch does not; subscribers hear of every change of it, in order, on the loop, one at a time. After an outage the next
-list tells what was missed as changes (deletions too). Faults assumed: servers die, hang, forget history (410).
+watch does not; subscribers hear of every change of it, in order, on the loop, one at a time. After an outage the watch goes
+on from where it was; where history is gone (410) the next list tells what was missed as changes, deletions too. Faults
+assumed: servers die, hang, forget history; all of them come back at once, to all of us at once.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ _PAGE: Final = 500
 # Seconds before the first and the longest wait after failures in a row.
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 5.0
+# The longest while no server can be reached at all: the client has asked around for seconds before it says so, with
+# pauses of up to a second, each drawn by itself. So those who come back are as spread as after a short outage.
+_LONGEST_AWAY: Final = 1.0
 # Answers to a first list that trying again will not change.
 _FINAL: Final = frozenset({400, 404, 405, 422})
 
@@ -172,12 +176,13 @@ class Informer:
     # ---- the task that follows ----
 
     async def _run(self) -> None:
-        pause = _FIRST_PAUSE
+        pause, resume = _FIRST_PAUSE, False
         first = self._first
         while True:
             version, self._listed_at = self.resource_version, None
+            resume, resumed, longest = False, resume, _LONGEST_PAUSE
             try:
-                await self._list_and_watch()
+                await self._watch() if resumed else await self._list_and_watch()
             except StatusError as refused:
                 if first is not None and not first.done() and refused.code in _FINAL:
                     first.set_exception(refused)
@@ -186,12 +191,15 @@ class Informer:
                     log.warning("%s: cannot be followed: %s", self.resource, refused)
             except Unreachable as outage:
                 log.warning("%s: %s", self.resource, outage)
+                longest = _LONGEST_AWAY
+                resume = resumed or (self._listed_at is not None and self.resource_version not in ("", "0"))
             except Exception:
                 log.exception("%s: a mistake in the informer; listing again", self.resource)
             if self.resource_version != version or self._followed_long():
                 pause = _FIRST_PAUSE
+            pause = min(pause, longest)
             await asyncio.sleep(pause * (0.5 + self._jitter() / 2))
-            pause = min(pause * 2, _LONGEST_PAUSE)
+            pause *= 2
 
     def _followed_long(self) -> bool:
         """Whether the last attempt was a success, though nothing happened: the list came in, and the watch lasted."""
@@ -206,10 +214,14 @@ class Informer:
         self.resource_version = version
         if self._first is not None and not self._first.done():
             self._first.set_result(None)
+        await self._watch()
+
+    async def _watch(self) -> None:
+        """Follow from the revision that `objects` is at."""
         events = self._client.watch(
             self.resource,
             self._namespace,
-            resource_version=version,
+            resource_version=self.resource_version,
             label_selector=self._labels,
             field_selector=self._fields,
         )
