@@ -1,9 +1,9 @@
 """A local copy of a resource that follows the server: list, then watch, and again when the watch cannot go on.
 
 Invariants: `objects` is a state that the server had, and never goes back in time for one object as long as the server's
-watch does not; subscribers hear of every change of it, in order, on the loop, one at a time. After an outage the watch goes
-on from where it was; where history is gone (410) the next list tells what was missed as changes, deletions too. Faults
-assumed: servers die, hang, forget history; all of them come back at once, to all of us at once.
+watch does not; subscribers hear of every change of it, in order, on the loop, one at a time. After an outage the watch
+goes on from where it was; where history is gone (410) the next list tells what was missed as changes, deletions too.
+Faults assumed: servers die, hang, forget history; all of them come back at once, to all of us at once.
 """
 
 from __future__ import annotations
