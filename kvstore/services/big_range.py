@@ -64,7 +64,7 @@ class BigRange:
         self._waiting = False
         self._held = 0
         self._length = 0
-        self._last: RangeResult | None = None
+        self._revision = 0
         self._may_stream = call.streams_messages and request.sort_target == pb.RangeRequest.KEY
 
     def start(self) -> None:
@@ -101,7 +101,7 @@ class BigRange:
         self._later(self._read)
 
     def _note(self, result: RangeResult) -> None:
-        self._last = result
+        self._revision = result.revision
         part = range_response(b"", result)
         self._length += len(part)
         if self._parts is not None:
@@ -124,25 +124,23 @@ class BigRange:
         if self._call.buffered_on_connection > HELD_BYTES:
             self._member.loop.call_later(HELD_SECONDS, self._step, self._measured)
             return
-        last = self._last
-        assert last is not None, "range_slices gives at least one"
+        header = self._member.header_field(self._revision)
         if self._parts is None:
-            self._begin(last)
+            self._begin(header)
             return
-        self._call.reply_parts([self._member.header_field(last.revision), *self._parts])
+        self._call.reply_parts([header, *self._parts])
         self._let_go()
 
     # ---- reading again, and sending
 
-    def _begin(self, last: RangeResult) -> None:
-        header = self._member.header_field(last.revision)
+    def _begin(self, header: bytes) -> None:
         length = len(header) + self._length
         if length > MAX_MESSAGE:
             raise EtcdError(
                 Code.RESOURCE_EXHAUSTED, f"grpc: trying to send message larger than max ({length} vs. {MAX_MESSAGE})"
             )
         if not self._request.revision:
-            self._request.revision = last.revision
+            self._request.revision = self._revision
         self._slices = self._member.store.range_slices(self._request, SLICE_KEYS, SLICE_BYTES)
         self._call.on_drain = self._drained
         self._call.begin_message(length)

@@ -232,6 +232,7 @@ class GatewayCall:
 
     def _close(self, code: int) -> None:
         self.closed = True
+        self.on_closed = self.on_drain = None
         self._method.handled[code if code < len(Code) else Code.UNKNOWN] += 1
         if self._when_ended is not None:
             self._when_ended()

@@ -100,14 +100,21 @@ class HttpRequest:
         """The end of a response that was started."""
         if not self.closed and self._started:
             self.closed = True
+            self._forget()
             self._writer.end()
 
     def drop(self) -> None:
         """The client has gone."""
         if not self.closed:
             self.closed = True
-            if self.on_closed is not None:
-                self._call(self.on_closed)
+            on_closed = self.on_closed
+            self._forget()
+            if on_closed is not None:
+                self._call(on_closed)
+
+    def _forget(self) -> None:
+        """Whoever answers holds the request: what has ended does not hold them in turn."""
+        self.on_closed = self.on_drain = None
 
     def drained(self) -> None:
         """What was written has left."""

@@ -60,11 +60,13 @@ class HttpStream(Stream):
 
     def on_abort(self, code: ErrorCode, reason: str) -> None:
         """The client has gone, or cancelled."""
-        if self._request is not None:
-            self._request.drop()
+        request, self._request = self._request, None
+        if request is not None:
+            request.drop()
 
     def on_sent(self) -> None:
         """The response has left. A client that is still sending is told to stop (RFC 9113 section 8.1)."""
+        self._request = None
         if not self.remote_closed and not self.ended:
             self.connection.reset(self.stream_id, ErrorCode.NO_ERROR)
 

@@ -111,6 +111,7 @@ class Link:
         """The transport has closed."""
         self._closing_since = self._closing_since or 0.0
         self.connection.lost(str(fault) if fault else "connection closed")
+        self.connection.abandon()
 
     def close(self) -> None:
         """Close once what was written has left."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import ssl as tls
 from collections.abc import Callable
 from typing import cast
@@ -23,9 +22,6 @@ from kvstore.wire.link import Link, Traffic, tune
 from kvstore.wire.tls import Certificate, common_name
 
 _TICK = 1.0
-# Octets that a client had not read when it went, from which on their memory is fetched back soon after.
-_MUCH_UNREAD = 1 << 20
-_COLLECT_SECONDS = 0.5
 # Timers of uvloop are whole milliseconds, and may come that much early.
 _TIMER_ERROR = 0.001
 Admits = Callable[[Certificate | None], bool]
@@ -227,13 +223,9 @@ class _ServerProtocol(asyncio.Protocol):
             self._link.resume_writing()
 
     def connection_lost(self, fault: Exception | None) -> None:
-        unread = self._transport.get_write_buffer_size()
         if self._link is not None:
             self._link.lost(fault)
         self._server.drop_link(self)
-        if unread > _MUCH_UNREAD:
-            # Transport and protocol hold each other, and on a quiet member the collector does not come by itself.
-            self._loop.call_later(_COLLECT_SECONDS, gc.collect)
 
     def tick(self, now: float) -> None:
         """Once a second."""

@@ -6,6 +6,7 @@ Proposals are applied at once, or when the test says so.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from kvstore.errors import Code, EtcdError, error
@@ -38,11 +39,11 @@ class FakeLoop:
     def time(self) -> float:
         return self.now
 
-    def call_soon(self, work: Callable[[], None]) -> None:
-        self.soon.append(work)
+    def call_soon(self, work: Callable[..., None], *args: Any) -> None:
+        self.soon.append(partial(work, *args))
 
-    def call_later(self, seconds: float, work: Callable[[], None]) -> Timer:
-        timer = Timer(self.now + seconds, work)
+    def call_later(self, seconds: float, work: Callable[..., None], *args: Any) -> Timer:
+        timer = Timer(self.now + seconds, partial(work, *args))
         self.timers.append(timer)
         return timer
 

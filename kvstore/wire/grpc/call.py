@@ -195,6 +195,10 @@ class Call(Stream):
 
     def _close(self, code: int) -> None:
         self.closed = True
+        if self.on_drain is not None:
+            self.on_drain = None
+        if self.on_closed is not None:
+            self.on_closed = None
         method = self.head.method
         if method is not None:
             method.handled[code if code < 17 else Code.UNKNOWN] += 1

@@ -9,6 +9,7 @@ with the same result.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import cast
 
 from kvstore.errors import Code
@@ -68,7 +69,9 @@ class ServerConnection(Connection):
         self._hot_size = min(DEFAULT_MAX_FRAME, max_message + PREFIX_SIZE)
         # Octets of unfinished messages, over all calls.
         self.partial = 0
-        self.headers = HeaderDecoder(self._make_head, max_list=limits.max_header_list, volatile=b"grpc-timeout")
+        self.headers = HeaderDecoder(
+            partial(RequestHead, methods=methods), max_list=limits.max_header_list, volatile=b"grpc-timeout"
+        )
         self._preface_done = False
         # Calls of this burst that came with a grpc-timeout.
         self._timed: list[Call] = []
@@ -77,9 +80,6 @@ class ServerConnection(Connection):
         # Stream numbers the client jumped over, as (first, last): they were never opened.
         self._skipped: list[tuple[int, int]] = []
         self._send_settings()
-
-    def _make_head(self, fields: list[tuple[bytes, bytes]]) -> RequestHead:
-        return RequestHead(fields, self.methods)
 
     def _send_settings(self) -> None:
         limits = self.limits

@@ -22,6 +22,10 @@ _TURN = 512 * 1024
 _REMEMBERED_RESETS = 1024
 
 
+def _nobody() -> None:
+    """Woken for the output of a connection whose transport has closed."""
+
+
 class Output:
     """The sending side. `wake()` is called when there is output and no `receive` is running that would end with it."""
 
@@ -171,6 +175,8 @@ class Output:
     def forget(self, stream: Stream) -> None:
         """The stream has ended."""
         stream.ended = True
+        if stream.on_drain is not None:
+            stream.on_drain = None
         self.streams.pop(stream.stream_id, None)
         if stream.buffered:
             self.ready.pop(stream.stream_id, None)
@@ -188,6 +194,11 @@ class Output:
         for stream in list(self.streams.values()):
             self.forget(stream)
             stream.on_abort(ErrorCode.CANCEL, reason)
+
+    def abandon(self) -> None:
+        """Nobody takes the output any more: forget it, and whoever was woken for it, who holds this connection."""
+        self._wake = _nobody
+        self._out.clear()
 
     def reduce_table(self, size: int) -> None:
         """The peer's SETTINGS_HEADER_TABLE_SIZE. We use no table, but a smaller one must be acknowledged in the next

@@ -45,6 +45,7 @@ class Stream:
     ended = False
     # Everything is still to come, and one DATA frame may bring it all: see ServerConnection's hot path.
     fresh = False
+    # Whoever waits for it often holds this stream in turn: forgotten when the stream ends, so that both go at once.
     on_drain: Callable[[], None] | None = None
     # pause() was called: the peer gets no more window on this stream.
     _paused = False
