@@ -3,45 +3,30 @@
 gRPC wants the length of a message before its first byte. An answer that fits is gathered and sent whole. One that does
 not is read twice at one revision: first only measured, then sent slice by slice as the client takes it. So a gigabyte
 costs a few megabytes here. Orders other than by key need all pairs at once anyway and are gathered.
-Faults assumed: a client that stops reading (nothing more is read for it), a compaction or a change of users between two
-slices (the call fails, though its message has begun).
+Faults assumed: those of kvstore/services/sliced.py; a call that fails may have begun its message.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-from kvstore.errors import Code, EtcdError, error
 from kvstore.invariant import invariant
 from kvstore.member.member import Member
 from kvstore.mvcc.results import RangeResult
 from kvstore.pb import etcd_pb2 as pb
 from kvstore.services.encode import range_response
+from kvstore.services.sliced import SLICE_BYTES, SLICE_KEYS, Gathered, Gathering, check_length
 from kvstore.wire.grpc.call import Call
 
-# What is read in one turn of the loop.
-SLICE_KEYS = 1_000
-SLICE_BYTES = 1 << 20
 # Octets of answers that are gathered, a call's and all calls' together; above that they are measured and read again.
 GATHERED_CALL = 32 << 20
 GATHERED_ALL = 64 << 20
-# Octets that may wait for the client while more is read for it.
-BUFFERED = 1 << 20
 # With so much on its way to a client already, its next answer waits, and is looked at again after so long.
 HELD_BYTES = 16 << 20
 HELD_SECONDS = 0.005
-# etcd's limit for a message that it sends.
-MAX_MESSAGE = (1 << 31) - 1
 
 
-class Gathered:
-    """Octets that all calls of a member hold in gathered slices."""
-
-    def __init__(self) -> None:
-        self.total = 0
-
-
-class BigRange:
+class BigRange(Gathering):
     """One call."""
 
     def __init__(
@@ -53,16 +38,11 @@ class BigRange:
         auth_revision: int,
     ) -> None:
         """auth_revision: at which the read was permitted; 0 while auth is off."""
-        self._member = member
-        self._call = call
+        super().__init__(member, call, gathered, auth_revision)
         self._request = request
-        self._gathered = gathered
-        self._auth_revision = auth_revision
         self._slices: Iterator[RangeResult] = member.store.range_slices(request, SLICE_KEYS, SLICE_BYTES)
         # The encoded answer but for its header; None once it is only measured.
         self._parts: list[bytes] | None = []
-        self._waiting = False
-        self._held = 0
         self._length = 0
         self._revision = 0
         self._may_stream = call.streams_messages and request.sort_target == pb.RangeRequest.KEY
@@ -71,22 +51,6 @@ class BigRange:
         """Read the first slice and answer at once if that is all. Raises what Range raises."""
         self._note(next(self._slices))
         self._read()
-
-    def _later(self, step: Callable[[], None]) -> None:
-        self._member.loop.call_soon(self._step, step)
-
-    def _step(self, step: Callable[[], None]) -> None:
-        """One turn of the loop's worth; what is refused ends the call."""
-        if self._call.closed:
-            self._let_go()
-            return
-        try:
-            if self._auth_revision and self._auth_revision != self._member.auth.revision:
-                raise error("AUTH_OLD_REVISION")
-            step()
-        except EtcdError as refused:
-            self._let_go()
-            self._call.fail(refused.code, refused.message)
 
     # ---- gathering, or only measuring
 
@@ -109,15 +73,13 @@ class BigRange:
 
     def _keep(self, kept: list[bytes], part: bytes) -> None:
         kept.append(part)
-        self._held += len(part)
-        self._gathered.total += len(part)
+        self._hold(len(part))
         if self._may_stream and (self._held > GATHERED_CALL or self._gathered.total > GATHERED_ALL):
             self._let_go()
 
     def _let_go(self) -> None:
         """Keep nothing (any more)."""
-        self._gathered.total -= self._held
-        self._held = 0
+        super()._let_go()
         self._parts = None
 
     def _measured(self) -> None:
@@ -135,27 +97,17 @@ class BigRange:
 
     def _begin(self, header: bytes) -> None:
         length = len(header) + self._length
-        if length > MAX_MESSAGE:
-            raise EtcdError(
-                Code.RESOURCE_EXHAUSTED, f"grpc: trying to send message larger than max ({length} vs. {MAX_MESSAGE})"
-            )
+        check_length(length)
         if not self._request.revision:
             self._request.revision = self._revision
         self._slices = self._member.store.range_slices(self._request, SLICE_KEYS, SLICE_BYTES)
-        self._call.on_drain = self._drained
         self._call.begin_message(length)
         self._call.continue_message([header])
         self._later(self._send)
 
-    def _drained(self) -> None:
-        if self._waiting:
-            self._waiting = False
-            self._step(self._send)
-
     def _send(self) -> None:
         call = self._call
-        if call.buffered > BUFFERED:
-            self._waiting = True  # until the client has taken what there is
+        if self._waits(self._send):
             return
         result = next(self._slices, None)
         if result is None:

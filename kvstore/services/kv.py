@@ -21,11 +21,12 @@ from kvstore.mvcc.swap import read_swap
 from kvstore.mvcc.txn_check import check_put, check_range, check_txn
 from kvstore.pb import etcd_pb2 as pb
 from kvstore.services.access import identify
-from kvstore.services.big_range import HELD_BYTES, HELD_SECONDS, BigRange, Gathered
+from kvstore.services.big_range import HELD_BYTES, HELD_SECONDS, BigRange
 from kvstore.services.big_txn import BigTxn, is_large
 from kvstore.services.encode import delete_response, put_response, range_response, txn_response
 from kvstore.services.gets import Gets, plain_key
 from kvstore.services.guard import check_leader, parse, refuse_learner
+from kvstore.services.sliced import Gathered
 from kvstore.wire.grpc.call import Call
 from kvstore.wire.server import GrpcServer
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kvstore.errors import Code, EtcdError, error
+from kvstore.errors import Code, EtcdError
 from kvstore.member.member import Member
 from kvstore.mvcc.results import RangeResult
 from kvstore.mvcc.txn_check import check_range
@@ -18,14 +18,13 @@ from kvstore.pb import etcd_pb2 as pb
 from kvstore.services.access import identify
 from kvstore.services.encode import delimited, range_response
 from kvstore.services.guard import check_leader, parse, refuse_learner
+from kvstore.services.sliced import SLICE_BYTES, Sliced
 from kvstore.wire.grpc.call import Call
 from kvstore.wire.server import GrpcServer
 
 PATH = "/etcdserverpb.KV/RangeStream"
-# Keys and bytes read in one turn of the loop, and bytes that may wait for the client.
+# Keys read in one turn of the loop, at most.
 SLICE_KEYS = 500
-SLICE_BYTES = 1 << 20
-BUFFERED = 1 << 20
 
 _FILTERS = ("min_mod_revision", "max_mod_revision", "min_create_revision", "max_create_revision")
 
@@ -44,17 +43,14 @@ def check(request: pb.RangeRequest) -> None:
         raise EtcdError(Code.UNIMPLEMENTED, "RangeStream does not support revision filters")
 
 
-class RangeStream:
+class RangeStream(Sliced):
     """One call."""
 
     def __init__(self, member: Member, call: Call) -> None:
-        self._member = member
-        self._call = call
+        super().__init__(member, call)
         self._slices: Iterator[RangeResult] | None = None
         self._held: RangeResult | None = None  # read but not sent: it may be the last, which looks different
-        self._auth_revision = 0
         self._asked = False
-        self._paused = False
 
     def message(self, data: bytes) -> None:
         """The request."""
@@ -76,7 +72,10 @@ class RangeStream:
 
     def closed(self) -> None:
         """Nobody wants the rest."""
-        self._slices = None
+        self._let_go()
+
+    def _let_go(self) -> None:
+        self._slices = self._held = None
 
     def _begin(self, request: pb.RangeRequest, problem: EtcdError | None) -> None:
         if problem is not None:
@@ -93,38 +92,22 @@ class RangeStream:
         except EtcdError as refused:
             self._call.fail(refused.code, refused.message)
             return
-        self._call.on_drain = self._drained
-        self._turn()
-
-    def _drained(self) -> None:
-        if self._paused:
-            self._paused = False
-            self._turn()
+        self._step(self._turn)
 
     def _turn(self) -> None:
         """Read one slice and send the one before it; then everybody else has a turn."""
-        slices, call = self._slices, self._call
-        if slices is None or call.closed:
+        if self._slices is None or self._waits(self._turn):
             return
-        if call.buffered > BUFFERED:
-            self._paused = True
-            return
-        try:
-            if self._auth_revision and self._auth_revision != self._member.auth.revision:
-                raise error("AUTH_OLD_REVISION")
-            result = next(slices, None)
-        except EtcdError as refused:
-            call.fail(refused.code, refused.message)
-            return
+        result = next(self._slices, None)
         held, self._held = self._held, result
         if result is None:
             if held is not None:
                 self._send(held, self._member.header_field(held.revision))
-            call.finish()
+            self._call.finish()
             return
         if held is not None and held.kvs:
             self._send(held, b"")
-        self._member.loop.call_soon(self._turn)
+        self._later(self._turn)
 
     def _send(self, result: RangeResult, header: bytes) -> None:
         """RangeStreamResponse.range_response = 1."""

@@ -14,8 +14,8 @@ from service_fakes import FakeTables
 
 from kvstore.mvcc.store import Store
 from kvstore.pb import etcd_pb2 as pb
-from kvstore.services.big_range import SLICE_KEYS, Gathered
 from kvstore.services.big_txn import BigTxn, is_large
+from kvstore.services.sliced import SLICE_KEYS, Gathered
 
 KEYS = 2 * SLICE_KEYS + 500
 ALL = {"key": b"k", "range_end": b"l"}

@@ -16,8 +16,9 @@ from service_fakes import FakeMember
 
 from kvstore.pb import etcd_pb2 as pb
 from kvstore.services import big_range
-from kvstore.services.big_range import BigRange, Gathered
+from kvstore.services.big_range import BigRange
 from kvstore.services.range_stream import RangeStream
+from kvstore.services.sliced import BUFFERED, Gathered
 from kvstore.wire.grpc.deadlines import Deadlines
 from kvstore.wire.grpc.methods import Method, Methods
 from kvstore.wire.grpc.server_connection import ServerConnection
@@ -83,7 +84,7 @@ class Reader:
         data = frames.frame(FrameType.DATA, frames.END_STREAM, 1, body)
         self.connection.receive(frames.headers(1, block, 16_384, end_stream=False) + data, 0.0)
         self.member.loop.run()
-        assert self.connection.unsent > big_range.BUFFERED, "the client has read it"
+        assert self.connection.unsent > BUFFERED, "the client has read it"
 
     def left(self) -> list[str]:
         """What is still there."""
