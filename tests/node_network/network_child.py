@@ -1,7 +1,8 @@
 """A node's network in a process of its own, told what is in the cluster by lines of JSON on standard input.
 
 {"resource": "services", "objects": […]}       all of that resource from now on
-{"attach": "sandbox", "netns": "/run/netns/x"}  answered by a line with the addresses
+{"attach": "sandbox", "netns": "/run/netns/x"}  answered by a line with the addresses, or {"refused": why}
+{"detach": "sandbox"}                           answered by a line, too
 
 Events about objects are lines, too: {"event": reason, "about": name, "message": text}. Arguments: the node's name and
 address, its folder, the proxy's mode, and, where there are several clusters, the URL that tells its one; then pods have
@@ -24,6 +25,7 @@ from control.client.config import Config
 from node_agent.network.node import NodeNetwork
 from node_agent.network.settings import NetworkSettings
 from node_agent.node.settings import NodeSettings
+from node_agent.runtime.errors import CannotCreate
 from node_agent.runtime.types import PortMapping, SandboxConfig
 from node_agent.settings import AgentSettings
 
@@ -95,11 +97,19 @@ async def listen(told: Told, network: NodeNetwork, reader: asyncio.StreamReader)
         if "resource" in order:
             told.replace(order["resource"], order["objects"])
             continue
+        assert network.bridge is not None
+        if "detach" in order:
+            await network.bridge.detach(order["detach"], "")
+            say(detached=True)
+            continue
         ports = tuple(PortMapping(8080, port) for port in order.get("host_ports") or ())
         config = SandboxConfig("pod", "default", "uid", host_network=False, port_mappings=ports)
-        assert network.bridge is not None
-        given = await network.bridge.attach(order["attach"], order["netns"], config)
-        say(addresses=given)
+        try:
+            given = await network.bridge.attach(order["attach"], order["netns"], config)
+        except CannotCreate as refusal:
+            say(refused=str(refusal), reason=refusal.reason)
+        else:
+            say(addresses=given)
 
 
 if __name__ == "__main__":

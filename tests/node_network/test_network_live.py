@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 from harness.wait import wait_until
-from network_world import NODES, World, slices
+from network_values import node
+from network_world import NODES, SERVER, Child, World, ip, slices
 
 ADDRESSES = {"a": "10.244.1.2", "b": "10.244.2.2"}
 SLICES = "endpointslices.discovery.k8s.io"
@@ -24,8 +28,8 @@ def names(answers: list[str]) -> set[str]:
 
 @pytest.fixture(scope="module", autouse=True)
 def _up(world: World) -> None:
-    for node in NODES:
-        wait_until(lambda node=node: names(world.ask(node, "10.96.0.5", 80)) <= {"pa", "pb"}, "the Service")  # type: ignore[misc]
+    for name in NODES:
+        wait_until(lambda name=name: names(world.ask(name, "10.96.0.5", 80)) <= {"pa", "pb"}, "the Service")  # type: ignore[misc]
 
 
 def test_pods_see_each_others_own_addresses(world: World) -> None:
@@ -44,6 +48,51 @@ def test_a_node_port_and_a_host_port_are_open_to_the_outside(world: World) -> No
     assert names(world.ask("b", "192.0.2.1", 30080, 24)) == {"pa", "pb"}
     assert names(world.ask("a", "127.0.0.1", 30080, 8)) == {"pa"}
     assert world.ask("b", "192.0.2.1", 8088) == ["pa 192.0.2.2"]
+
+
+def test_a_host_port_has_one_pod_or_program_of_the_machine(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, order = (
+        world.children["a"],
+        {"attach": "more", "netns": f"/run/netns/{world.ns['pa']}-2", "host_ports": [8099]},
+    )
+    program = Child(
+        world.ns["a"], sys.executable, "-S", "-c", SERVER.replace("8080", "8099"), "x", log=world.folder / "x.log"
+    )
+    ip("netns", "add", f"{world.ns['pa']}-2")
+    try:
+        assert program.hear() == "up"
+        refusal = answer(ours, order, "refused")
+        assert "8099/TCP is already in use on this machine by process" in refusal["refused"]
+        assert f"process {program.popen.pid} (" in refusal["refused"]
+        assert refusal["reason"] == "FailedCreatePodSandBox"
+        assert world.ask("b", "192.0.2.1", 8099)[0].startswith("x "), "it is still the program's"
+        program.end(kill=True)
+        assert answer(ours, order, "addresses")["addresses"]
+        # Another agent of the same machine: another node of the cluster, or of another cluster.
+        monkeypatch.setitem(NODES, "c", ("192.0.2.1", "10.244.3.0/24"))
+        world.ns["c"] = world.ns["a"]
+        theirs = world.start("c")
+        theirs.tell({"resource": "nodes", "objects": [node("c", *NODES["c"])]})
+        while json.loads(theirs.hear()).get("fault") != "":
+            continue
+        second = answer(theirs, {**order, "attach": "third"}, "refused")["refused"]
+        assert re.search(r"8099/TCP is already in use on this machine by a pod behind bridge \S+-a$", second), second
+        answer(ours, {"detach": "more"}, "detached")
+        assert answer(theirs, {**order, "attach": "third"}, "addresses")["addresses"]
+        answer(theirs, {"detach": "third"}, "detached")
+    finally:
+        program.end(kill=True)
+        if "c" in world.children:
+            world.children.pop("c").end()
+        world.ns.pop("c", None)
+        ip("netns", "del", f"{world.ns['pa']}-2")
+
+
+def answer(child: Child, order: dict[str, Any], kind: str) -> dict[str, Any]:
+    child.tell(order)
+    while kind not in (said := json.loads(child.hear())):
+        assert not {"refused", "addresses", "detached"} & said.keys(), said
+    return dict(said)
 
 
 def test_names(world: World) -> None:

@@ -114,19 +114,25 @@ def test_a_reserved_port_is_taken_for_everybody_and_free_again() -> None:
     mine, others = PortReservations(), PortReservations()
     with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as client:
         port = server.getsockname()[1]
-        assert list(mine.hold({("TCP", port)})) == [("TCP", port)]
+        assert list(mine.hold({("TCP", port, "")})) == [("TCP", port, "")]
         # What lingers of a server's connections is no reason.
         server.accept()[0].close()
         assert client.recv(1) == b""
-    ports = {("TCP", port), ("UDP", port)}
+    ports = {("TCP", port, ""), ("UDP", port, "")}
     assert mine.hold(ports) == {}
     assert set(others.hold(ports)) == ports
     with pytest.raises(OSError, match="in use"):
         socket.create_server(("127.0.0.1", port))
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port))
-    assert mine.hold({("UDP", port)}) == {}
-    assert set(others.hold(ports)) == {("UDP", port)}
+    assert mine.hold({("UDP", port, "")}) == {}
+    assert set(others.hold(ports)) == {("UDP", port, "")}
+    mine.close()
+    others.close()
+    assert mine.hold({("TCP", port, "127.0.0.2")}) == {}
+    assert others.hold({("TCP", port, "127.0.0.1"), ("TCP", port, "127.0.0.2")}) == {
+        ("TCP", port, "127.0.0.2"): "Address already in use"
+    }
     mine.close()
     assert others.hold(ports) == {}
     others.close()

@@ -3,7 +3,9 @@
     pod eth0 10.244.1.7/32 ── veth ── fl3c9a-<node> 10.244.1.1/24 ── the node's routes ── other nodes
 
 Invariants: what the ledger says is written before the kernel is told, so that an agent that is killed in between finds
-what to clean up; every command may be repeated. Faults assumed: the agent is killed between any two commands; the
+what to clean up; every command may be repeated; a host port that another cluster or program of the machine has is not
+taken from it: the pod does not start, and its event says why (the rules of pods that run already leave it out until it
+is free). Faults assumed: the agent is killed between any two commands; the
 machine restarts (then the kernel has nothing, and the runtime gives back the addresses of its dead sandboxes).
 """
 
@@ -21,13 +23,19 @@ from node_agent.network.pods import commands, pod_table
 from node_agent.network.pods.commands import Words
 from node_agent.network.pods.leases import Network, NoAddress, gateway, lease, parse_ranges, release
 from node_agent.network.pods.ledger import Ledger
+from node_agent.network.pods.port_holder import holder
+from node_agent.network.proxy.reservations import Port, PortReservations
 from node_agent.network.ruleset import Table, change, whole
 from node_agent.runtime.errors import CannotCreate
-from node_agent.runtime.types import SandboxConfig
+from node_agent.runtime.types import PortMapping, SandboxConfig
 
 log = logging.getLogger(__name__)
 
 _MTU = 1500
+
+
+class PortTaken(Exception):
+    """A host port is somebody else's; the text says whose."""
 
 
 class BridgeNetwork:
@@ -45,6 +53,8 @@ class BridgeNetwork:
         self._ranges: list[Network] = parse_ranges(self._ledger.ranges)
         self._cluster: frozenset[str] = frozenset()
         self._table: Table | None = None
+        self._reserved = PortReservations()
+        self._refused: dict[Port, str] = {}
         self._lock = asyncio.Lock()
         self.ready = False
 
@@ -75,7 +85,7 @@ class BridgeNetwork:
         """The ranges of all nodes. Raises CommandFailed."""
         async with self._lock:
             known = frozenset(cluster)
-            if known != self._cluster:
+            if known != self._cluster or self._refused:
                 self._cluster = known
                 await self._rules()
 
@@ -83,13 +93,24 @@ class BridgeNetwork:
         if not self._ranges:
             return
         held = self._ledger.leases.held
-        pods = {sandbox: (addresses, self._ledger.ports.get(sandbox, ())) for sandbox, addresses in held.items()}
+        self._reserve()
+        pods = {sandbox: (addresses, self._granted(sandbox)) for sandbox, addresses in held.items()}
         wanted = pod_table.build(self.name, self._ranges, self._cluster, pods)
         text = whole(wanted) if self._table is None else change(self._table, wanted)
         self._table = None
         if text:
             await run("nft", "-f", "-", stdin=text)
         self._table = wanted
+
+    def _reserve(self) -> None:
+        """Take what the sandboxes have of the machine's ports at the kernel."""
+        ports = {_port(each) for mappings in self._ledger.ports.values() for each in mappings if _served(each)}
+        before, self._refused = self._refused, self._reserved.hold(ports)
+        for port in self._refused.keys() - before.keys():
+            log.warning("host port %d/%s is not served: %s", port[1], port[0], self._refused[port])
+
+    def _granted(self, sandbox: str) -> list[PortMapping]:
+        return [each for each in self._ledger.ports.get(sandbox, ()) if _port(each) not in self._refused]
 
     # ---- runtime.interface.Network ----
 
@@ -101,8 +122,11 @@ class BridgeNetwork:
             async with self._lock:
                 addresses = await self._lease(sandbox_id, config)
                 await self._rules()
+                taken = [each for each in config.port_mappings if _port(each) in self._refused]
+            if taken:
+                raise PortTaken(f"hostPort {await _whose(taken[0])}")
             await self._connect(sandbox_id, netns, addresses)
-        except (CommandFailed, NoAddress, OSError) as problem:
+        except (CommandFailed, NoAddress, PortTaken, OSError) as problem:
             await self.detach(sandbox_id, netns)
             raise CannotCreate(f"network of pod {config.name}: {problem}", "FailedCreatePodSandBox") from problem
         return addresses
@@ -163,7 +187,22 @@ class BridgeNetwork:
         await run("nft", "-f", "-", stdin=f"add table {table}\ndelete table {table}\n")
         with contextlib.suppress(CommandFailed):
             await run("ip", "link", "del", "dev", self.name)
+        self._reserved.close()
         self.ready, self._table = False, None
+
+
+def _served(mapping: PortMapping) -> bool:
+    return mapping.protocol in ("TCP", "UDP")
+
+
+def _port(mapping: PortMapping) -> Port:
+    return mapping.protocol, mapping.host_port, mapping.host_ip
+
+
+async def _whose(mapping: PortMapping) -> str:
+    who = await holder(mapping.protocol, mapping.host_port)
+    where = f"{mapping.host_ip}:" if mapping.host_ip else ""
+    return f"{where}{mapping.host_port}/{mapping.protocol} is already in use on this machine by {who}"
 
 
 async def _add_link(name: str, kind: str) -> None:

@@ -18,7 +18,7 @@ from node_agent.network.command import CommandFailed, program, run
 from node_agent.network.proxy.leftovers import delete_table, remove_leftovers
 from node_agent.network.proxy.nft_table import build, table_name
 from node_agent.network.proxy.ports import Refusal, ServicePort
-from node_agent.network.proxy.reservations import PortReservations
+from node_agent.network.proxy.reservations import Port, PortReservations
 from node_agent.network.ruleset import Table, change, whole
 
 log = logging.getLogger(__name__)
@@ -54,9 +54,9 @@ class NftablesProxy:
 
     def _granted(self, ports: Sequence[ServicePort]) -> list[ServicePort]:
         """Without the node ports that somebody else has."""
-        refused = self._reserved.hold({(port.protocol, port.node_port) for port in ports if port.node_port})
-        theirs = [port for port in ports if (port.protocol, port.node_port) in refused]
-        self.refusals = sorted({_refusal(port, refused[(port.protocol, port.node_port)]) for port in theirs})
+        refused = self._reserved.hold({_held(port) for port in ports if port.node_port})
+        theirs = [port for port in ports if _held(port) in refused]
+        self.refusals = sorted({_refusal(port, refused[_held(port)]) for port in theirs})
         return [replace(port, node_port=0) if port in theirs else port for port in ports] if theirs else list(ports)
 
     async def check(self) -> bool:
@@ -73,6 +73,10 @@ class NftablesProxy:
         self.refusals = []
         self._reserved.close()
         await remove_table(self._cluster)
+
+
+def _held(port: ServicePort) -> Port:
+    return port.protocol, port.node_port, ""
 
 
 def _refusal(port: ServicePort, why: str) -> Refusal:

@@ -1,7 +1,8 @@
-"""Node ports that nftables serves are taken at the kernel, too: a port has one cluster, or one program, on a machine.
+"""Node ports and host ports that nftables serves are taken at the kernel, too: a port has one cluster, or one program,
+on a machine.
 
-Rules that rewrite addresses know nothing of each other: of two clusters with the same node port the older one's table
-would win in silence. So each port is bound (nobody listens there, and it is never shared): who comes second is refused,
+Rules that rewrite addresses know nothing of each other: of two clusters with the same port the older one's table would
+win in silence. So each port is bound (nobody listens there, and it is never shared): who comes second is refused,
 says so, and leaves the port alone. Invariant: what is held is a subset of what was asked for last. Faults assumed: the
 agent is killed (the kernel lets go at once); there are too few file descriptors (then the port is served without being
 held, as before there were reservations).
@@ -20,8 +21,8 @@ log = logging.getLogger(__name__)
 _KINDS: Final = {"TCP": socket.SOCK_STREAM, "UDP": socket.SOCK_DGRAM}
 _TAKEN: Final = (errno.EADDRINUSE, errno.EACCES, errno.EPERM)
 _NO_SUCH_FAMILY: Final = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
-# A port of one protocol.
-Port = tuple[str, int]
+# A port of one protocol, on one address of the machine ("" is all).
+Port = tuple[str, int, str]
 
 
 class PortReservations:
@@ -43,7 +44,7 @@ class PortReservations:
                     if problem.errno in _TAKEN:
                         refused[port] = problem.strerror or str(problem)
                     else:
-                        log.info("%s port %d is served without being reserved: %s", *port, problem.strerror)
+                        log.info("%s port %d is served without being reserved: %s", *port[:2], problem.strerror)
         return refused
 
     def close(self) -> None:
@@ -53,14 +54,14 @@ class PortReservations:
         self._held.clear()
 
 
-def _bound(protocol: str, port: int) -> list[socket.socket]:
-    """Of both families, as far as the machine has them. Raises OSError."""
+def _bound(protocol: str, port: int, address: str) -> list[socket.socket]:
+    """Of the families that the address is of, as far as the machine has them. Raises OSError."""
     made: list[socket.socket] = []
     try:
-        for family, any_address in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
+        for each in (address,) if address else ("0.0.0.0", "::"):
             try:
-                made.append(socket.socket(family, _KINDS[protocol]))
-                _seize(made[-1], any_address, port)
+                made.append(socket.socket(socket.AF_INET6 if ":" in each else socket.AF_INET, _KINDS[protocol]))
+                _seize(made[-1], each, port)
             except OSError as problem:
                 if problem.errno not in _NO_SUCH_FAMILY:
                     raise
