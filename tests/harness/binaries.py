@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -14,6 +15,8 @@ from typing import Literal
 Kind = Literal["fluyt", "etcd-3.5", "etcd-3.4"]
 KINDS: tuple[Kind, ...] = ("fluyt", "etcd-3.5", "etcd-3.4")
 
+# Where programs are on Debian, be PATH what it may.
+_PLACES = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin")
 # What a reader is told to do about a missing program.
 CURES = {
     "fluyt": "install the project into this environment: scripts/venv",
@@ -51,10 +54,15 @@ def find(tool: str) -> str | None:
         return _from_distro(name)
     if name == "kubectl":
         return _kubectl(version)
-    path_found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
-    if path_found is None or (version and not _is_version(path_found, version)):
-        return None
-    return path_found
+    return next((path for path in _on_path(name) if not version or _is_version(path, version)), None)
+
+
+def _on_path(name: str) -> Iterator[str]:
+    """Every program of that name, the first one first: an activated environment puts its own before the machine's."""
+    for folder in [*os.environ.get("PATH", os.defpath).split(os.pathsep), *_PLACES]:
+        path = shutil.which(name, path=folder) if folder else None
+        if path is not None:
+            yield path
 
 
 def _kubectl(version: str) -> str | None:
