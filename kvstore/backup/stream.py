@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import BinaryIO
 
 from kvstore.backup.making import SnapshotMaker
@@ -27,21 +27,33 @@ Send = Callable[[bytes, int], Awaitable[None]]
 async def stream_snapshot(backend: Backend, directory: Path, send: Send) -> None:
     """Make and send the snapshot of the last commit. OSError when the disk is full, and what `send` raises."""
     loop = asyncio.get_running_loop()
-    with tempfile.TemporaryFile(dir=directory) as file:
-        maker = SnapshotMaker(backend, file.fileno())
-        try:
-            left = await loop.run_in_executor(None, maker.make)
-        except asyncio.CancelledError:
-            maker.give_up()
-            raise
-        digest = hashlib.sha256()
-        while left:
-            data = await loop.run_in_executor(None, _read, file, digest.update)
-            for start in range(0, len(data), BLOB_BYTES):
-                blob = data[start : start + BLOB_BYTES]
-                left -= len(blob)
-                await send(blob, left)
-        await send(digest.digest(), 0)
+    file = TemporaryFile(dir=directory)  # noqa: SIM115 - closed by a thread
+    try:
+        await _send_all(file, await _made(SnapshotMaker(backend, file.fileno())), send)
+    finally:
+        # It has no name: closing it frees its blocks, which takes the system some 100 ms for 300 MB.
+        loop.run_in_executor(None, file.close)
+
+
+async def _made(maker: SnapshotMaker) -> int:
+    """The size of the file once it is whole."""
+    try:
+        return await asyncio.get_running_loop().run_in_executor(None, maker.make)
+    except asyncio.CancelledError:
+        maker.give_up()
+        raise
+
+
+async def _send_all(file: BinaryIO, left: int, send: Send) -> None:
+    loop = asyncio.get_running_loop()
+    digest = hashlib.sha256()
+    while left:
+        data = await loop.run_in_executor(None, _read, file, digest.update)
+        for start in range(0, len(data), BLOB_BYTES):
+            blob = data[start : start + BLOB_BYTES]
+            left -= len(blob)
+            await send(blob, left)
+    await send(digest.digest(), 0)
 
 
 def _read(file: BinaryIO, update: Callable[[bytes], object]) -> bytes:

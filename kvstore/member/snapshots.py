@@ -19,6 +19,7 @@ import google_crc32c
 from kvstore.errors import Code, EtcdError
 from kvstore.member.config import Address
 from kvstore.member.dial import Dialer
+from kvstore.member.discarding import close
 from kvstore.pb import raft_pb2
 from kvstore.raft import codec
 from kvstore.raft.types import Message
@@ -181,10 +182,10 @@ class _Incoming:
 
     def _discard(self) -> None:
         if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
             if self._path is not None:
                 self._path.unlink(missing_ok=True)
+            close(asyncio.get_running_loop(), self._fd)
+            self._fd = -1
 
 
 def _sync_and_close(fd: int) -> None:

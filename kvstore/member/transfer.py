@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from kvstore.errors import EtcdError
 from kvstore.failpoints import armed, hit
 from kvstore.member.config import parse_url
+from kvstore.member.discarding import discard
 from kvstore.member.snapshots import SnapshotReceiver, send_snapshot
 from kvstore.mvcc.meta import APPLIED_INDEX, APPLIED_TERM, CONF_STATE
 from kvstore.pb import raft_pb2
@@ -71,7 +72,7 @@ class SnapshotTransfer:
         except (EtcdError, OSError, KeyError, TimeoutError) as problem:
             log.warning("sending a snapshot to member %x failed: %s", message.to, problem)
         finally:
-            path.unlink(missing_ok=True)
+            discard(member.loop, path)
             if not member.stopping:
                 member.raw.report_snapshot(message.to, ok)
                 member.driver.wake()
@@ -113,7 +114,7 @@ class SnapshotTransfer:
         assert meta is not None
         path = self._arrived.pop((meta.index, meta.term))
         for leftover in self._arrived.values():
-            leftover.unlink(missing_ok=True)
+            discard(member.loop, leftover)
         self._arrived.clear()
         member.committer.hold(True)
         member.loop.create_task(self._install(meta, ready, path, done))
