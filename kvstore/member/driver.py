@@ -19,24 +19,22 @@ from typing import Protocol
 
 from kvstore.errors import error
 from kvstore.invariant import InvariantViolation
+from kvstore.member.busy_poll import BusyPoll
 from kvstore.member.changes import ChangeQueue, fitted
-from kvstore.member.disk import SyncThread
 from kvstore.member.intake import Intake
+from kvstore.member.log_sync import LogSync
 from kvstore.member.outbox import Outbox
 from kvstore.member.proposals import ProposalQueue
 from kvstore.member.reads import ReadQueue
 from kvstore.raft import codec
 from kvstore.raft.node import RawNode
 from kvstore.raft.types import Entry, EntryKind, HardState, Message, MessageKind, ReadState, Ready, Role, SoftState
-from kvstore.storage.errors import NoSpace, StorageError
+from kvstore.storage.errors import NoSpace
 from kvstore.storage.log import Log
 
 log = logging.getLogger(__name__)
 
 SLICE_SECONDS = 0.004
-# A sync of little data, on a disk that has been this quick lately, is waited for on the loop.
-QUICK_BYTES = 64 * 1024
-QUICK_SECONDS = 0.001
 
 
 class StateMachine(Protocol):
@@ -92,8 +90,9 @@ class Driver:
         self._reads = reads
         self._changes = changes
         self._machine = machine
-        self._disk = SyncThread(loop, "log-sync", wal.sync, self._synced)
+        self.disk = LogSync(loop, wal, durable=self._durable, failed=machine.failed)
         self._outbox = Outbox(loop, machine.send, lambda: raw.quorum)
+        self._poll = BusyPoll(loop, self._reads_only)
         self._hard_state: HardState | None = None
         self._unsynced: list[Ready] = []
         self._syncing: list[Ready] = []
@@ -114,12 +113,10 @@ class Driver:
         self._due_changes: deque[tuple[int, bytes]] = deque()
         # Commit indexes for followers, which leave behind the answers to clients.
         self._commits: list[Message] = []
-        # What is being synced waits for the loop to do it.
-        self._sync_due = False
+        # A batch that a follower passed on was proposed since the last sync began.
+        self._serves_others = False
         # Reads wait that came too late for a round; theirs begins in the next turn of the loop.
         self._read_due = False
-        self._sync_seconds = QUICK_SECONDS
-        self.sync_observer: Callable[[float], None] | None = None
 
     @property
     def applied(self) -> int:
@@ -145,7 +142,7 @@ class Driver:
     def stop(self) -> None:
         """No more pumping; waits for the disk."""
         self._stopped = True
-        self._disk.stop()
+        self.disk.stop()
 
     # ---- in ----
 
@@ -236,10 +233,10 @@ class Driver:
                 break
             spoke = spoke or (bool(ready.messages) and not self._commits)
         self._sync()
-        if self._sync_due and self.raw.role != Role.LEADER:
+        if self.disk.due and self.raw.role != Role.LEADER:
             # The leader waits for our promise; what is committed is applied when that has left, and whatever comes
             # meanwhile.
-            self._sync_here()
+            self.disk.here()
             self._loop.call_soon(self._finish)
         elif spoke:
             # What was said leaves first, so that followers begin while we apply and our own disk works.
@@ -255,7 +252,7 @@ class Driver:
             self._apply()
         except Exception as problem:  # as in _pump
             self._machine.failed(problem)
-        if self._sync_due:
+        if self.disk.due:
             # Behind the answers that applying has made.
             self._loop.call_soon(self._sync_here)
         if self._commits:
@@ -271,6 +268,7 @@ class Driver:
                 return  # what comes meanwhile goes with the next
             while self._forwarded and self._intake.term == raw.term and raw.propose(self._forwarded[0]):
                 self._forwarded.popleft()
+                self._serves_others = True
             if self._changes or self._due_changes:
                 self._propose_changes()
             while taken := proposals.take(raw.term):
@@ -299,12 +297,21 @@ class Driver:
 
     def _ask_reads(self) -> None:
         context = self._reads.begin(self._loop.time())
-        if context is not None and not self.raw.read_index(self.raw.id.to_bytes(8, "big") + context):
+        if context is None:
+            return
+        if not self.raw.read_index(self.raw.id.to_bytes(8, "big") + context):
             self._reads.refused()
+        elif self.raw.role == Role.LEADER:
+            self._poll.begin()
+
+    def _reads_only(self) -> bool:
+        """Whether a round of reads is all that is waited for, and no disk, whose work needs the core more."""
+        return self._reads.under_way and self.raw.commit == self.raw.last_index
 
     def _confirm_reads(self, states: Iterable[ReadState]) -> None:
         for state in states:
-            self._reads.confirm(state.context[8:], state.index)
+            if self._reads.confirm(state.context[8:], state.index):
+                self._poll.ended()
         if self._reads.due and not self._read_due:
             # Reads came during the round that has ended, and nothing else need happen soon. Not at once: what lies in
             # the sockets by now is read first, and one round serves all of them.
@@ -396,41 +403,18 @@ class Driver:
         if not self._unsynced or self._syncing:
             return
         self._syncing, self._unsynced = self._unsynced, []
-        if self._is_quick():
-            self._sync_due = True
-        else:
-            self._disk.start()
-
-    def _is_quick(self) -> bool:
-        """Whether handing the sync to a thread, and being told, would cost more than waiting for it."""
         size = sum(len(entry.data) for ready in self._syncing for entry in ready.entries)
-        return size <= QUICK_BYTES and self._sync_seconds < QUICK_SECONDS
+        # Other requests than the one that waits for the disk.
+        others = self._serves_others or len(self._proposals) > 1 or self._reads.waiting
+        self._serves_others = False
+        self.disk.start(size, busy=others and self.raw.role == Role.LEADER)
 
     def _sync_here(self) -> None:
-        if self._stopped or not self._sync_due:
-            return
-        # Before the sync: one that has failed is never tried again, the second try could claim what is not so.
-        self._sync_due = False
-        began = time.perf_counter()
-        try:
-            self._wal.sync()
-        except StorageError as problem:
-            self._machine.failed(problem)
-            return
-        self._durable(time.perf_counter() - began)
+        if not self._stopped:
+            self.disk.here()
 
-    def _synced(self, problem: BaseException | None) -> None:
-        if problem is not None:
-            self._machine.failed(problem)
-        else:
-            self._durable(self._disk.seconds)
-
-    def _durable(self, seconds: float) -> None:
-        """What was being synced is on the disk; it took so long."""
-        # A disk that stalled once is not waited for on the loop again before it has been quick for a while.
-        self._sync_seconds = max(seconds, self._sync_seconds * 0.98)
-        if self.sync_observer is not None:
-            self.sync_observer(seconds)
+    def _durable(self) -> None:
+        """What was being synced is on the disk."""
         done, self._syncing = self._syncing, []
         try:
             for ready in done:

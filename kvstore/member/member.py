@@ -107,7 +107,7 @@ class Member:
             configure=lambda entry: self._standing.apply(entry),
             wake=self.driver.wake,
         )
-        self.driver.sync_observer = self.fsync_seconds.observe
+        self.driver.disk.observer = self.fsync_seconds.observe
         self._retention = Retention(opened.log, self.state, config.snapshot_count)
         self.space = Space(
             self.id,

@@ -71,6 +71,16 @@ class ReadQueue:
         """Whether a round can begin: reads wait, and none is under way."""
         return bool(self._next) and not self._under_way
 
+    @property
+    def under_way(self) -> bool:
+        """Whether a round was begun and has no answer yet."""
+        return self._under_way
+
+    @property
+    def waiting(self) -> bool:
+        """Whether reads wait for a round, or for the answer to one."""
+        return self._under_way or bool(self._next)
+
     def add(self, deadline: float, done: ReadDone) -> None:
         """Queue a read. Raises TOO_MANY_REQUESTS when the bound is reached."""
         if self._waiting >= MAX_READS:
@@ -128,16 +138,17 @@ class ReadQueue:
         self._asked = 0
         self._under_way = False
 
-    def confirm(self, context: bytes, index: int) -> None:
-        """Raft answered a round: its reads may be served once `index` is applied."""
+    def confirm(self, context: bytes, index: int) -> bool:
+        """Raft answered a round: its reads may be served once `index` is applied. False: not the round under way."""
         if not self._under_way or int.from_bytes(context, "big") != self._round:
-            return  # an older try of this round
+            return False  # an older try of this round
         self._confirmed.append((index, self._current))
         self._current = []
         self._asked = 0
         self._under_way = False
         if self._tells:
             self.confirmed_at = self._began
+        return True
 
     def doubt(self) -> None:
         """Another leader, or another role: what was confirmed, or is just being asked, is not about this member now."""

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from kvstore.member import driver as driving
+from kvstore.member import log_sync
 from kvstore.member.changes import ChangeQueue
 from kvstore.member.driver import Driver
 from kvstore.member.proposals import ProposalQueue
@@ -33,6 +33,12 @@ class Turns:
     def call_later(self, delay: float, work: Callable[..., None]) -> None:
         assert 0 < delay <= 0.001, "a follower holds no message back"
         self.soon.append((work, ()))
+
+    def add_reader(self, fd: int, work: Callable[..., None]) -> None:
+        self.heard = work
+
+    def remove_reader(self, fd: int) -> None:
+        del self.heard
 
     def time(self) -> float:
         return 0.0
@@ -111,7 +117,7 @@ class Follower:
 def follower(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Follower]:
     """Its disk is quick, whatever this machine's does."""
     made = Follower(tmp_path)
-    monkeypatch.setattr(driving, "QUICK_SECONDS", 1e9)
+    monkeypatch.setattr(log_sync, "QUICK_SECONDS", 1e9)
     yield made
     made.driver.stop()
     made.wal.close()

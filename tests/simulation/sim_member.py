@@ -2,13 +2,14 @@
 
 Everything between the peer port's calls and the disk's is the production code: links, driver, outbox, committer,
 duties, queues, applier, store, lessor, watch hub, log, snapshot transfer, bootstrap. Replaced are the loop, the
-threads that wait for the disk, `os` (sim_os), LMDB (sim_backend), gRPC's bytes (sim_net), clocks and dice.
+threads and calls that wait for the disk, `os` (sim_os), LMDB (sim_backend), gRPC's bytes (sim_net), clocks and dice.
 """
 
 from __future__ import annotations
 
 import functools
 import logging
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from types import SimpleNamespace
@@ -24,11 +25,13 @@ from sim_world import PowerCut, World
 from kvstore.member import (
     applier,
     bootstrap,
+    busy_poll,
     committer,
     dial,
     driver,
     duties,
     leader_calls,
+    log_sync,
     peer_link,
     retention,
     transfer,
@@ -52,6 +55,10 @@ class SimSyncThread:
         self.busy = False
         self.seconds = 0.0
         self._problem: BaseException | None = None
+
+    def refuses(self) -> bool:
+        """One time in ten."""
+        return self._world.random.random() < 0.1
 
     def start(self) -> None:
         """Begin one call."""
@@ -88,6 +95,26 @@ class SimSyncThread:
         if self.busy:
             self.busy = False
             self._call()
+
+
+class SimKernelSync:
+    """Stands in for KernelSync in the same way."""
+
+    def __init__(self, world: World, loop: Any, done: Callable[[OSError | None], None]) -> None:
+        self._thread = SimSyncThread(world, loop, "kernel", lambda: os.fdatasync(self._descriptor), done)
+        self._descriptor = -1
+
+    def start(self, fd: int) -> bool:
+        """Begin; now and then the kernel does not take it."""
+        if self._thread.refuses():
+            return False
+        self._descriptor = fd
+        self._thread.start()
+        return True
+
+    def close(self) -> None:
+        """After the one under way."""
+        self._thread.stop()
 
 
 class ObservedLog(Log):
@@ -177,6 +204,7 @@ class Ground:
         world = self.world
         clock = SimpleNamespace(perf_counter=self._clock, monotonic=self._clock)
         threads = functools.partial(SimSyncThread, world)
+        kernel = SimpleNamespace(open=functools.partial(SimKernelSync, world))
         dice = SimpleNamespace(SystemRandom=lambda: world.random, uniform=world.random.uniform)
         patches: list[tuple[Any, dict[str, Any]]] = [
             (
@@ -193,12 +221,13 @@ class Ground:
             (
                 driver,
                 {
-                    "SyncThread": threads,
                     "time": clock,
                     "Outbox": functools.partial(Outbox, clock=self._clock),
                     "SLICE_SECONDS": -1.0,  # every turn is over at once
                 },
             ),
+            (log_sync, {"SyncThread": threads, "KernelSync": kernel, "time": clock}),
+            (busy_poll, {"POLL_SECONDS": 0.0}),
             (applier, {"LARGE_DELETE": 0, "SLICE_KEYS": 1}),
             (
                 committer,

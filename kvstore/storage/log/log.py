@@ -139,6 +139,17 @@ class Log:
         """
         self._segments.sync()
 
+    def begin_sync(self) -> int | None:
+        """sync() by somebody else, the kernel for one: the descriptor whose fdatasync is all that is needed.
+
+        For the loop, while no sync is under way. None: it needs more, only sync() does it. StorageFailed, as sync().
+        """
+        return self._segments.begin_sync()
+
+    def end_sync(self, problem: OSError | None) -> None:
+        """How that fdatasync ended. StorageFailed if it failed, as sync()."""
+        self._segments.end_sync(problem)
+
     def take_space(self) -> None:
         """Try again to preallocate the next segment, as sync() does. For a worker thread. StorageFailed, for good."""
         self._segments.take_space()

@@ -37,6 +37,8 @@ class Segments:
         self._fsync = fsync
         self._lock = threading.Lock()  # guards the two lists
         self._syncing = threading.Lock()
+        # Of the sync that was begun: the segment, its end then, and how many writes that covers.
+        self._begun = (self.live, 0, 0)
         self._segments = segments
         self._doomed: list[Segment] = []
         # Only the worker sets it, only the loop takes it.
@@ -86,9 +88,49 @@ class Segments:
                     self._sync_one(segment, end)
                 self._unlink(doomed)
             except OSError as error:
-                raise self.fail(f"log: fsync failed in {self.directory}: {error.strerror or error}") from error
+                raise self._refused(error) from error
             self.synced_writes = writes
             self._prepare_spare()
+
+    def begin_sync(self) -> int | None:
+        """Begin a sync for which one fdatasync is all there is to do, of the descriptor that is returned, by whomever.
+
+        None: there is more to do, only sync() does it. For the loop, while nobody syncs; end_sync() must follow, or a
+        sync() if there was none. StorageFailed.
+        """
+        self.check()
+        live = self.live
+        before = self._segments[-2:-1]
+        if (
+            not self._fsync
+            or not live.named
+            or self._doomed
+            or any(one.synced < one.end for one in before)
+            or (self._spare is None and time.monotonic() >= self._next_spare_at)
+        ):
+            return None
+        self._pass("log-before-sync")
+        self._begun = (live, live.end, self.writes)
+        return live.fd
+
+    def end_sync(self, problem: OSError | None) -> None:
+        """That fdatasync has ended. StorageFailed, for good, if it failed."""
+        self.check()
+        if problem is not None:
+            raise self._refused(problem) from problem
+        self._pass("log-after-sync")
+        segment, end, self.synced_writes = self._begun
+        segment.synced = end
+
+    def _pass(self, point: str) -> None:
+        if armed:
+            try:
+                hit(point)
+            except OSError as error:
+                raise self._refused(error) from error
+
+    def _refused(self, error: OSError) -> StorageFailed:
+        return self.fail(f"log: fsync failed in {self.directory}: {error.strerror or error}")
 
     def _sync_one(self, segment: Segment, end: int) -> None:
         if armed:
