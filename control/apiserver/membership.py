@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import socket
 from collections.abc import Iterable
 from ipaddress import ip_address
@@ -27,6 +28,9 @@ PREFIX: Final = b"/registry/masterleases/"
 TTL: Final = 15
 PERIOD: Final = 10.0
 _NAMESPACE, _NAME = "default", "kubernetes"
+_SLICES: Final = "endpointslices.discovery.k8s.io"
+_OF_SERVICE: Final = "kubernetes.io/service-name"
+_OURS: Final = re.compile(r"kubernetes-ipv[46]-\d+")
 
 
 class Membership:
@@ -100,7 +104,10 @@ class Membership:
         if not places:
             return
         await _ensure(self._server, "endpoints", endpoints_of(places))
-        await _ensure(self._server, "endpointslices.discovery.k8s.io", slice_of(places))
+        wanted = slices_of(places)
+        for one in wanted:
+            await _ensure(self._server, _SLICES, one)
+        await _remove_others(self._server, {one["metadata"]["name"] for one in wanted})
 
 
 async def _ensure(server: Server, resource: str, wanted: Object) -> None:
@@ -116,17 +123,29 @@ async def _ensure(server: Server, resource: str, wanted: Object) -> None:
         return {**present, **{field: wanted[field] for field in fields}} if differs(present) else None
 
     cache = await server.resources.loaded(server.resources.catalogue[resource])
-    cached = cache.get(_NAMESPACE, _NAME)
+    name = wanted["metadata"]["name"]
+    cached = cache.get(_NAMESPACE, name)
     if cached is not None and not differs(cached.object()):
         return
     objects = StoredObjects(server)
     try:
-        await objects.update(resource, _NAMESPACE, _NAME, change)
+        await objects.update(resource, _NAMESPACE, name, change)
     except StatusError as problem:
         if problem.code != 404:
             raise
         with contextlib.suppress(StatusError):
             await objects.create(resource, wanted)
+
+
+async def _remove_others(server: Server, wanted: set[str]) -> None:
+    """Slices of servers that are gone; only those with names of ours."""
+    cache = await server.resources.loaded(server.resources.catalogue[_SLICES])
+    found = [cached.object()["metadata"] for cached in cache.snapshot(_NAMESPACE)]
+    for metadata in found:
+        ours = (metadata.get("labels") or {}).get(_OF_SERVICE) == _NAME and _OURS.fullmatch(metadata["name"])
+        if ours and metadata["name"] not in wanted:
+            with contextlib.suppress(StatusError):
+                await StoredObjects(server).delete(_SLICES, _NAMESPACE, metadata["name"])
 
 
 def _split(place: str) -> tuple[str, int]:
@@ -151,21 +170,25 @@ def endpoints_of(places: list[str]) -> Object:
     return {"metadata": {"name": _NAME, "namespace": _NAMESPACE, "labels": labels}, "subsets": subsets}
 
 
-def slice_of(places: list[str]) -> Object:
-    """The EndpointSlice; it has one port, that of the first server."""
-    host, port = _split(places[0])
-    hosts = sorted({_split(place)[0] for place in places if _split(place)[1] == port})
-    family = "IPv6" if ":" in host else "IPv4"
-    return {
-        "metadata": {
-            "name": _NAME,
-            "namespace": _NAMESPACE,
-            "labels": {"kubernetes.io/service-name": _NAME},
-        },
-        "addressType": family,
-        "endpoints": [{"addresses": [address], "conditions": {"ready": True}} for address in hosts],
-        "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
-    }
+def slices_of(places: list[str]) -> list[Object]:
+    """The EndpointSlices. Each has one port and one family, so servers of one machine, which listen on different
+    ports, need one each; the first is called as the Service."""
+    groups: dict[tuple[int, str], list[str]] = {}
+    for host, port in map(_split, places):
+        groups.setdefault((port, "IPv6" if ":" in host else "IPv4"), []).append(host)
+    return [
+        {
+            "metadata": {
+                "name": f"{_NAME}-{family.lower()}-{port}" if number else _NAME,
+                "namespace": _NAMESPACE,
+                "labels": {_OF_SERVICE: _NAME},
+            },
+            "addressType": family,
+            "endpoints": [{"addresses": [host], "conditions": {"ready": True}} for host in sorted(hosts)],
+            "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
+        }
+        for number, ((port, family), hosts) in enumerate(groups.items())
+    ]
 
 
 def reachable_address(bound: str) -> str:

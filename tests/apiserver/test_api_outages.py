@@ -103,10 +103,17 @@ def test_many_servers_start_at_once(fragile: Site) -> None:
         subsets = first.get("/api/v1/namespaces/default/endpoints/kubernetes")["subsets"]
         return {subset["ports"][0]["port"] for subset in subsets}
 
+    def in_slices() -> set[int]:
+        items = first.get("/apis/discovery.k8s.io/v1/namespaces/default/endpointslices")["items"]
+        return {item["ports"][0]["port"] for item in items}
+
     running = {fragile.ports[index] for index in (0, *indexes)}
     wait_until(lambda: ports() >= running, "all servers to be in the Endpoints")
     assert fragile.servers[indexes[0]].stop() == 0
     wait_until(lambda: fragile.ports[indexes[0]] not in ports(), "a server that stopped to leave the Endpoints")
+    # Proxies read the slices: pods must reach every server through the Service, and only those that run.
+    wait_until(lambda: in_slices() == ports(), "the slices to be as the Endpoints")
+    assert len(in_slices()) == 2
 
 
 def test_starting_without_a_store_says_so(fragile: Site) -> None:

@@ -10,13 +10,13 @@ import pytest
 
 from control.api.catalogue import BUILTIN
 from control.apiserver import membership
-from control.apiserver.membership import PREFIX, Membership, endpoints_of, slice_of
+from control.apiserver.membership import PREFIX, Membership, endpoints_of, slices_of
 from control.apiserver.splice import to_value
 from control.apiserver.storage import Stored
 from control.apiserver.watch_cache import WatchCache
 
 PLACE = "127.0.0.1:6443"
-OBJECTS = {"endpoints": endpoints_of([PLACE]), "endpointslices.discovery.k8s.io": slice_of([PLACE])}
+OBJECTS = {"endpoints": endpoints_of([PLACE]), "endpointslices.discovery.k8s.io": slices_of([PLACE])[0]}
 
 
 class FakeStore:
@@ -121,3 +121,44 @@ async def _lost_key() -> None:
         assert store.calls == [store.calls[0]] * 2
     finally:
         await member.close()
+
+
+def test_servers_on_different_ports_have_a_slice_each() -> None:
+    places = ["10.0.0.1:6443", "10.0.0.2:6443", "127.0.0.1:7001", "fd00::1:6443"]
+    found = slices_of(places)
+    assert [
+        (one["metadata"]["name"], one["ports"][0]["port"], [entry["addresses"] for entry in one["endpoints"]])
+        for one in found
+    ] == [
+        ("kubernetes", 6443, [["10.0.0.1"], ["10.0.0.2"]]),
+        ("kubernetes-ipv4-7001", 7001, [["127.0.0.1"]]),
+        ("kubernetes-ipv6-6443", 6443, [["fd00::1"]]),
+    ]
+
+
+def test_the_slice_of_a_server_that_is_gone_goes() -> None:
+    asyncio.run(_gone())
+
+
+async def _gone() -> None:
+    caches = {name: cache_of(name, obj) for name, obj in OBJECTS.items()}
+    slices = caches["endpointslices.discovery.k8s.io"]
+    former, foreign = slices_of([PLACE, "127.0.0.1:7001"])[1], slices_of([PLACE])[0]
+    foreign["metadata"]["name"] = "kubernetes-mine"
+    for revision, obj in enumerate((former, foreign), 6):
+        key = slices.key("default", obj["metadata"]["name"])
+        value = to_value({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", **obj})
+        slices.apply(key, Stored(key, value, revision), revision)
+    deleted: list[str] = []
+
+    class Objects:
+        def __init__(self, server: Any) -> None:
+            pass
+
+        async def delete(self, resource: str, namespace: str, name: str) -> None:
+            deleted.append(name)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(membership, "StoredObjects", Objects)
+        await Membership(fake_server(FakeStore(), caches))._reconcile([PREFIX + PLACE.encode()])
+    assert deleted == ["kubernetes-ipv4-7001"]
