@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
+from operator import itemgetter
 from typing import Final
 
 from kvstore.invariant import InvariantViolation
@@ -137,7 +138,7 @@ class Keyspace:
         """The current packed revisions of live keys. Hot: a call for all of them at once."""
         revisions = self.index.revisions
         if isinstance(revisions, dict):
-            return list(map(revisions.__getitem__, keys))
+            return list(itemgetter(*keys)(revisions)) if len(keys) > 1 else list(map(revisions.__getitem__, keys))
         known = revisions.known
         return list(map(known.__getitem__, keys)) if all(map(known.__contains__, keys)) else self._look_up(keys)
 

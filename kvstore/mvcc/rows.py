@@ -6,15 +6,13 @@ Every step is one call for all keys instead of one for each of them.
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import repeat
 from operator import itemgetter
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from .encoding import HEADER, HEADER_SIZE, encode_kv
 from .keyspace import Keyspace
-from .types import main_of
+from .types import REVISION_BYTES, main_of
 
-_bytes_of: Final = cast(Callable[[int, int, str], bytes], int.to_bytes)
 _behind_header: Final[Callable[[bytes], Any]] = itemgetter(slice(HEADER_SIZE, None))
 
 
@@ -25,8 +23,7 @@ def read_rows(
 
     revisions: the packed revision of each key. keys_only: without their values.
     """
-    names = list(map(_bytes_of, revisions, repeat(12), repeat("big")))
-    records = keyspace.history.get_many(names, max_bytes)
+    records = keyspace.history.get_numbered(revisions, REVISION_BYTES, max_bytes)
     if keys_only:
         return [without_value(*row) for row in zip(keys, revisions, records, strict=False)]
     return list(map(_behind_header, records))

@@ -8,7 +8,7 @@ big-endian, so that LMDB's order is revision order.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Final, Protocol
 
 PUT = 0
 DELETE = 1
@@ -24,9 +24,13 @@ def main_of(revision: int) -> int:
     return revision >> 32
 
 
+REVISION_BYTES: Final = 12
+"""Of a packed revision on disk."""
+
+
 def to_bytes(revision: int) -> bytes:
     """12 bytes, big-endian: 8 of main, 4 of sub."""
-    return revision.to_bytes(12, "big")
+    return revision.to_bytes(REVISION_BYTES, "big")
 
 
 def from_bytes(data: bytes) -> int:
@@ -45,6 +49,9 @@ class Table(Protocol):
 
         Cheaper than get.
         """
+
+    def get_numbered(self, numbers: list[int], width: int, max_bytes: int) -> list[bytes]:
+        """get_many() of keys that are numbers of `width` bytes, the highest byte first; cheaper still."""
 
     def put(self, key: bytes, value: bytes) -> None:
         """Write or overwrite."""

@@ -6,8 +6,6 @@ proto/etcd.proto.
 
 from __future__ import annotations
 
-from itertools import chain
-
 from kvstore.mvcc.encoding import varint
 from kvstore.mvcc.results import DeleteResult, OpResult, PutResult, RangeResult, TxnResult
 
@@ -37,8 +35,12 @@ def range_response(header: bytes, result: RangeResult) -> bytes:
     tail = b"\x18\x01" if result.more else b""
     if result.count:
         tail += b"\x20" + varint(result.count)
-    tagged = zip(map(_tag, map(len, kvs)), kvs, strict=True)
-    return b"".join((header, *chain.from_iterable(tagged), tail))
+    # Two lists are laid into one another: cheaper than pairs of them.
+    pieces = [header] * (2 * len(kvs) + 2)
+    pieces[1:-1:2] = list(map(_tag, map(len, kvs)))
+    pieces[2:-1:2] = kvs
+    pieces[-1] = tail
+    return b"".join(pieces)
 
 
 def put_response(header: bytes, result: PutResult) -> bytes:

@@ -2,15 +2,18 @@
 
 LMDB looks each key up from the root, and py-lmdb gives up the interpreter for each. Keys that are neighbours in the
 table are read by going from one to the next, which costs half; what was written in the order of its keys lies so.
+Keys that are numbers show by themselves where they may be neighbours: of those only the first and the last are made,
+and no key is read on the way. As many steps as there are numbers, from the first to the last, can meet no others.
 Nobody knows a value's size before it is read. Values too large for a leaf stand on pages of their own, which LMDB
 counts: while those are few in the whole table, a group of keys may be large; else groups grow from one key on.
 """
 
 from __future__ import annotations
 
-from itertools import islice
+from collections.abc import Callable
+from itertools import islice, repeat
 from operator import itemgetter
-from typing import Any, Final
+from typing import Any, Final, TypeVar, cast
 
 from kvstore.invariant import invariant
 
@@ -24,26 +27,43 @@ _FIRST_RUN: Final = 8
 _RUN: Final = 128
 
 _key, _value = itemgetter(0), itemgetter(1)
+_bytes_of: Final = cast(Callable[[int, int, str], bytes], int.to_bytes)
+
+Key = TypeVar("Key", bytes, int)
 
 
 def values_of(transaction: Any, db: Any, keys: list[bytes], max_bytes: int) -> list[bytes]:
     """The values of the first keys, up to the one that makes them `max_bytes`, in order. All of them must be there."""
+    return _collect(transaction, db, keys, max_bytes, _group)
+
+
+def numbered_values_of(transaction: Any, db: Any, numbers: list[int], width: int, max_bytes: int) -> list[bytes]:
+    """values_of() keys that are numbers of `width` bytes, the highest first; others may be in the table, too."""
+
+    def read(cursor: Any, some: list[int]) -> list[bytes]:
+        return _numbered_group(cursor, some, width)
+
+    return _collect(transaction, db, numbers, max_bytes, read)
+
+
+def _collect(
+    transaction: Any, db: Any, keys: list[Key], max_bytes: int, read: Callable[[Any, list[Key]], list[bytes]]
+) -> list[bytes]:
     cursor = transaction.cursor(db)
     stat = transaction.stat(db)
-    if stat["overflow_pages"] * stat["psize"] <= _FEW_LARGE:
-        most = group = _GROUP
-    else:
-        most, group = _LARGE_GROUP, 1
+    few_large = stat["overflow_pages"] * stat["psize"] <= _FEW_LARGE
+    most, group = (_GROUP, _GROUP) if few_large else (_LARGE_GROUP, 1)
     values: list[bytes] = []
     at = 0
     while at < len(keys) and max_bytes > 0:
-        found = _group(cursor, keys[at : at + group])
+        found = read(cursor, keys[at : at + group])
         at += group
-        sizes = list(map(len, found))
-        size = sum(sizes)
-        values += found if size < max_bytes else found[: _needed(sizes, max_bytes)]
+        size = sum(map(len, found))
+        values += found if size < max_bytes else found[: _needed(list(map(len, found)), max_bytes)]
         max_bytes -= size
-        group = max(1, min(most, 2 * group, max_bytes // max(*sizes, 1, 1)))
+        # As many as fit if they are like these: like the mean where a mistake is cheap, else like the largest of them.
+        likely = size // len(found) if few_large else max(map(len, found))
+        group = max(1, min(most, 2 * group, max_bytes // max(likely, 1)))
     return values
 
 
@@ -54,6 +74,52 @@ def _needed(sizes: list[int], max_bytes: int) -> int:
         if max_bytes <= 0:
             return count
     return len(sizes)
+
+
+def _numbered_group(cursor: Any, numbers: list[int], width: int) -> list[bytes]:
+    """The values of all numbers."""
+    values: list[bytes] = []
+    at = 0
+    while at < len(numbers):
+        count = _steady(numbers, at)
+        run = _walked(cursor, numbers[at : at + count], width) if count >= _FIRST_RUN else []
+        if not run:
+            count = _RUN
+            run = _group(cursor, list(map(_bytes_of, numbers[at : at + count], repeat(width), repeat("big"))))
+        values += run
+        at += count
+    return values
+
+
+def _steady(numbers: list[int], at: int) -> int:
+    """How many of them, from that one on, seem to follow one another at one distance; some may not. At most."""
+    low, high = 1, len(numbers) - at
+    if high < _FIRST_RUN:
+        return 1
+    first = numbers[at]
+    step = numbers[at + 1] - first
+    if step <= 0 or numbers[at + _FIRST_RUN - 1] - first != step * (_FIRST_RUN - 1):
+        return 1
+    if numbers[at + high - 1] - first == step * (high - 1):
+        return high
+    while high - low > 1:  # `low` of them do, `high` do not
+        middle = (low + high) // 2
+        if numbers[at + middle - 1] - first == step * (middle - 1):
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def _walked(cursor: Any, numbers: list[int], width: int) -> list[bytes]:
+    """The values of all numbers if they follow one another at one distance, and in the table with nothing between."""
+    first, last = numbers[0], numbers[-1]
+    if numbers != list(range(first, last + 1, numbers[1] - first)):
+        return []
+    if not cursor.set_key(first.to_bytes(width, "big")):
+        return []
+    values = list(islice(cursor.iternext(False, True), len(numbers)))
+    return values if cursor.key() == last.to_bytes(width, "big") else []
 
 
 def _group(cursor: Any, keys: list[bytes]) -> list[bytes]:

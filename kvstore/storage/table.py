@@ -12,7 +12,7 @@ from typing import Any
 import lmdb
 
 from kvstore.invariant import InvariantViolation, invariant
-from kvstore.storage.many import values_of
+from kvstore.storage.many import numbered_values_of, values_of
 
 MAX_KEY_BYTES = 511
 # Rows that wait for one another; giving so many to LMDB takes a few tenths of a millisecond.
@@ -88,6 +88,19 @@ class Table:
             return values_of(self._transaction, self._db, keys, max_bytes)
         except lmdb.Error as error:
             raise self._refused(keys[0], error) from error
+
+    def get_numbered(self, numbers: list[int], width: int, max_bytes: int) -> list[bytes]:
+        """get_many() of keys that are numbers of `width` bytes, the highest byte first.
+
+        Hot: where they follow one another in the table as they do here, again half of what it costs.
+        """
+        buffered = self._buffer
+        if buffered and not (self._appended and max(numbers, default=0) < int.from_bytes(next(iter(buffered)), "big")):
+            self.flush()
+        try:
+            return numbered_values_of(self._transaction, self._db, numbers, width, max_bytes)
+        except lmdb.Error as error:
+            raise self._refused(numbers[0].to_bytes(width, "big"), error) from error
 
     def put(self, key: bytes, value: bytes) -> None:
         """Write or overwrite."""

@@ -150,6 +150,9 @@ class DictTable:
                 values.append(value)
         return values
 
+    def get_numbered(self, numbers: list[int], width: int, max_bytes: int) -> list[bytes]:
+        return self.get_many([number.to_bytes(width, "big") for number in numbers], max_bytes)
+
     def names(self) -> Iterator[bytes]:
         return iter(sorted(self.rows))
 

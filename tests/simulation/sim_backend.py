@@ -86,6 +86,9 @@ class SimTable:
             max_bytes -= len(values[-1])
         return values
 
+    def get_numbered(self, numbers: list[int], width: int, max_bytes: int) -> list[bytes]:
+        return self.get_many([number.to_bytes(width, "big") for number in numbers], max_bytes)
+
     def put(self, key: bytes, value: bytes) -> None:
         invariant(0 < len(key) <= 511 and type(key) is bytes and type(value) is bytes, "a row LMDB would not take")
         self._note(key)
