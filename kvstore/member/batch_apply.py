@@ -92,8 +92,7 @@ class BatchApply:
                 break
             kind, body, request, done, _ = mine[self.done]
             if kind == _PUT and (count := applier.put_run(mine, self.done, until)):
-                last = applier.revision
-                self._answer_run(mine, [PutResult(main, None) for main in range(last - count + 1, last + 1)])
+                self._answer_puts(mine, applier.revision - count + 1, count)
                 continue
             if kind == _TXN and (results := applier.swap_run(mine, self.done, until)):
                 self._answer_run(mine, results)
@@ -104,6 +103,17 @@ class BatchApply:
             _answer(done, result)
             self.done += 1
         return None
+
+    def _answer_puts(self, mine: Sequence[Proposal], first: int, count: int) -> None:
+        """The next `count` requests are puts that are applied, at the revisions from `first` on."""
+        waiters = [proposal[3] for proposal in mine[self.done : self.done + count]]
+        kinds = set(map(type, waiters))
+        answer_run = getattr(kinds.pop(), "answer_run", None)
+        if answer_run is None or kinds:
+            self._answer_run(mine, [PutResult(main, None) for main in range(first, first + count)])
+        else:
+            self.done += count
+            answer_run(waiters, first)
 
     def _answer_run(self, mine: Sequence[Proposal], results: Sequence[PutResult | TxnResult]) -> None:
         """These are the results of the next requests, which are applied."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kvstore.mvcc.encoding import varint
+from kvstore.mvcc.encoding import SPLIT, split_varint, varint
 
 
 class Headers:
@@ -32,3 +32,13 @@ class Headers:
             number = varint(revision)
             self._revision, self._field = revision, self._begin[len(number)] + number + self._term
         return self._field
+
+    def fields(self, first: int, count: int) -> list[bytes]:
+        """field() of so many revisions, from `first` on."""
+        lows, high, end = split_varint(first)
+        at = first & SPLIT
+        length = len(lows[at]) + len(high)
+        if first + count > end or len(lows[at + count - 1]) + len(high) != length:
+            return [self.field(revision) for revision in range(first, first + count)]
+        begin, rest = self._begin[length], high + self._term
+        return [begin + low + rest for low in lows[at : at + count]]

@@ -36,11 +36,26 @@ _LOW: Final = tuple([low + high for high in _BYTES[128:] for low in _BYTES[128:]
 _SMALL: Final = _BYTES[:128] + tuple([low + high for high in _BYTES[1:128] for low in _BYTES[128:]])
 
 
+SHORT_VARINTS: Final = _SMALL
+"""The varints of the numbers below 2^14."""
+SPLIT: Final = _TABLE - 1
+"""Which bits of a number its varint's first part stands for: see split_varint."""
+
+
 def varint(value: int) -> bytes:
     """The protobuf varint of an int64 (a negative one takes ten bytes)."""
     if 0 <= value < 0x10000000:
         return _SMALL[value] if value < 0x4000 else _LOW[value & 0x3FFF] + _SMALL[value >> 14]
     return _varint(value & _MASK64)
+
+
+def split_varint(value: int) -> tuple[tuple[bytes, ...], bytes, int]:
+    """(firsts, rest, end): the varint of each n with value <= n < end is firsts[n & SPLIT] + rest. value >= 0.
+
+    For counting up: what the numbers have in common is encoded once.
+    """
+    high = value >> 14
+    return (_LOW, varint(high), high + 1 << 14) if high else (_SMALL, b"", _TABLE)
 
 
 def read_varint(data: bytes, at: int) -> tuple[int, int]:

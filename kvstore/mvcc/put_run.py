@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from .encoding import HEADER_SIZE, varint
+from .encoding import HEADER_SIZE, SHORT_VARINTS, SPLIT, split_varint, varint
 from .keyspace import Keyspace
 from .table_keys import version_key
 from .types import PUT, EventSink, StoredEvent
@@ -49,13 +49,15 @@ def put_run(keyspace: Keyspace, sink: EventSink, requests: Iterable[Sequence[Any
     index, heads and `Keyspace.record` know of those before it.
     Hot: on every member for nearly every put.
     """
-    index, heads, to_varint = keyspace.index, keyspace.heads, varint
+    index, heads, short = keyspace.index, keyspace.heads, SHORT_VARINTS
     revisions = index.revisions
+    get_revision, get_head = revisions.get, heads.get
     records = keyspace.unwritten
     versions: dict[bytes, bytes] = {}
     live: dict[bytes, bytes] = {}
     events: list[StoredEvent] | None = [] if sink.watched else None
     before = main = keyspace.revision
+    lows, high, turn = split_varint(main)
     for request in requests:
         if request[0] != kind:
             break
@@ -64,27 +66,28 @@ def put_run(keyspace: Keyspace, sink: EventSink, requests: Iterable[Sequence[Any
         if not at:
             break
         key = body[2:at]
-        previous = revisions.get(key, 0)
+        previous = get_revision(key, 0)
+        main += 1
+        if main == turn:
+            lows, high, turn = split_varint(main)
+        number = lows[main & SPLIT] + high
+        revision = main << 32
+        name = revision.to_bytes(12, "big")
         if previous:
-            head = heads.get(key)
+            head = get_head(key)
             if head is None or head[0] != previous:
                 head = keyspace.head(key, previous)
                 if head is None:
+                    main -= 1
                     break
-            _, old, create, version, opening, number = head
+            _, old, create, version, opening, created = head
             version += 1
-            main += 1
-            revision = main << 32
-            name = revision.to_bytes(12, "big")
             versions[key + b"\0" + old if b"\0" not in key else version_key(key, previous)] = name
             revisions[key] = revision
-            heads[key] = (revision, name, create, version, opening, number)
+            heads[key] = (revision, name, create, version, opening, created)
         else:
-            main += 1
-            revision = main << 32
-            name = revision.to_bytes(12, "big")
             old, create, version = _NO_REVISION, name[:8], 1
-            opening = b"".join((body[:at], b"\x10", to_varint(main), b"\x18"))
+            opening = b"".join((body[:at], b"\x10", number, b"\x18"))
             index.set(key, revision)
         records[name] = record = b"".join(
             (
@@ -93,9 +96,9 @@ def put_run(keyspace: Keyspace, sink: EventSink, requests: Iterable[Sequence[Any
                 version.to_bytes(8, "big"),
                 _NO_LEASE,
                 opening,
-                to_varint(main),
+                number,
                 b"\x20",
-                to_varint(version),
+                short[version] if version < 0x4000 else varint(version),
                 b"\x2a",
                 body[at + 1 :],
             )

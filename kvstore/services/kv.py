@@ -14,6 +14,7 @@ from typing import Any
 from kvstore.errors import EtcdError, error
 from kvstore.member.applier import writes
 from kvstore.member.member import Member
+from kvstore.member.proposals import Done
 from kvstore.member.requests import RequestKind
 from kvstore.mvcc.put_run import key_end
 from kvstore.mvcc.results import RangeResult
@@ -26,12 +27,16 @@ from kvstore.services.big_txn import BigTxn, is_large
 from kvstore.services.encode import delete_response, put_response, range_response, txn_response
 from kvstore.services.gets import Gets, plain_key
 from kvstore.services.guard import check_leader, parse, refuse_learner
+from kvstore.services.puts import PutWaiter
 from kvstore.services.sliced import Gathered
 from kvstore.wire.grpc.call import Call
 from kvstore.wire.server import GrpcServer
 
 # An answer of up to so many keys is read in one go.
 SMALL_ANSWER = 16
+
+_PUT = int(RequestKind.PUT)
+_new = tuple.__new__
 
 
 class KvService:
@@ -60,9 +65,17 @@ class KvService:
         """Put."""
         # Hot: a put in the usual form is known to be right by its bytes, and parsed by nobody (mvcc/put_run.py).
         request = None if key_end(message) else _parse_put(message)
-        self._check(call, message)
-        self._member.check_space(len(message))
-        self._member.propose(RequestKind.PUT, message, request, partial(self._put_done, call), call.user)
+        member = self._member
+        size = len(message)
+        if size > self._limit or not member.leader_id or member.is_learner:
+            self._check(call, message)
+        member.check_space(size)
+        done: Done
+        if request is None and type(call) is Call:
+            done = _new(PutWaiter, (call, member.headers))  # type: ignore[assignment]  # a tuple that is called
+        else:
+            done = partial(self._put_done, call)
+        member.propose(_PUT, message, request, done, call.user)
 
     def _put_done(self, call: Call, result: Any, problem: EtcdError | None) -> None:
         if problem is not None:

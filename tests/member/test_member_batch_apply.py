@@ -80,3 +80,29 @@ def test_each_put_of_a_run_is_answered_with_its_own_revision_even_if_one_answer_
     assert batch.step(lambda: False)
     assert all(isinstance(answer, PutResult) for answer in answers)
     assert [answer.revision for answer in answers] == [2, 3, 5, 6]
+
+
+class Waiter:
+    """One that can be answered with others of its kind."""
+
+    def __init__(self, name: int, answers: list[Any]) -> None:
+        self.name = name
+        self.answers = answers
+
+    def __call__(self, result: Any, problem: Any) -> None:
+        self.answers.append((self.name, result.revision))
+
+    @staticmethod
+    def answer_run(waiters: list[Waiter], first: int) -> None:
+        waiters[0].answers.append(([waiter.name for waiter in waiters], first))
+
+
+def test_puts_of_a_run_are_answered_together_if_all_who_wait_can_be() -> None:
+    answers: list[Any] = []
+    mine = [Proposal(*PLAIN, None, Waiter(number, answers), 0.0) for number in range(70)]
+    assert BatchApply(cast(Applier, FakeApplier()), (), mine, 0).step(lambda: False)
+    assert answers == [(list(range(64)), 2), (list(range(64, 70)), 66)]
+    answers.clear()
+    mine[66] = mine[66]._replace(done=lambda result, problem: answers.append(("other", result.revision)))
+    assert BatchApply(cast(Applier, FakeApplier()), (), mine, 0).step(lambda: False)
+    assert answers[1:] == [(64, 66), (65, 67), ("other", 68), (67, 69), (68, 70), (69, 71)]

@@ -52,3 +52,13 @@ def test_a_tombstone_says_what_it_superseded(key: bytes, main: int, sub: int, mo
     record = encoding.tombstone_record(main << 32 | sub, key, mod)
     assert encoding.HEADER.unpack_from(record) == (main, sub, 0, 0, 0, encoding.TOMBSTONE)
     assert record[encoding.HEADER_SIZE :] == pb.KeyValue(key=key, mod_revision=mod).SerializeToString()
+
+
+@pytest.mark.parametrize("edge", [0, 1, 128, 1 << 14, 5 << 14, 1 << 21, 1 << 28, (1 << 28) + 77, 1 << 40])
+def test_varints_that_count_up(edge: int) -> None:
+    for start in range(max(edge - 3, 0), edge + 3):
+        firsts, rest, end = encoding.split_varint(start)
+        assert start < end
+        for number in (start, start + 1, (start + end) // 2, end - 1):
+            if number < end:
+                assert firsts[number & encoding.SPLIT] + rest == encoding.varint(number)

@@ -1,0 +1,34 @@
+"""Who waits for a put in the usual form, and how all of one run are answered in one go.
+
+Their answers are a header and nothing else, and the headers differ in the revision only, which counts up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+from kvstore.errors import EtcdError
+from kvstore.member.header import Headers
+from kvstore.wire.grpc.call import Call
+from kvstore.wire.grpc.replies import reply_all
+
+
+class PutWaiter(tuple[Call, Headers]):
+    """The call of one put, and the headers of this member. A tuple, because nothing is made faster."""
+
+    __slots__ = ()
+
+    def __call__(self, result: Any, problem: EtcdError | None) -> None:
+        """The put is applied, or never will be."""
+        call, headers = self
+        if problem is not None:
+            call.fail(problem.code, problem.message)
+        else:
+            call.reply(headers.field(result.revision))
+
+    @staticmethod
+    def answer_run(waiters: Sequence[Any], first: int) -> None:
+        """The puts that these PutWaiters wait for are applied, at the revisions from `first` on. Hot."""
+        headers = cast("PutWaiter", waiters[0])[1]
+        reply_all([waiter[0] for waiter in waiters], headers.fields(first, len(waiters)))

@@ -1,0 +1,62 @@
+"""Many answers at once are the same octets as one after the other, whatever state the calls are in."""
+
+from __future__ import annotations
+
+import pytest
+from wire_peer import LATER, RawPeer, data, message, request_fields, settings
+
+from kvstore.wire.grpc.replies import reply_all
+
+
+def asked(count: int, window: int) -> RawPeer:
+    """A peer with calls that wait: one with a deadline, one that was answered, one cancelled, one whose DATA came in
+    two frames, the rest plain."""
+    peer = RawPeer()
+    peer.send(settings(INITIAL_WINDOW_SIZE=window))
+    for number in range(count):
+        extra = {"grpc_timeout": "5S"} if number == 1 else {}
+        stream = 2 * number + 1
+        if number == 4:
+            fields = request_fields(LATER)
+            peer.send(peer.headers(stream, fields) + data(stream, b"") + data(stream, message(b"x"), end=True))
+        else:
+            peer.call(stream, path=LATER, **extra)
+    peer.deadlines.expired(peer.now)  # sorts the deadline in
+    peer.calls[2].reply(b"early")
+    peer.calls[3].fail(1, "gone")
+    peer.take()
+    return peer
+
+
+@pytest.mark.parametrize("window", [65_535, 24, 5])
+@pytest.mark.parametrize("held", [False, True])
+def test_the_same_as_one_by_one(window: int, held: bool) -> None:
+    count = 8
+    together, alone = asked(count, window), asked(count, window)
+    answers = [b"m" * (12 + number) for number in range(count)]
+    for peer in (together, alone):
+        if held:
+            peer.connection.hold()
+    reply_all(together.calls, answers)
+    for call, answer in zip(alone.calls, answers, strict=True):
+        call.reply(answer)
+    for peer in (together, alone):
+        peer.connection.release()
+    assert b"".join(together.connection.take_output()) == b"".join(alone.connection.take_output())
+    assert together.connection.send_window == alone.connection.send_window
+    assert together.connection.streams.keys() == alone.connection.streams.keys()
+    assert together.methods.by_path[LATER.encode()].handled == alone.methods.by_path[LATER.encode()].handled
+    assert [call.closed for call in together.calls] == [call.closed for call in alone.calls]
+    assert len(together.deadlines) == len(alone.deadlines)
+
+
+def test_one_that_cannot_be_answered_does_not_keep_the_others_from_it() -> None:
+    peer = asked(8, 65_535)
+    peer.calls[5].remote_closed = False
+
+    def broken(answer: bytes) -> None:
+        raise RuntimeError("odd")
+
+    peer.calls[5].reply = broken
+    reply_all(peer.calls, [b"m"] * 8)
+    assert [call.closed for call in peer.calls] == [True] * 5 + [False] + [True] * 2
