@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -71,12 +71,22 @@ class LeaderCalls:
 
     def renew_at_once(self, lease: int) -> int:
         """The TTL, if this member leads for sure and knows the lease; else 0, and it must be asked for. Hot."""
+        now = self._sure_at()
+        return (self._member.lessor.renew_known(lease, now) or 0) if now is not None else 0
+
+    def renew_run(self, leases: Sequence[int]) -> list[int]:
+        """renew_at_once() of leases whose answers leave together, up to the first that must be asked for; the TTLs."""
+        now = self._sure_at()
+        return self._member.lessor.renew_run(leases, now) if now is not None else []
+
+    def _sure_at(self) -> float | None:
+        """Now, if this member leads for sure, so that it may renew."""
         member = self._member
         # Not the loop's time, which stands still during a turn, and for as long as the process does.
         now = time.monotonic()
         if member.leader_id != member.id or now - self._reads.confirmed_at > self._sure or not member.driver.settled:
-            return 0
-        return member.lessor.renew_known(lease, now) or 0
+            return None
+        return now
 
     def time_to_live(self, lease: int, done: Answer) -> None:
         """done((left, granted) or None, None), in seconds."""

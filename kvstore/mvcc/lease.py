@@ -19,6 +19,7 @@ Follows etcd's lease API; keys are deleted in sorted order, in one revision, by 
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 
 from kvstore.errors import error
 from kvstore.invariant import invariant
@@ -201,6 +202,26 @@ class Lessor:
         if lease.remaining:
             self._cleared[id] = None
         return lease.ttl
+
+    def renew_run(self, ids: Sequence[int], now: float) -> list[int]:
+        """renew_known() of one after the other, up to the first for which it gives no TTL. Hot."""
+        leases = self._leases
+        renewed: list[int] = []
+        if not self._primary:
+            return renewed
+        for id in ids:
+            lease = leases.get(id)
+            if lease is None or lease.expiry is None or lease.expiry <= now:
+                break
+            ttl = lease.ttl
+            expiry = now + ttl
+            if expiry > lease.expiry:
+                lease.expiry = expiry
+            if lease.remaining:
+                self._cleared[id] = None
+            renewed.append(ttl)
+        self.renewed += len(renewed)
+        return renewed
 
     def expired(self, now: float, limit: int = 1000) -> list[int]:
         """At most `limit` leases to propose a revoke for, the first to expire first; the same until they are revoked.

@@ -5,13 +5,14 @@ the last round of reads are gathered: one round confirms that it still leads, an
 the other. On other members, and when the lead is lost meanwhile, the member asks whoever leads, each renewal by itself.
 
 A request is one lease id and an answer repeats it, so both are remembered by the request's bytes: a client renews the
-same leases for ever.
+same leases for ever. What was renewed at once once goes the wire's short way from then on (wire/grpc/repeats.py): all
+that come in one read are renewed together, under the same rule, and their answers leave together.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from kvstore.mvcc.encoding import varint
 from kvstore.pb import etcd_pb2 as pb
 from kvstore.services.access import require_user
 from kvstore.services.guard import parse
+from kvstore.wire.grpc.repeats import Repeat, forget, put_answers, remember
 
 if TYPE_CHECKING:
     from kvstore.member.member import Member
@@ -30,6 +32,9 @@ MAX_RENEWALS = 65_536
 BUFFER_BOUND = 1 << 20
 # Requests that are remembered, of all streams of a member; about 200 bytes each.
 MAX_KNOWN = 8_192
+# Those that take the short way: of one stream, and of all streams of a member; about 600 bytes each.
+STREAM_REPEATS = 1_024
+MAX_REPEATS = 16_384
 # The longest request: a tag and ten octets of an id.
 _LONGEST = 11
 
@@ -52,6 +57,18 @@ class _Known:
         return self._answer
 
 
+class _Again:
+    """What the short way keeps of a request: its stream and lease; header and TTL that its answer was made with."""
+
+    __slots__ = ("header", "lease", "stream", "ttl")
+
+    def __init__(self, stream: KeepAliveStream, lease: _Known) -> None:
+        self.stream = stream
+        self.lease = lease
+        self.header = b""
+        self.ttl = 0
+
+
 class _Renewal:
     """A renewal under way; ttl: None until the leader has answered."""
 
@@ -72,6 +89,9 @@ class Renewals:
         self._known: dict[bytes, _Known] = {}
         self._serve_gathered = self._serve  # made once: it names the batch
         self.at_once = member.leader_calls.renew_at_once
+        self._at_once_run = member.leader_calls.renew_run
+        # How many take the short way.
+        self.repeats = 0
 
     def read(self, data: bytes) -> _Known:
         """The LeaseKeepAliveRequest in these bytes. Raises INTERNAL if they are none. Hot."""
@@ -84,6 +104,32 @@ class Renewals:
                 self._known.clear()
             self._known[data] = known
         return known
+
+    def serve_again(self, run: Sequence[Repeat]) -> None:
+        """Requests of one connection that came together, each of which was renewed at once before. Hot."""
+        notes: list[_Again] = [repeat.note for repeat in run]
+        ttls = self._at_once_run(self._leases(notes))
+        renewed = run[: len(ttls)] if len(ttls) < len(run) else run
+        if renewed:
+            # A revision at which all of these leases were alive.
+            header = self.member.header_field(self.member.store.revision)
+            for repeat, note, ttl in zip(renewed, notes, ttls, strict=False):
+                if header is not note.header or ttl != note.ttl:
+                    note.header, note.ttl = header, ttl
+                    repeat.answer_with(header + note.lease.answer(ttl))
+            put_answers(run[0].call.connection, renewed)
+        for repeat in run[len(ttls) :]:
+            repeat.call.serve_again(repeat.message)
+
+    def _leases(self, notes: Sequence[_Again]) -> list[int]:
+        """Those that may be renewed before anybody is asked: up to the first of a stream of which others wait."""
+        if self.member.auth.enabled:
+            return []
+        leases = [note.lease.id for note in notes if not note.stream.waiting]
+        if len(leases) < len(notes):
+            waits = next(at for at, note in enumerate(notes) if note.stream.waiting)
+            del leases[waits:]
+        return leases
 
     def begin(self, renewal: _Renewal) -> None:
         """Make it, here or wherever the leader is. Raises TOO_MANY_REQUESTS, STOPPED. Hot."""
@@ -124,34 +170,55 @@ class KeepAliveStream:
         self._renewals = renewals
         self._member = renewals.member
         self._over = over
-        self._waiting: deque[_Renewal] = deque()
+        # Renewals under way, in order.
+        self.waiting: deque[_Renewal] = deque()
         self._half_closed = False
+        # How many of its requests take the short way.
+        self._repeats = 0
 
     def message(self, data: bytes) -> None:
         """One LeaseKeepAliveRequest. Raises, and so ends the stream, for bytes that are none, and TOO_MANY_REQUESTS."""
         member = self._member
         lease = self._renewals.read(data)
-        if len(self._waiting) >= MAX_RENEWALS or self.call.buffered > BUFFER_BOUND:
+        if len(self.waiting) >= MAX_RENEWALS or self.call.buffered > BUFFER_BOUND:
             raise error("TOO_MANY_REQUESTS")
         if member.auth.enabled:
             member.checks.lease_write(require_user(member, self.call), lease.id)
         # The header's revision is one at which the lease was alive for sure: that before the renewal.
         header = member.header_field(member.store.revision)
-        if not self._waiting and (ttl := self._renewals.at_once(lease.id)):
+        if not self.waiting and (ttl := self._renewals.at_once(lease.id)):
             self.call.send(header + lease.answer(ttl))
+            self._remember(lease, data)
             return
         renewal = _Renewal(self, lease, header)
-        self._waiting.append(renewal)
+        self.waiting.append(renewal)
         self._renewals.begin(renewal)
+
+    def _remember(self, lease: _Known, data: bytes) -> None:
+        """What was just renewed will be again."""
+        if len(data) > _LONGEST or self._renewals.repeats >= MAX_REPEATS:
+            return
+        if self._repeats >= STREAM_REPEATS:
+            self._forget()
+        if remember(Repeat(self.call, data, _Again(self, lease), self._renewals.serve_again)):
+            self._repeats += 1
+            self._renewals.repeats += 1
+
+    def _forget(self) -> None:
+        forget(self.call)
+        self._renewals.repeats -= self._repeats
+        self._repeats = 0
 
     def half_close(self) -> None:
         """The client has asked all it will."""
+        self._forget()
         self._half_closed = True
         self._send_ready()
 
     def closed(self) -> None:
         """The stream is over, whoever ended it."""
-        self._waiting.clear()
+        self._forget()
+        self.waiting.clear()
         self._over()
 
     def renewed(self, renewal: _Renewal, ttl: int | None, problem: EtcdError | None) -> None:
@@ -166,11 +233,11 @@ class KeepAliveStream:
     def answer(self, renewal: _Renewal, ttl: int) -> None:
         """The renewal was made; its answer leaves behind those of all before it. Hot."""
         renewal.ttl = ttl
-        if self._waiting[0] is renewal:
+        if self.waiting[0] is renewal:
             self._send_ready()
 
     def _send_ready(self) -> None:
-        waiting = self._waiting
+        waiting = self.waiting
         while waiting and (ttl := waiting[0].ttl) is not None:
             first = waiting.popleft()
             self.call.send(first.header + first.lease.answer(ttl))

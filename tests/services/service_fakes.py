@@ -5,7 +5,7 @@ Proposals are applied at once, or when the test says so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -76,6 +76,8 @@ class FakeCall:
         self.user = None  # authentication is off
         self.buffered = self.buffered_on_connection = 0
         self.closed = False
+        # So that none of its messages takes the wire's short way.
+        self.remote_closed, self.repeats, self.stream_id = True, None, 1
         self.on_drain: Callable[[], None] | None = None
         self.sent: list[bytes] = []
         self.status: tuple[int, str] | None = None
@@ -274,6 +276,9 @@ class FakeMember:
 
     def renew_at_once(self, lease: int) -> int:
         return (self.lessor.renew_known(lease, self.loop.now) or 0) if self.sure else 0
+
+    def renew_run(self, leases: Sequence[int]) -> list[int]:
+        return self.lessor.renew_run(leases, self.loop.now) if self.sure else []
 
     def renew_lease(self, lease: int, done: Callable[[int | None, EtcdError | None], None]) -> None:
         def renew() -> None:

@@ -15,6 +15,7 @@ from kvstore.errors import Code, EtcdError
 from kvstore.wire.grpc import status
 from kvstore.wire.grpc.answer import ANSWER, ANSWER_HEAD, LAST, OK, OK_HEAD
 from kvstore.wire.grpc.messages import PREFIX, PREFIX_SIZE, MessageReader
+from kvstore.wire.grpc.repeats import forget
 from kvstore.wire.grpc.sending import put_message
 from kvstore.wire.grpc.status import ONLY_IDENTITY, RESPONSE, TRAILERS_OK
 from kvstore.wire.h2.errors import ErrorCode
@@ -46,6 +47,8 @@ class Call(Stream):
     fresh = True
     on_closed: Callable[[], None] | None = None
     deadline_bucket: dict[Call, None] | None = None
+    # The frames of those of its messages that take the short way: see repeats.py.
+    repeats: list[bytes] | None = None
     _headers_sent = False
     _stream: ServerStream | None = None
     _reader: MessageReader | None = None
@@ -199,6 +202,8 @@ class Call(Stream):
             self.on_drain = None
         if self.on_closed is not None:
             self.on_closed = None
+        if self.repeats is not None:
+            forget(self)
         method = self.head.method
         if method is not None:
             method.handled[code if code < 17 else Code.UNKNOWN] += 1
@@ -277,6 +282,27 @@ class Call(Stream):
             self._give_back()
         return True
 
+    def hear_again(self, size: int) -> bool:
+        """A message that is remembered came, in a DATA frame of that size. Hot. False, and nothing done, unless it may
+        take the short way: see repeats.py.
+        """
+        received = self._received + size
+        reader = self._reader
+        if (
+            received > self.connection.repeat_window
+            or self._queue is not None
+            or (reader is not None and reader.held)
+            or self.connection.held
+        ):
+            return False
+        self._received = received
+        return True
+
+    def serve_again(self, message: bytes) -> None:
+        """Let the stream have a message that took the short way, as if it had not."""
+        if not self.closed:
+            self._heard(message)
+
     def _heard(self, message: bytes) -> None:
         if self._stream is not None:
             stream = self._stream
@@ -288,6 +314,7 @@ class Call(Stream):
 
     def on_remote_end(self) -> None:
         """END_STREAM: the unary handler runs now, a stream hears half_close."""
+        forget(self)
         if self.closed:
             return
         if self._reader is not None and self._reader.held:
