@@ -82,9 +82,9 @@ def test_servers_stop_in_order(fragile: Site) -> None:
     wait_until(lambda: metric in api.ask("GET", "/metrics").body.decode(), "the watch to stand")
     started = time.monotonic()
     assert fragile.servers[index].stop() == 0
-    follower.join(5)
+    follower.join(20)
     assert ended.is_set(), "the watch was torn instead of ended"
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20
     output = fragile.servers[index].output()
     assert "Traceback" not in output, output
 

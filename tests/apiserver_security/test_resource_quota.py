@@ -189,7 +189,7 @@ def test_the_second_quota_refuses_and_the_first_gets_its_own_back() -> None:
 
 
 async def until(condition: Any) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not condition():
             await asyncio.sleep(0)
 

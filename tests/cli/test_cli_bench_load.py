@@ -105,7 +105,7 @@ def test_a_stop_wakes_clients_that_wait_for_their_turn() -> None:
 
     measured = loaded(FakeLine(OK), Extent(seconds=3600, rate=0.01), clients=3, during=stop)
     assert len(measured.latencies) == 1
-    assert measured.seconds < 5
+    assert measured.seconds < 60
 
 
 def test_the_bar_reaches_its_end(monkeypatch: pytest.MonkeyPatch) -> None:

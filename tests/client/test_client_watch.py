@@ -199,7 +199,7 @@ def test_a_watch_without_a_store_says_so(name: str) -> None:
                     raise AssertionError
         return time.monotonic() - started
 
-    assert asyncio.run(run()) < 5
+    assert asyncio.run(run()) < 30
 
 
 def test_iteration_starts_a_watch_by_itself(store: Cluster, name: str) -> None:

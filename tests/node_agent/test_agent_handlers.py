@@ -182,6 +182,6 @@ def test_hooks() -> None:
         assert await hook({"exec": {"command": ["3"]}}) == "said this"
         began = asyncio.get_running_loop().time()
         assert await hook({"sleep": {"seconds": 60}}, 0.05) == ""
-        assert asyncio.get_running_loop().time() - began < 5
+        assert asyncio.get_running_loop().time() - began < 30
 
     run(work)
