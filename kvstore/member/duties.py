@@ -27,7 +27,10 @@ LEASE_SECONDS = 0.1
 # Leases and keys on them that one entry ends: what a put that comes behind it waits for, on every member, a few
 # milliseconds. The next entry is proposed when this one is applied, together with whatever came meanwhile.
 REVOKES_AT_ONCE = 64
+# Compaction: records a turn of the loop, about half a millisecond; so many such turns, then a pause.
 SLICE_ITEMS = 200
+SLICES_AT_ONCE = 4
+PAUSE_SECONDS = 0.001
 
 
 class Duties:
@@ -45,6 +48,7 @@ class Duties:
         self._confirming = False
         self._revoking: set[int] = set()
         self._compacting = False
+        self._slices = 0
         self._compacted: list[Callable[[], None]] = []
         self._leading = False
 
@@ -158,7 +162,8 @@ class Duties:
             return
         if not self._member.store.compact_step(SLICE_ITEMS):
             self._member.touched(SLICE_ITEMS)
-            self._loop.call_later(0.001, self._compact_slice)
+            self._slices = (self._slices + 1) % SLICES_AT_ONCE
+            self._loop.call_later(0 if self._slices else PAUSE_SECONDS, self._compact_slice)
             return
         if armed and self._compacted:
             hit("compact-after-finish")

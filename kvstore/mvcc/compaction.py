@@ -11,12 +11,28 @@ removal may be repeated.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice
+from typing import Final, NamedTuple
+
 from kvstore.errors import error
 
-from .encoding import HEADER, TOMBSTONE, record_key
+from .encoding import HEADER_SIZE, TOMBSTONE, record_key
 from .keyspace import Keyspace
 from .meta import COMPACT_CURSOR, COMPACT_FINISHED, COMPACT_SCHEDULED
-from .types import main_of, pack
+from .table_keys import version_prefix
+from .types import from_bytes, pack, to_bytes
+
+MAX_BYTES: Final = 1 << 20
+"""A step looks at no further record once it has read so much: records are as large as values."""
+
+# Where a history record has the revision that it superseded, its flags, its key's length (if that is one octet) and
+# the key.
+_REVISION: Final = 12
+_NO_REVISION: Final = bytes(_REVISION)
+_FLAGS: Final = HEADER_SIZE - 1
+_KEY_SIZE: Final = HEADER_SIZE + 1
+_KEY: Final = _KEY_SIZE + 1
 
 
 class Compactor:
@@ -58,21 +74,14 @@ class Compactor:
         """Look at no more than `budget` history records; True once nothing is left to remove."""
         if not self.pending:
             return True
-        records = self._keyspace.records(self._cursor, pack(self._scheduled + 1), budget)
-        for revision, record in records:
-            self._remove(revision, record)
-        if len(records) < budget:
+        keyspace, start, end = self._keyspace, to_bytes(self._cursor), to_bytes(pack(self._scheduled + 1))
+        part = _look_at(islice(keyspace.history.scan(start, end), budget), to_bytes(pack(self._scheduled)))
+        keyspace.forget(part.revisions, part.versions)
+        if part.records < budget and part.size < MAX_BYTES:
             self._finish()
         else:
-            self._advance(records[-1][0] + 1)
+            self._advance(from_bytes(part.last) + 1)
         return not self.pending
-
-    def _remove(self, revision: int, record: bytes) -> None:
-        main, sub, _, _, _, flags = HEADER.unpack_from(record)
-        if main:
-            self._keyspace.forget(record_key(record), pack(main, sub))
-        if flags & TOMBSTONE and main_of(revision) < self._scheduled:
-            self._keyspace.forget_tombstone(revision)
 
     def _finish(self) -> None:
         self._finished = self._scheduled
@@ -82,3 +91,38 @@ class Compactor:
     def _advance(self, cursor: int) -> None:
         self._cursor = cursor
         self._keyspace.meta.set(COMPACT_CURSOR, cursor)
+
+
+class _Part(NamedTuple):
+    """What goes: rows of `history` and `versions`. Of the records looked at: the last one, how many, their bytes."""
+
+    revisions: list[bytes]
+    versions: list[bytes]
+    last: bytes
+    records: int
+    size: int
+
+
+def _look_at(records: Iterator[tuple[bytes, bytes]], tombstones_end: bytes) -> _Part:
+    """What these records superseded, and those of them that are tombstones of an earlier revision.
+
+    Hot: once for every change there ever was, so names are cut out of the records.
+    """
+    revisions: list[bytes] = []
+    versions: list[bytes] = []
+    last, count, size = b"", 0, 0
+    for last, record in records:
+        previous = record[:_REVISION]
+        if previous != _NO_REVISION:
+            revisions.append(previous)
+            length = record[_KEY_SIZE]
+            key = record[_KEY : _KEY + length] if length < 0x80 else record_key(record)
+            plain = length < 0x80 and b"\0" not in key
+            versions.append((key + b"\0" if plain else version_prefix(key)) + previous)
+        if record[_FLAGS] & TOMBSTONE and last < tombstones_end:
+            revisions.append(last)
+        count += 1
+        size += len(record)
+        if size >= MAX_BYTES:
+            break
+    return _Part(revisions, versions, last, count, size)

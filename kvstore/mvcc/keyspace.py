@@ -298,11 +298,7 @@ class Keyspace:
 
     # ---- compaction
 
-    def forget(self, key: bytes, revision: int) -> None:
-        """Remove a superseded revision of the key; nothing happens if it is gone already."""
-        self.history.delete(to_bytes(revision))
-        self._versions.delete(version_key(key, revision))
-
-    def forget_tombstone(self, revision: int) -> None:
-        """Remove a tombstone; nothing happens if it is gone already."""
-        self.history.delete(to_bytes(revision))
+    def forget(self, revisions: list[bytes], versions: list[bytes]) -> None:
+        """Remove these rows of `history` and `versions`, those that are still there."""
+        self.history.delete_all(revisions)
+        self._versions.delete_all(versions)

@@ -68,6 +68,9 @@ class Table(Protocol):
     def delete(self, key: bytes) -> bool:
         """Remove; False if it was not there."""
 
+    def delete_all(self, keys: list[bytes]) -> None:
+        """delete() of each, be it there or not."""
+
     def scan(
         self, start: bytes = b"", end: bytes | None = None, *, reverse: bool = False
     ) -> Iterator[tuple[bytes, bytes]]:

@@ -6,7 +6,9 @@ ReadTable through a read transaction of another thread.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
+from itertools import repeat
 from typing import Any
 
 import lmdb
@@ -153,6 +155,20 @@ class Table:
         except lmdb.Error as error:
             raise self._refused(key, error) from error
         return removed or buffered
+
+    def delete_all(self, keys: list[bytes]) -> None:
+        """delete() of each, be it there or not. Hot: half of what compaction costs."""
+        if not keys:
+            return
+        self.dirty = True
+        if self.journal is not None:
+            self.journal.update(keys)
+        if self._buffer and not self._buffer.keys().isdisjoint(keys):
+            self.flush()
+        try:
+            deque(map(self._delete, keys, repeat(b""), repeat(self._db)), maxlen=0)
+        except lmdb.Error as error:
+            raise self._refused(keys[0], error) from error
 
     def flush(self) -> None:
         """Give what is buffered to LMDB."""

@@ -55,6 +55,10 @@ class MemoryTable:
         self.writes += 1
         return self.data.pop(key, None) is not None
 
+    def delete_all(self, keys: list[bytes]) -> None:
+        for key in keys:
+            self.delete(key)
+
     def scan(
         self, start: bytes = b"", end: bytes | None = None, *, reverse: bool = False
     ) -> Iterator[tuple[bytes, bytes]]:

@@ -192,3 +192,38 @@ def test_the_revision_survives_when_history_is_empty() -> None:
     finish(store)
     again = new_store(tables)
     assert (again.revision, again.compacted_revision, again.key_count) == (5, 5, 0)
+
+
+def test_names_cut_out_of_records_are_those_that_were_written() -> None:
+    tables = MemoryTables()
+    store = new_store(tables)
+    keys = [
+        b"k",
+        b"a\0b",
+        b"\0",
+        b"z\0",
+        *(bytes((65 + n,)) * size for n, size in enumerate((127, 128, 440, 441, 9000))),
+    ]
+    keys.append(b"\0" * 500)
+    for _ in range(3):
+        for key in keys:
+            put(store, key)
+    delete(store, keys[0])
+    put(store, b"last")
+    store.compact(store.revision)
+    finish(store, 5)
+    assert not tables.table("versions").data
+    assert len(tables.table("history").data) == len(keys), "one revision of each that is alive, and the last put's"
+
+
+def test_a_step_reads_no_more_than_a_megabyte_of_large_values() -> None:
+    tables = MemoryTables()
+    store = new_store(tables)
+    for _ in range(9):
+        put(store, b"k", bytes(300_000))
+    store.compact(store.revision)
+    left = []
+    while not store.compact_step(1000):
+        left.append(len(revisions(tables)))
+    assert left == [6, 2], "four records a step, each of which supersedes the one before it"
+    assert len(revisions(tables)) == 1

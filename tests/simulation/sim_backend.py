@@ -113,6 +113,10 @@ class SimTable:
         self._note(key)
         return self._rows.pop(key, None) is not None
 
+    def delete_all(self, keys: list[bytes]) -> None:
+        for key in keys:
+            self.delete(key)
+
     def _note(self, key: bytes) -> None:
         self._owner.check_write()
         self.writes += 1

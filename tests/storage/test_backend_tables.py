@@ -53,6 +53,24 @@ def test_writes_are_seen_across_commits_and_openings(backend: Backend, tmp_path:
     again.close()
 
 
+def test_many_are_deleted_at_once_wherever_they_are(backend: Backend) -> None:
+    table = backend.table("keys")
+    for key in (b"a", b"b", b"c", b"d"):
+        table.put(key, b"old")
+    backend.commit()
+    backend.sync()
+    table.put(b"c", b"not given to LMDB yet")
+    table.put(b"e", b"nor this")
+    table.journal = set()
+    table.delete_all([b"e", b"a", b"never there", b"c"])
+    assert list(table.scan()) == [(b"b", b"old"), (b"d", b"old")]
+    assert table.journal >= {b"a", b"c", b"e"}, "a copy that is being made hears of it"
+    backend.commit()
+    assert not table.dirty
+    table.delete_all([])
+    assert not table.dirty
+
+
 def test_dirty_and_needs_sync(backend: Backend) -> None:
     assert not backend.dirty
     backend.commit()
