@@ -104,7 +104,8 @@ ROWS = (
         "watch",
         digits=2,
     ),
-    Row("keepalives", "renewals, 100 streams", LEASES, "/s", _at_least(2)),
+    Row("keepalives", "renewals, 100 streams, one in flight on each", LEASES, "/s", _at_least(2)),
+    Row("keepalives-10", "the same, the ten leases of a stream renewed together", LEASES, "/s", _at_least(2)),
     Row("expiry", "leases with a key each, expiring together: first to last gone", LEASES, "ms", _at_most(0.5)),
     Row(
         "expiry-stall",

@@ -6,7 +6,7 @@ answered here. Faults assumed: a server that refuses, closes or falls silent; ea
 
 from __future__ import annotations
 
-import selectors
+import select
 import socket
 import struct
 import time
@@ -16,7 +16,7 @@ from typing import NoReturn
 from support.bench.load import frames
 
 _SILENCE = 30.0
-_READ = 1 << 18
+READ = 1 << 18
 
 
 class Link:
@@ -36,7 +36,7 @@ class Link:
     def _table_size(self) -> int:
         """Read up to the server's settings, which come first, and keep what follows them."""
         while len(self._rest) < 9 or len(self._rest) < 9 + int.from_bytes(self._rest[:3], "big"):
-            self._rest += self.socket.recv(4096) or _closed()
+            self._rest += self.socket.recv(4096) or closed()
         end = 9 + int.from_bytes(self._rest[:3], "big")
         pairs = dict(struct.iter_unpack(">HI", self._rest[9:end]))
         self._rest = self._rest[end:]
@@ -62,8 +62,12 @@ class Link:
 
     def receive(self) -> None:
         """Take what came."""
-        chunk = self.socket.recv(_READ) or _closed()
-        buffer = self._rest + chunk if self._rest else chunk
+        chunk = self.socket.recv(READ) or closed()
+        self.take(self._rest + chunk if self._rest else chunk)
+        self.turn()
+
+    def take(self, buffer: bytes) -> None:
+        """Split it into frames; what is left of it is kept."""
         at, size = 0, len(buffer)
         # The hot loop of the client: one pass over the frame heads.
         while size - at >= 9:
@@ -83,7 +87,6 @@ class Link:
                 self._control(kind, buffer[at + 4], buffer[at + 5 : end])
             at = end
         self._rest = buffer[at:]
-        self.turn()
 
     def _control(self, kind: int, flags: int, rest: bytes) -> None:
         stream, payload = int.from_bytes(rest[:4], "big"), rest[4:]
@@ -104,24 +107,29 @@ def drive(links: Sequence[Link], until: Callable[[], bool] | None = None, silenc
 
     TimeoutError when nothing came for `silence` seconds.
     """
-    with selectors.DefaultSelector() as selector:
-        for link in links:
-            selector.register(link.socket, selectors.EVENT_READ, link)
+    poll = select.epoll(len(links) + 1)
+    try:
+        by_number = {link.socket.fileno(): link for link in links}
+        for number in by_number:
+            poll.register(number, select.EPOLLIN)
         started = time.perf_counter()
         for link in links:
             link.start()
         open_links = {link for link in links if not link.done}
         while open_links and not (until and until()):
-            ready = selector.select(timeout=silence)
+            ready = poll.poll(silence)
             if not ready:
                 raise TimeoutError(f"{links[0].endpoint} was silent for {silence:g} s")
-            for key, _ in ready:
-                link = key.data
+            for number, _ in ready:
+                link = by_number[number]
                 link.receive()
                 if link.done:
                     open_links.discard(link)
         return time.perf_counter() - started
+    finally:
+        poll.close()
 
 
-def _closed() -> NoReturn:
+def closed() -> NoReturn:
+    """The other end has hung up."""
     raise RuntimeError("the server closed the connection")

@@ -1,16 +1,15 @@
-"""Streaming calls: watches that count what comes without taking it apart, and renewals of leases in ping-pong."""
+"""Watches that count what comes without taking it apart."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 
-from kvstore.pb.etcd_pb2 import LeaseKeepAliveRequest, LeaseKeepAliveResponse, WatchCreateRequest, WatchRequest
+from kvstore.pb.etcd_pb2 import WatchCreateRequest, WatchRequest
 from support.bench.load import frames
 from support.bench.load.headers import SHAPES, Blocks
 from support.bench.load.link import Link, drive
 
-_WATCH, _KEEP_ALIVE = "/etcdserverpb.Watch/Watch", "/etcdserverpb.Lease/LeaseKeepAlive"
+_WATCH = "/etcdserverpb.Watch/Watch"
 
 
 class Watches(Link):
@@ -67,69 +66,3 @@ class Watches(Link):
         # The tail is shorter than the mark, so no mark is counted twice.
         self._seen += (self._tail + chunk).count(self._mark)
         self._tail = (self._tail + chunk)[1 - len(self._mark) :]
-
-
-class Renewals(Link):
-    """One connection with `streams` streams, each renewing its leases in turn, one renewal in flight on each."""
-
-    def __init__(self, endpoint: str, leases: Sequence[int], streams: int, seconds: float) -> None:
-        super().__init__(endpoint)
-        self.answered = 0
-        self._until = time.perf_counter() + seconds
-        self._seconds = seconds
-        self._streams = [(2 * n + 1).to_bytes(4, "big") for n in range(streams)]
-        self._waiting = 0
-        self._last = b""
-        self._out: list[bytes] = []
-        # Stream → its frames, one a lease, and which of them is next.
-        own = {stream: leases[n::streams] for n, stream in enumerate(self._streams)}
-        self._frames = {s: [_renewal(s, lease) for lease in mine] for s, mine in own.items()}
-        self._next = dict.fromkeys(self._streams, 0)
-        blocks = Blocks(SHAPES["plain"], endpoint, self.table)
-        for stream in self._streams:
-            block = blocks.next(_KEEP_ALIVE)
-            self.socket.sendall(frames.frame(frames.HEADERS, frames.END_HEADERS, int.from_bytes(stream, "big"), block))
-
-    @property
-    def done(self) -> bool:
-        return not self._waiting and time.perf_counter() >= self._until
-
-    def start(self) -> None:
-        self._until = time.perf_counter() + self._seconds
-        for stream in self._streams:
-            self._renew(stream)
-        self.turn()
-
-    def _renew(self, stream: bytes) -> None:
-        ready = self._frames[stream]
-        at = self._next[stream]
-        self._next[stream] = (at + 1) % len(ready)
-        self._waiting += 1
-        self._out.append(ready[at])
-
-    def data(self, stream: bytes, buffer: bytes, start: int, end: int) -> None:
-        self.answered += 1
-        self._waiting -= 1
-        self._last = buffer[start:end]
-        if len(self._last) != 5 + int.from_bytes(self._last[1:5], "big"):
-            raise RuntimeError(f"{self.endpoint} sends a renewal in pieces")
-        if time.perf_counter() < self._until:
-            self._renew(stream)
-
-    def ended(self, stream: bytes) -> None:
-        raise RuntimeError(f"{self.endpoint} ended a stream of renewals")
-
-    def turn(self) -> None:
-        if self._out:
-            self.socket.sendall(b"".join(self._out))
-            self._out.clear()
-
-    def check(self) -> None:
-        """RuntimeError unless the last answer was the renewal of a lease that lives."""
-        if LeaseKeepAliveResponse.FromString(self._last[5:]).TTL <= 0:
-            raise RuntimeError(f"{self.endpoint} does not know a lease that was granted")
-
-
-def _renewal(stream: bytes, lease: int) -> bytes:
-    message = LeaseKeepAliveRequest(ID=lease).SerializeToString()
-    return frames.data(int.from_bytes(stream, "big"), message, last=False)

@@ -6,11 +6,12 @@ import itertools
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from kvstore.pb.etcd_pb2 import LeaseGrantRequest, PutRequest, RangeRequest, RangeResponse, RequestOp, TxnRequest
 from support.bench.load.calls import Caller, Request, Single, closed_loop, spread
 from support.bench.load.link import drive
-from support.bench.load.streams import Renewals
+from support.bench.load.renewals import Renewals
 from support.bench.probes.site import PUT, RANGE, TXN, VALUE, Probe, Site, Values
 
 _GRANT = "/etcdserverpb.Lease/LeaseGrant"
@@ -34,17 +35,15 @@ def _grant(endpoint: str, count: int, ttl: int) -> list[int]:
     return made
 
 
-def _keepalives(site: Site) -> Values:
+def _keepalives(depth: int, name: str, site: Site) -> Values:
     leases = _grant(site.leader, _RENEWED, _LONG)
-    links = [Renewals(site.leader, leases[n::10], 10, site.plan.seconds) for n in range(10)]
+    links = [Renewals(site.leader, leases[n::10], 10, site.plan.seconds, depth) for n in range(10)]
     try:
         took = drive(links)
-        for link in links:
-            link.check()
     finally:
         for link in links:
             link.close()
-    yield "keepalives", sum(link.answered for link in links) / took
+    yield name, sum(link.answered for link in links) / took
 
 
 def _attach(endpoint: str, leases: Sequence[int]) -> None:
@@ -113,6 +112,9 @@ def _longest(caller: Caller, since: float, until: float) -> float:
 
 
 LEASES = (
-    Probe("renewals of leases", ("keepalives",), _keepalives),
+    *(
+        Probe(f"renewals of leases, {depth} in flight on a stream", (name,), partial(_keepalives, depth, name))
+        for depth, name in ((1, "keepalives"), (10, "keepalives-10"))
+    ),
     Probe("leases expiring together", ("expiry", "expiry-stall"), _expiry),
 )
