@@ -14,6 +14,7 @@ import fcntl
 import os
 import secrets
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,8 +22,8 @@ from typing import Final
 
 from control.up import plan as plans
 from control.up.children import Children
-from control.up.credentials import SIMULATED
 from control.up.neighbours import Neighbours
+from control.up.places import SIMULATED
 from control.up.plan import Plan, UpError, Wishes
 from control.up.ports import free_ports
 from control.up.ready import Probe, come
@@ -169,17 +170,24 @@ class Cluster:
         return self.plan
 
     def stop(self) -> list[str]:
-        """Stop every process: agents first, then brains, API servers, store; and the containers, which nobody looks
-        after any more. The names of the processes that ran.
+        """Stop every process: agents first, then brains, API servers, store; and, while those go, the containers, which
+        nobody looks after any more. The names of the processes that ran.
         """
-        stopped: list[str] = []
-        for role in ("agent", "scheduler", "controllers", "apiserver", "store"):
-            stopped += self.children.stop([row.name for row in self.rows if row.role == role])
-        if self.plan is not None and self.plan.nodes:
-            from control.up.sweep import sweep
+        stopped = self._stop_roles("agent")
+        with ThreadPoolExecutor(1) as pool:
+            masters = pool.submit(self._stop_masters)
+            if self.plan is not None and self.plan.nodes:
+                from control.up.sweep import sweep
 
-            self.left_behind = sweep(self.folder, self.plan)
-        return stopped
+                self.left_behind = sweep(self.folder, self.plan)
+            return [*stopped, *masters.result()]
+
+    def _stop_masters(self) -> list[str]:
+        brains = self._stop_roles("scheduler", "controllers")
+        return [*brains, *self._stop_roles("apiserver"), *self._stop_roles("store")]
+
+    def _stop_roles(self, *roles: str) -> list[str]:
+        return self.children.stop([row.name for row in self.rows if row.role in roles])
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:

@@ -18,11 +18,10 @@ from pathlib import Path
 
 from control.pki import cluster, files
 from control.pki.renewal import AUTHORITY_LIFETIME, LEAF_LIFETIME, why_renew
+from control.up.places import SIMULATED, STORE_CA, STORE_CLIENT, STORE_SERVER
 from control.up.plan import Plan
 from kvstore.pki.certificates import issue, make_authority
 
-SIMULATED = "sim"
-STORE_CA, STORE_SERVER, STORE_CLIENT = "etcd/ca", "etcd/server", "apiserver-etcd-client"
 _HOSTS = ["localhost", "127.0.0.1", "::1"]
 
 
@@ -67,8 +66,3 @@ def ensure_rest(folder: Path, plan: Plan, now: datetime) -> None:
     # Simulated nodes share a process, so its server has one certificate for all of them.
     for name in [*(node.name for node in plan.nodes), *([SIMULATED] if plan.simulated else [])]:
         cluster.ensure_node(folder, name, urls[0], ["127.0.0.1"], now, others=tuple(urls[1:]))
-
-
-def home(folder: Path, plan: Plan, number: int) -> Path:
-    """The folder with the kubeconfigs of one master's processes."""
-    return folder if number == 0 else folder / plan.masters[number].name

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Final
 
 from control.pki import cluster, files
-from control.up.credentials import STORE_CA, ensure_store
+from control.up.credentials import ensure_store
+from control.up.places import STORE_CA
 
 AUTHORITIES: Final = "authorities"
 _SIGNING: Final = (cluster.CA, cluster.FRONT_PROXY_CA, STORE_CA)

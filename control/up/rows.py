@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from control.up.credentials import SIMULATED, STORE_CA, STORE_CLIENT, STORE_SERVER, home
+from control.up.places import SIMULATED, STORE_CA, STORE_CLIENT, STORE_SERVER, home
 from control.up.plan import Master, Node, Plan
 
 LOOPBACK = "127.0.0.1"

@@ -28,7 +28,7 @@ def sweep(folder: Path, plan: Plan) -> list[str]:
 async def _all(folder: Path, plan: Plan, nodes: list[Node]) -> list[str]:
     # Loaded here: a cluster without nodes needs no agent.
     from node_agent.network.command import CommandFailed
-    from node_agent.network.node import clear_services
+    from node_agent.network.removal import clear_services
 
     ended = await asyncio.gather(*(_node(folder, plan, node) for node in nodes), return_exceptions=True)
     pairs = zip(nodes, ended, strict=True)
@@ -40,7 +40,7 @@ async def _all(folder: Path, plan: Plan, nodes: list[Node]) -> list[str]:
 
 
 async def _node(folder: Path, plan: Plan, node: Node) -> None:
-    from node_agent.network.node import LEDGER, remove_bridge
+    from node_agent.network.removal import LEDGER, remove_bridge
     from node_agent.pod.labels import NODE
     from node_agent.runtime.interface import Runtime
     from node_agent.runtimes import new_runtime

@@ -10,7 +10,7 @@ import logging
 import os
 from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from control.client.client import Client
 from control.client.config import Config
@@ -25,11 +25,12 @@ from node_agent.network.pods.keeper import PodNetwork
 from node_agent.network.proxy import nftables
 from node_agent.network.proxy.addresses import ServiceAddresses
 from node_agent.network.proxy.endpoints import Backend, Here
-from node_agent.network.proxy.leftovers import INTERFACE_PREFIX, remove_leftovers
+from node_agent.network.proxy.leftovers import INTERFACE_PREFIX
 from node_agent.network.proxy.ports import Refusal
 from node_agent.network.proxy.proxy import ProxyBackend, ServiceProxy
 from node_agent.network.proxy.userspace import UserSpaceProxy
-from node_agent.network.settings import bridge_name, cluster_id, dns_address, short
+from node_agent.network.removal import bridge_of
+from node_agent.network.settings import cluster_id, dns_address, short
 from node_agent.network.view import ClusterView
 from node_agent.pod.network import ClusterDns
 from node_agent.runtime.types import Dns, Sandbox, SandboxState
@@ -37,8 +38,6 @@ from node_agent.settings import AgentSettings
 
 log = logging.getLogger(__name__)
 Object = dict[str, Any]
-
-LEDGER: Final = "network.json"
 
 
 class NodeNetwork:
@@ -210,25 +209,6 @@ class NodeNetwork:
             await self.bridge.clean({each.id for each in sandboxes if each.state is SandboxState.READY})
         except (CommandFailed, OSError) as problem:
             log.warning("leftovers of the pods' network: %s", problem)
-
-
-def bridge_of(root: Path, node: str) -> BridgeNetwork:
-    """root: the agent's folder; nodes of several clusters on a machine may have the same name, but not the same one."""
-    name, former = bridge_name(str(root.absolute()), node), short("fluyt0-", node)
-    return BridgeNetwork(name, root / LEDGER, former=former)
-
-
-async def clear_services() -> None:
-    """Remove the Services of agents that were killed and are not there any more. Raises CommandFailed."""
-    if os.geteuid() == 0:
-        await remove_leftovers()
-
-
-async def remove_bridge(root: Path, node: str) -> None:
-    """When the node's pods are gone for good. Raises CommandFailed, OSError."""
-    bridge = bridge_of(root, node)
-    await bridge.clean(())
-    await bridge.remove()
 
 
 def _cluster_of(config: Config) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -174,3 +176,14 @@ def test_a_pid_of_somebody_else_does_not_count(tmp_path: Path) -> None:
     assert children.pid("x") is None
     pid_file.write_text("nonsense")
     assert children.pid("x") is None
+
+
+def test_ending_a_cluster_loads_none_of_what_it_takes_to_run_one() -> None:
+    """`fluyt down` on a crowded machine spent more time on loading than on what it is for."""
+    loaded = "import sys, control.up.cluster, control.up.sweep, node_agent.network.removal, node_agent.runtimes"
+    heavy = "{'aiohttp', 'cryptography', 'grpc', 'google.protobuf', 'numpy', 'yaml', 'dnslib'}"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{loaded}; print(*{heavy} & sys.modules.keys())"],
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert done.stdout.strip() == ""
