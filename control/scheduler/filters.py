@@ -76,10 +76,14 @@ def resources(question: Question, at: At) -> Failures:
 
 def spread(question: Question, at: At) -> Failures:
     if any(constraint.hard for constraint in question.pod.spread):
-        yield from question.skews.failures(at)
+        yield from _once(question.skews.failures(at))
 
 
 def neighbours(question: Question, at: At) -> Failures:
+    yield from _once(_neighbour_rules(question, at))
+
+
+def _neighbour_rules(question: Question, at: At) -> Failures:
     pod = question.pod
     if pod.affinity:
         yield "node(s) didn't match pod affinity rules", ~question.neighbours.wanted(at)
@@ -87,6 +91,15 @@ def neighbours(question: Question, at: At) -> Failures:
         yield "node(s) didn't match pod anti-affinity rules", question.neighbours.avoided(at)
     if question.cluster.repelling:
         yield "node(s) didn't satisfy existing pods anti-affinity rules", question.neighbours.repelled(at)
+
+
+def _once(failures: Failures) -> Failures:
+    """Each node by the first rule that it breaks; one that breaks several is still one node."""
+    told: Rows | None = None
+    for reason, failing in failures:
+        fresh = failing if told is None else failing & ~told
+        told = failing if told is None else failing | told
+        yield reason, fresh
 
 
 FILTERS: Final[dict[str, Filter]] = {

@@ -83,7 +83,8 @@ def _addresses(pod: Object, observed: Observed, place: Place) -> Object:
     if sandbox and not sandbox.ready and before:
         # Its network is gone; the pod still says where it was.
         found |= {"podIP": before[0]["ip"], "podIPs": before}
-    elif ips:
+    elif ips and sandbox and (sandbox.ready or spec.host_network(pod)):
+        # One that ended before it was ever told of keeps its address to itself: it is not the node's.
         found |= {"podIP": ips[0], "podIPs": [{"ip": ip} for ip in ips]}
     return found
 

@@ -68,4 +68,6 @@ def test_a_pod_that_has_ended_says_where_it_was() -> None:
     over = pod_status(pod(status=where), seen(sandbox=False), Place("process", ("127.0.0.1",)), NOW)
     assert (over["podIP"], over["podIPs"], over["hostIP"]) == ("127.1.2.3", where["podIPs"], "127.0.0.1")
     at_first = pod_status(pod(), seen(sandbox=False), Place("process", ("127.0.0.1",)), NOW)
-    assert at_first["podIP"] == "127.0.0.1"
+    assert "podIP" not in at_first, "it never was at the node's own address"
+    on_host = pod_status(pod(hostNetwork=True), seen(sandbox=False), Place("process", ("127.0.0.1",)), NOW)
+    assert on_host["podIP"] == "127.0.0.1"

@@ -156,6 +156,9 @@ def test_anti_affinity_of_both_sides() -> None:
     assert where(nodes, pod("p", labels={"app": "web"})) == (
         "0/1 nodes are available: 1 node(s) didn't satisfy existing pods anti-affinity rules."
     )
+    assert where(nodes, pod("p", labels={"app": "web"}, affinity=apart)) == (
+        "0/1 nodes are available: 1 node(s) didn't match pod anti-affinity rules."
+    ), "both sides refuse, and the node is counted once"
     assert where(nodes, pod("p", labels={"app": "web"}, namespace="elsewhere")) == "a"
 
 
@@ -192,6 +195,16 @@ def test_topology_spread() -> None:
         "2 node(s) didn't match pod topology spread constraints."
     )
     assert where(nodes, pod("p", topologySpreadConstraints=spread(ZONE), **web)) in "ab"
+
+
+def test_a_node_that_breaks_two_constraints_is_counted_once() -> None:
+    nodes = cluster(node("a", labels={ZONE: "1"}), node("b", labels={ZONE: "2"}, unschedulable=True))
+    nodes.add_pod(pod("other", node="a", labels={"app": "web"}))
+    ignoring = {"nodeTaintsPolicy": "Ignore"}
+    both = spread(ZONE, **ignoring) + spread(HOST, **ignoring)
+    assert where(nodes, pod("p", labels={"app": "web"}, topologySpreadConstraints=both)) == (
+        "0/2 nodes are available: 1 node(s) didn't match pod topology spread constraints, 1 node(s) were unschedulable."
+    )
 
 
 def test_spread_counts_by_template_hash() -> None:
