@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from control.pki.renewal import signed_by
-from kvstore.pki.certificates import CLOCK_SKEW, Pair
+from kvstore.pki.certificates import CLOCK_SKEW, Pair, key_usage
 
 CLIENT: Final = "kubernetes.io/kube-apiserver-client"
 NODE_CLIENT: Final = "kubernetes.io/kube-apiserver-client-kubelet"
@@ -186,23 +186,9 @@ def _extensions(
     request: x509.CertificateSigningRequest, usages: Collection[str]
 ) -> Iterable[tuple[x509.ExtensionType, bool]]:
     yield x509.BasicConstraints(ca=False, path_length=None), True
-    yield _key_usage(usages), True
+    yield key_usage(sign="digital signature" in usages, encipher="key encipherment" in usages), True
     yield x509.ExtendedKeyUsage([oid for usage, oid in _ENDS.items() if usage in usages]), False
     try:
         yield request.extensions.get_extension_for_class(x509.SubjectAlternativeName).value, False
     except x509.ExtensionNotFound:
         return
-
-
-def _key_usage(usages: Collection[str]) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature="digital signature" in usages,
-        content_commitment=False,
-        key_encipherment="key encipherment" in usages,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=False,
-        crl_sign=False,
-        encipher_only=False,
-        decipher_only=False,
-    )

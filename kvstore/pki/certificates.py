@@ -47,7 +47,7 @@ def make_authority(name: str, now: datetime, lifetime: timedelta) -> Pair:
     """A root that may sign certificates, and no further authorities."""
     key = ec.generate_private_key(ec.SECP256R1())
     builder = _builder(_name(name), _name(name), key.public_key(), now, lifetime)
-    usage = _usage(sign=False, certificates=True)
+    usage = key_usage(certificates=True)
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
     builder = builder.add_extension(usage, critical=True)
     identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
@@ -114,7 +114,7 @@ def _leaf(
 ) -> x509.CertificateBuilder:
     purposes = [purpose for purpose, wanted in ((_SERVER, server), (_CLIENT, client)) if wanted]
     builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-    builder = builder.add_extension(_usage(sign=True, certificates=False), critical=True)
+    builder = builder.add_extension(key_usage(sign=True), critical=True)
     builder = builder.add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
     names = [_host(host) for host in dict.fromkeys(hosts)]
     return builder.add_extension(x509.SubjectAlternativeName(names), critical=False) if names else builder
@@ -134,11 +134,15 @@ def _name(text: str, organizations: Iterable[str] = ()) -> x509.Name:
     return x509.Name([*groups, x509.NameAttribute(NameOID.COMMON_NAME, text)])
 
 
-def _usage(*, sign: bool, certificates: bool) -> x509.KeyUsage:
+def key_usage(*, sign: bool = False, encipher: bool = False, certificates: bool = False) -> x509.KeyUsage:
+    """What a key may be used for (RFC 5280 section 4.2.1.3).
+
+    encipher: other keys, as RSA without Diffie-Hellman asks. certificates: to sign them, and lists of revoked ones.
+    """
     return x509.KeyUsage(
         digital_signature=sign,
         content_commitment=False,
-        key_encipherment=False,
+        key_encipherment=encipher,
         data_encipherment=False,
         key_agreement=False,
         key_cert_sign=certificates,
