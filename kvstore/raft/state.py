@@ -112,9 +112,12 @@ class Raft:
     def hears_leader(self) -> bool:
         """Whether votes are refused because the leader was heard lately (4.2.3).
 
-        A leader hears its followers within an election timeout, a follower its leader within its patience.
+        A leader hears its followers within an election timeout, a follower its leader within its patience: less a
+        heartbeat where that is short (suspicion.py).
         """
         limit = self.config.election_ticks if self.role is Role.LEADER else self.patience
+        if limit < self.config.election_ticks:
+            limit -= self.config.heartbeat_ticks
         return self.config.check_quorum and self.leader != 0 and self.election_elapsed < limit
 
     @property

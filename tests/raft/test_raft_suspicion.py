@@ -85,12 +85,23 @@ def test_trust_is_won_back_by_a_tick_for_each_election_timeout(beats: int, expec
     assert borne(alone) == expected
 
 
-@pytest.mark.parametrize(("silence", "granted"), [(5, False), (6, True)])
+@pytest.mark.parametrize(("silence", "granted"), [(4, False), (5, True)])
 def test_who_has_heard_the_leader_lately_grants_no_pre_vote(silence: int, granted: bool) -> None:
+    """Whoever asks has missed six heartbeats; who has missed five of them agrees."""
     alone = follower()
     alone.tick(silence)
     replies = alone.step(MessageKind.PRE_VOTE, 3, 2, index=9, log_term=9)
     assert [m.reject for m in replies] == ([False] if granted else [])
+
+
+@pytest.mark.parametrize(("silence", "granted"), [(9, False), (10, True)])
+def test_who_has_no_short_patience_grants_none_earlier(silence: int, granted: bool) -> None:
+    alone = follower(pre_vote=True)
+    alone.tick(5)
+    alone.step(HEARTBEAT, 2, 1)
+    alone.tick(silence)
+    replies = alone.step(MessageKind.PRE_VOTE, 3, 2, index=9, log_term=9)
+    assert [m.reject for m in replies if m.kind is MessageKind.PRE_VOTE_REPLY] == ([False] if granted else [])
 
 
 def test_a_leader_is_not_asked_for_less_than_a_whole_timeout() -> None:
