@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from auth_tables import AuthLeases, AuthMemoryTables
+from harness.memory_tables import MemoryTables
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,12 +20,22 @@ from kvstore.member.tokens import Tokens
 from kvstore.pb import etcd_pb2 as pb
 
 
+class AuthLeases:
+    """Which keys hang on which lease."""
+
+    def __init__(self) -> None:
+        self.attached: dict[int, list[bytes]] = {}
+
+    def keys(self, lease: int) -> list[bytes]:
+        return self.attached.get(lease, [])
+
+
 class World:
     """A store with root and ann (who may write k), auth on."""
 
     def __init__(self) -> None:
         self.leases = AuthLeases()
-        self.store = AuthStore(AuthMemoryTables())
+        self.store = AuthStore(MemoryTables())
         self.tokens = Tokens(SimpleTokens(10), lambda: 0.0)
         self.applier = AuthApplier(self.store, Checks(self.store, self.leases), self.tokens)
         self.do(RequestKind.ROLE_ADD, pb.AuthRoleAddRequest(name="r"))

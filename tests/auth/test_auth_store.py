@@ -6,7 +6,7 @@ import random
 from typing import Any
 
 import pytest
-from auth_tables import AuthMemoryTables
+from harness.memory_tables import MemoryTables
 
 from kvstore.auth.store import AuthStore
 from kvstore.auth.types import Identity
@@ -16,8 +16,8 @@ from kvstore.pb import etcd_pb2 as pb
 LONG = "n" * 5000
 
 
-def store_with_root() -> tuple[AuthStore, AuthMemoryTables]:
-    tables = AuthMemoryTables()
+def store_with_root() -> tuple[AuthStore, MemoryTables]:
+    tables = MemoryTables()
     store = AuthStore(tables)
     store.user_add(pb.AuthUserAddRequest(name="root", hashedPassword="aGFzaA=="))
     store.user_grant_role(pb.AuthUserGrantRoleRequest(user="root", role="root"))
@@ -96,7 +96,7 @@ def test_a_user_is_root_as_long_as_auth_is_on() -> None:
 
 
 def test_enabling_needs_root() -> None:
-    store = AuthStore(AuthMemoryTables())
+    store = AuthStore(MemoryTables())
     with pytest.raises(EtcdError, match="root user does not exist"):
         store.enable()
     store.user_add(pb.AuthUserAddRequest(name="root"))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from harness.memory_tables import MemoryTables
 from hypothesis import currently_in_test_context, event, note
 from mvcc_lease_book import Leases, Recorder
-from mvcc_memory_tables import MemoryTables
 from mvcc_model import Model, Refused
 from mvcc_requests import LEASES
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from harness.memory_tables import MemoryTables
 from harness.plan import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mvcc_lease_book import Leases, Recorder
-from mvcc_memory_tables import MemoryTables
 from mvcc_pair import Pair
 from mvcc_requests import deletes, puts, txns
 

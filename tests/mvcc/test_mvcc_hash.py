@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import google_crc32c
 import pytest
+from harness.memory_tables import MemoryTables
 from harness.plan import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mvcc_lease_book import Leases, Recorder
-from mvcc_memory_tables import MemoryTables
 
 from kvstore.errors import EtcdError
 from kvstore.mvcc.store import Store

@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 
 import pytest
+from harness.memory_tables import MemoryTable, MemoryTables
 from mvcc_lease_book import Leases, Recorder
-from mvcc_memory_tables import MemoryTable, MemoryTables
 from sortedcontainers import SortedDict
 
 from kvstore.backup.writing import _history

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 
 import pytest
+from harness.memory_tables import MemoryTables
 from harness.plan import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mvcc_lease_book import Leases, Recorder
-from mvcc_memory_tables import MemoryTables
 from mvcc_requests import LEASES, deletes, puts
 
 from kvstore.errors import EtcdError

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from harness.memory_tables import MemoryTable, MemoryTables
 from harness.plan import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mvcc_lease_book import Leases, Recorder
-from mvcc_memory_tables import MemoryTable, MemoryTables
 from mvcc_model import Model, Refused
 from mvcc_pair import Pair, plain, relative
 from mvcc_requests import deletes, puts, ranges

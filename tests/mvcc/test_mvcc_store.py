@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from harness.memory_tables import MemoryTables
 from mvcc_lease_book import Leases, Recorder
-from mvcc_memory_tables import MemoryTables
 from mvcc_pair import plain
 
 from kvstore.errors import EtcdError

@@ -6,11 +6,11 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from harness.memory_tables import MemoryTables
 from harness.plan import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mvcc_lease_book import Leases, Recorder
-from mvcc_memory_tables import MemoryTables
 from mvcc_pair import described
 from mvcc_pair import plain as plainly
 from mvcc_requests import LEASES, compares, keys, txns, values

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from watch_fakes import DictTables
+from harness.memory_tables import MemoryTables
 
 from kvstore.errors import EtcdError
 from kvstore.invariant import InvariantViolation
@@ -13,8 +13,8 @@ from kvstore.mvcc.lease import MAX_TTL, Lessor, minimum_ttl
 from kvstore.pb import etcd_pb2 as pb
 
 
-def leader(tables: DictTables | None = None, now: float = 0.0) -> Lessor:
-    lessor = Lessor(tables or DictTables(), min_ttl=2)
+def leader(tables: MemoryTables | None = None, now: float = 0.0) -> Lessor:
+    lessor = Lessor(tables or MemoryTables(), min_ttl=2)
     lessor.promote(now)
     return lessor
 
@@ -96,7 +96,7 @@ def test_an_expired_lease_is_not_renewed() -> None:
 
 
 def test_only_a_leader_times() -> None:
-    lessor = Lessor(DictTables())
+    lessor = Lessor(MemoryTables())
     lessor.grant(1, 10, 0.0)
     assert not lessor.primary
     assert lessor.expired(1e9) == []
@@ -225,7 +225,7 @@ def test_checkpoints_are_limited() -> None:
 
 
 def test_restart_finds_the_leases() -> None:
-    tables = DictTables()
+    tables = MemoryTables()
     lessor = leader(tables)
     lessor.grant(1, 1000, 0.0)
     lessor.grant(-2, 60, 0.0)
@@ -244,11 +244,11 @@ def test_restart_finds_the_leases() -> None:
 
 
 def test_same_entries_same_tables() -> None:
-    members = [DictTables(), DictTables()]
+    members = [MemoryTables(), MemoryTables()]
     leading, following = leader(members[0], 5.0), Lessor(members[1], min_ttl=2)
     for lessor, now in ((leading, 5.0), (following, 999.0)):
         lessor.grant(1, 1000, now)
         lessor.grant(2, 1, now)
         lessor.checkpoint(pb.LeaseCheckpointRequest(checkpoints=[pb.LeaseCheckpoint(ID=1, remaining_TTL=30)]))
         lessor.revoke(2)
-    assert members[0].table("leases").rows == members[1].table("leases").rows
+    assert members[0].table("leases").data == members[1].table("leases").data

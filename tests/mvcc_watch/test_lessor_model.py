@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import hypothesis.strategies as st
+from harness.memory_tables import MemoryTables
 from harness.plan import examples
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from watch_fakes import DictTables
 
 from kvstore.errors import EtcdError
 from kvstore.mvcc.lease import Lessor
@@ -28,7 +28,7 @@ class Granted:
 class Leases(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.tables = DictTables()
+        self.tables = MemoryTables()
         self.lessor = Lessor(self.tables, min_ttl=2, checkpoint_interval=20.0)
         self.model: dict[int, Granted] = {}
         self.now = 0.0

@@ -1,4 +1,4 @@
-"""A history that is a list, sinks that write down what they get, tables of dicts, and what a watcher should see."""
+"""A history that is a list, sinks that write down what they get, and what a watcher should see."""
 
 from __future__ import annotations
 
@@ -129,55 +129,3 @@ def settle(hub: WatchHub) -> None:
     hub.flush()
     while hub.catch_up(3):
         pass
-
-
-class DictTable:
-    """A Table in memory."""
-
-    def __init__(self) -> None:
-        self.rows: dict[bytes, bytes] = {}
-
-    def get(self, key: bytes) -> bytes | None:
-        return self.rows.get(key)
-
-    def get_many(self, keys: list[bytes], max_bytes: int) -> list[bytes]:
-        values: list[bytes] = []
-        for key in keys:
-            if sum(map(len, values)) < max_bytes:
-                value = self.get(key)
-                assert value is not None
-                values.append(value)
-        return values
-
-    def get_numbered(self, numbers: list[int], width: int, max_bytes: int) -> list[bytes]:
-        return self.get_many([number.to_bytes(width, "big") for number in numbers], max_bytes)
-
-    def names(self) -> Iterator[bytes]:
-        return iter(sorted(self.rows))
-
-    def put(self, key: bytes, value: bytes) -> None:
-        self.rows[key] = value
-
-    def append(self, key: bytes, value: bytes) -> None:
-        assert not self.rows or key > max(self.rows)
-        self.rows[key] = value
-
-    def delete(self, key: bytes) -> bool:
-        return self.rows.pop(key, None) is not None
-
-    def scan(
-        self, start: bytes = b"", end: bytes | None = None, *, reverse: bool = False
-    ) -> Iterator[tuple[bytes, bytes]]:
-        for key in sorted(self.rows, reverse=reverse):
-            if key >= start and (end is None or key < end):
-                yield key, self.rows[key]
-
-
-class DictTables:
-    """Tables in memory."""
-
-    def __init__(self) -> None:
-        self.tables: dict[str, DictTable] = {}
-
-    def table(self, name: str) -> DictTable:
-        return self.tables.setdefault(name, DictTable())

@@ -5,9 +5,11 @@ Proposals are applied at once, or when the test says so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
+
+from harness.memory_tables import MemoryTables
 
 from kvstore.errors import Code, EtcdError, error
 from kvstore.member.header import Headers
@@ -136,52 +138,6 @@ class FakeConfig:
     watch_progress_interval = 600.0
 
 
-class DictTable:
-    def __init__(self) -> None:
-        self.rows: dict[bytes, bytes] = {}
-
-    def get(self, key: bytes) -> bytes | None:
-        return self.rows.get(key)
-
-    def get_many(self, keys: list[bytes], max_bytes: int) -> list[bytes]:
-        values: list[bytes] = []
-        for key in keys:
-            if sum(map(len, values)) < max_bytes:
-                value = self.get(key)
-                assert value is not None
-                values.append(value)
-        return values
-
-    def get_numbered(self, numbers: list[int], width: int, max_bytes: int) -> list[bytes]:
-        return self.get_many([number.to_bytes(width, "big") for number in numbers], max_bytes)
-
-    def names(self) -> Iterator[bytes]:
-        return iter(sorted(self.rows))
-
-    def put(self, key: bytes, value: bytes) -> None:
-        self.rows[key] = value
-
-    append = put
-
-    def delete(self, key: bytes) -> bool:
-        return self.rows.pop(key, None) is not None
-
-    def scan(
-        self, start: bytes = b"", end: bytes | None = None, *, reverse: bool = False
-    ) -> Iterator[tuple[bytes, bytes]]:
-        for key in sorted(self.rows, reverse=reverse):
-            if key >= start and (end is None or key < end):
-                yield key, self.rows[key]
-
-
-class FakeTables:
-    def __init__(self) -> None:
-        self.tables: dict[str, DictTable] = {}
-
-    def table(self, name: str) -> DictTable:
-        return self.tables.setdefault(name, DictTable())
-
-
 class FakeAuth:
     enabled = False
 
@@ -203,7 +159,7 @@ class FakeMember:
     def __init__(self) -> None:
         self.loop = FakeLoop()
         self.config = FakeConfig()
-        tables = FakeTables()
+        tables = MemoryTables()
         self.lessor = Lessor(tables, min_ttl=2)
         self.watches = WatchHub()
         self.store = Store(tables, self.lessor, self.watches)

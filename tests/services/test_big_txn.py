@@ -9,8 +9,8 @@ import grpc
 import pytest
 from harness.binaries import subject
 from harness.cluster import Cluster
+from harness.memory_tables import MemoryTables
 from harness.require import require
-from service_fakes import FakeTables
 
 from kvstore.mvcc.store import Store
 from kvstore.pb import etcd_pb2 as pb
@@ -112,7 +112,7 @@ class Member:
             def publish(self, *_: object) -> None:
                 pass
 
-        self.store = Store(FakeTables(), Nobody(), Nobody())  # type: ignore[arg-type]
+        self.store = Store(MemoryTables(), Nobody(), Nobody())  # type: ignore[arg-type]
         for number in range(KEYS):
             self.store.put(pb.PutRequest(key=b"k%05d" % number))
         self.loop = asyncio.get_running_loop()

@@ -8,7 +8,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from service_fakes import FakeLoop, FakeTables
+from harness.memory_tables import MemoryTables
+from service_fakes import FakeLoop
 
 from kvstore.errors import EtcdError, error
 from kvstore.member import duties as module
@@ -29,7 +30,7 @@ class Leader:
         self.config = SimpleNamespace(
             auto_compaction_mode="periodic", auto_compaction_retention="0", election_timeout=1000
         )
-        self.lessor = Lessor(FakeTables())  # type: ignore[arg-type]
+        self.lessor = Lessor(MemoryTables())  # type: ignore[arg-type]
         self.rounds: deque[Callable[[EtcdError | None], None]] = deque()
         self.proposed: deque[tuple[int, Callable[[Any, EtcdError | None], None]]] = deque()
         self.full = False

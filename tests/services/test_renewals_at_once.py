@@ -6,7 +6,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from service_fakes import FakeLoop, FakeMember, FakeTables, stream, unary
+from harness.memory_tables import MemoryTables
+from service_fakes import FakeLoop, FakeMember, stream, unary
 
 from kvstore.member import leader_calls
 from kvstore.member.leader_calls import SURE_PART, LeaderCalls
@@ -29,7 +30,7 @@ class Leader:
         self.driver = SimpleNamespace(settled=True)
         self.loop = FakeLoop()
         self.loop.now = self.now = began
-        self.lessor = Lessor(FakeTables())  # type: ignore[arg-type]
+        self.lessor = Lessor(MemoryTables())  # type: ignore[arg-type]
         self.lessor.promote(began)
         self.lessor.grant(LEASE, TTL, began)
         self.reads = ReadQueue(1, 0.5)

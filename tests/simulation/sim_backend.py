@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from harness.memory_tables import MemoryTable
 from sim_disk import Disk
 from sim_world import PowerCut
 from sortedcontainers import SortedDict
@@ -57,80 +58,30 @@ class Tables:
         return copied
 
 
-class SimTable:
+class SimTable(MemoryTable):
     """One table in the open transaction."""
 
-    __slots__ = ("_name", "_owner", "_rows", "_tables", "writes")
-
     def __init__(self, owner: SimBackend, name: str) -> None:
+        super().__init__()
         self._owner = owner
         self._name = name
-        self._tables = owner.tables
-        self._rows = owner.tables.dict(name)
-        self.writes = 0
+        self.rebind()
 
     def rebind(self) -> None:
         """The tables' content is another one."""
-        self._rows = self._tables.dict(self._name)
-
-    def get(self, key: bytes) -> bytes | None:
-        found: bytes | None = self._rows.get(key)
-        return found
-
-    def get_many(self, keys: list[bytes], max_bytes: int) -> list[bytes]:
-        values: list[bytes] = []
-        for key in keys:
-            if max_bytes <= 0:
-                break
-            values.append(self._rows[key])
-            max_bytes -= len(values[-1])
-        return values
-
-    def get_numbered(self, numbers: list[int], width: int, max_bytes: int) -> list[bytes]:
-        return self.get_many([number.to_bytes(width, "big") for number in numbers], max_bytes)
+        self.data = self._owner.tables.dict(self._name)
 
     def put(self, key: bytes, value: bytes) -> None:
-        invariant(0 < len(key) <= 511 and type(key) is bytes and type(value) is bytes, "a row LMDB would not take")
         self._note(key)
-        self._rows[key] = value
-
-    def append(self, key: bytes, value: bytes) -> None:
-        invariant(not self._rows or key > self._rows.keys()[-1], f"appended out of order to {self._name}")
-        self.put(key, value)
-
-    def put_all(self, rows: dict[bytes, bytes]) -> None:
-        for key, value in rows.items():
-            self.put(key, value)
-
-    def append_all(self, rows: dict[bytes, bytes]) -> None:
-        for key, value in rows.items():
-            self.append(key, value)
-
-    def names(self) -> Iterator[bytes]:
-        return iter(self._rows.keys())
+        super().put(key, value)
 
     def delete(self, key: bytes) -> bool:
         self._note(key)
-        return self._rows.pop(key, None) is not None
-
-    def delete_all(self, keys: list[bytes]) -> None:
-        for key in keys:
-            self.delete(key)
+        return super().delete(key)
 
     def _note(self, key: bytes) -> None:
         self._owner.check_write()
-        self.writes += 1
-        self._tables.open.append((self._name, key, self._rows.get(key)))
-
-    def scan(
-        self, start: bytes = b"", end: bytes | None = None, *, reverse: bool = False
-    ) -> Iterator[tuple[bytes, bytes]]:
-        if end is not None and end <= start:
-            return
-        rows, writes = self._rows, self.writes
-        for key in rows.irange(start, end, inclusive=(True, False), reverse=reverse):
-            invariant(self.writes == writes, "a table was written while a scan of it was in use")
-            yield key, rows[key]
+        self._owner.tables.open.append((self._name, key, self.data.get(key)))
 
 
 class _View:

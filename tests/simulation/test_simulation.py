@@ -47,7 +47,8 @@ def test_a_seed_decides_the_whole_run_whatever_the_hashes() -> None:
     code = "from sim_run import simulate; o = simulate(15, beats=150); print(o.digest, o.events, o.acknowledged)"
     found = []
     for hashes in ("1", "2"):
-        environment = {**os.environ, "PYTHONHASHSEED": hashes, "PYTHONPATH": f"{ROOT}:{ROOT}/tests/simulation"}
+        path = os.pathsep.join(map(str, (ROOT, ROOT / "tests", ROOT / "tests" / "simulation")))
+        environment = {**os.environ, "PYTHONHASHSEED": hashes, "PYTHONPATH": path}
         command = [sys.executable, "-c", code]
         found.append(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
     assert found[0] == found[1]
