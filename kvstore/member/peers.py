@@ -14,6 +14,8 @@ import logging
 from collections.abc import Iterable
 from typing import Protocol
 
+from google.protobuf.message import DecodeError
+
 from kvstore.errors import Code
 from kvstore.member.config import ConfigError, parse_url
 from kvstore.member.dial import Dialer
@@ -196,16 +198,16 @@ class _Inbound:
 
     def message(self, data: bytes) -> None:
         try:
-            frame = raft_pb2.Frame.FromString(data)
-        except Exception as problem:  # protobuf's DecodeError; the stream is of no use any more
+            if not self.peer:
+                self._greet(raft_pb2.Frame.FromString(data).hello)
+                return
+            messages = codec.decode_frame(data)
+        except (DecodeError, ValueError) as problem:  # the stream is of no use any more
             self._call.fail(Code.INVALID_ARGUMENT, f"peer frame cannot be decoded: {problem}")
-            return
-        if not self.peer:
-            self._greet(frame.hello)
             return
         received = self._links.received_bytes
         received[self.peer] = received.get(self.peer, 0) + len(data)
-        self._links.events.received([codec.message_from_pb(m) for m in frame.messages])
+        self._links.events.received(messages)
 
     def _greet(self, hello: raft_pb2.Hello) -> None:
         links = self._links

@@ -5,12 +5,13 @@ Decoding raises ValueError for bytes that are no such message or of a kind we do
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import cast
 
 from google.protobuf.message import DecodeError
 
 from kvstore.pb import raft_pb2 as pb
+from kvstore.raft import short_form
 from kvstore.raft.types import (
     ConfChange,
     ConfChangeKind,
@@ -95,8 +96,11 @@ def decode_message(data: bytes) -> Message:
     return message_from_pb(out)
 
 
-def encode_frame(messages: Iterable[Message]) -> bytes:
+def encode_frame(messages: Sequence[Message]) -> bytes:
     """A Frame of a peer stream with these messages, in order."""
+    short = short_form.write_frame(messages)
+    if short is not None:
+        return short
     frame = pb.Frame()
     add = frame.messages.add
     for message in messages:
@@ -106,9 +110,14 @@ def encode_frame(messages: Iterable[Message]) -> bytes:
 
 def decode_frame(data: bytes) -> list[Message]:
     """The messages of a Frame. Raises ValueError."""
+    short = short_form.read_frame(data)
+    if short is not None:
+        return short
     frame = pb.Frame()
     _parse(frame, data)
-    return [message_from_pb(m) for m in frame.messages]
+    messages = [message_from_pb(m) for m in frame.messages]
+    short_form.learn_from(messages)
+    return messages
 
 
 def conf_state_to_pb(state: ConfState) -> pb.ConfState:
