@@ -2,18 +2,20 @@
 
 Invariants: "no longer heard of" is by our own clock, so that clocks which differ mark nobody; when most nodes fall
 silent at once, it is taken for an outage of the network or of the masters and nobody is evicted; NoExecute taints come
-one node after another, no faster than the eviction rate. Source: "Nodes: node controller" and "Taint based Evictions".
+one node after another, no faster than the eviction rate, also while the last one is still on its way to the server (the
+one thing remembered between passes). Source: "Nodes: node controller" and "Taint based Evictions".
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from control.api.schema import Object
 from control.controllers.actions import Decision, Event, Key, Patch, Plan, UpdateStatus
+from control.controllers.census import Census, Tally, Word
 from control.controllers.conditions import Condition, find, set_condition
 from control.controllers.heartbeats import LEASE_NAMESPACE, LEASES
 from control.controllers.objects import (
@@ -50,6 +52,8 @@ _TAINTS: Final = {
     ("NetworkUnavailable", "True"): "node.kubernetes.io/network-unavailable",
 }
 _OURS: Final = frozenset({*_TAINTS.values(), UNSCHEDULABLE})
+# Seconds after which a taint that the view does not show was not written.
+_ON_ITS_WAY: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,21 +72,104 @@ class Limits:
     large: int = 50
 
 
-def reconciler(limits: Limits = Limits()) -> Callable[[Key, Observed, datetime], Decision]:
-    """The reconciler of one node."""
+class NodeLifecycle:
+    """The reconciler of one node, and who is looked at after which change."""
 
-    def reconcile(key: Key, observed: Observed, now: datetime) -> Decision:
+    def __init__(self, limits: Limits = Limits()) -> None:
+        self._limits = limits
+        self._census = Census(_word)
+        # The uid of the node that was told to be emptied last, and when.
+        self._told = ("", datetime.min.replace(tzinfo=UTC))
+
+    def reconcile(self, key: Key, observed: Observed, now: datetime) -> Decision:
+        """What there is to do about one node."""
         node = observed.get(NODES, "", key.name)
         plan = Plan()
         if node is None or is_deleting(node):
             return plan.decision()
-        conditions = _judge(plan, node, observed, limits, now)
-        _taint(plan, node, conditions, observed, limits, now)
+        conditions = _judge(plan, node, observed, self._limits, now)
+        evicting = self._evicting(plan, node, conditions, observed, now)
+        if _taint(plan, node, conditions, evicting) and evicting is not None and not _evicts(node):
+            self._told = uid_of(node), now
         if _ready(conditions) == "Unknown":
             _unready_pods(plan, node, observed, now)
         return plan.decision()
 
-    return reconcile
+    def _evicting(
+        self, plan: Plan, node: Object, conditions: Sequence[Condition], observed: Observed, now: datetime
+    ) -> dict[str, Any] | None:
+        """The NoExecute taint a node that is not ready gets, once it is its turn and this is no outage of everybody."""
+        key = _TAINTS.get(("Ready", _ready(conditions)))
+        if key is None:
+            return None
+        tally = self._census.with_silent(observed, now, self._limits.grace)
+        rate = _rate(tally, self._limits)
+        if rate == 0:
+            plan.look_again(self._limits.grace)
+            return None
+        wait = 0.0 if _evicts(node) else self._turn(node, tally, rate, now)
+        if wait > 0:
+            plan.look_again(wait)
+            return None
+        return {"key": key, "effect": "NoExecute", "timeAdded": format_time(now)}
+
+    def _turn(self, node: Object, tally: Tally, rate: float, now: datetime) -> float:
+        """Seconds until the next node may be emptied: since the last one was, 1 / rate must have passed."""
+        uid, at = self._told
+        on_its_way = uid != uid_of(node) and 0 <= (now - at).total_seconds() < _ON_ITS_WAY
+        times = [time for time in (tally.emptied, at if on_its_way else None) if time is not None]
+        return 1 / rate - (now - max(times)).total_seconds() if times else 0.0
+
+    def wake(self, resource: str, old: Object | None, new: Object | None, observed: Observed) -> Iterable[Key]:
+        """The node; that of a new lease; that of a pod which says it is ready; and, when a change makes it sooner the
+        turn of others, all that are not ready. Those that are well do not depend on others.
+        """
+        if resource == LEASES:
+            first = old is None and new is not None and namespace_of(new) == LEASE_NAMESPACE
+            return [Key("", name_of(new))] if first and new is not None else []
+        if resource == "pods":
+            node = observed.get(NODES, "", spec_of(new).get("nodeName", "")) if new is not None else None
+            return [key_of(node)] if node is not None and _status(node) == "Unknown" and _status(new) == "True" else []
+        itself = [] if new is None else [key_of(new)]
+        if not self._concerns_others(old, new, observed):
+            return itself
+        waiting = (key_of(node) for node in observed.all(NODES) if _status(node) != "True")
+        return [*itself, *(key for key in waiting if key not in itself)]
+
+    def _concerns_others(self, old: Object | None, new: Object | None, observed: Observed) -> bool:
+        """Whether the rate is another one, or a node is no longer being emptied. (Whose turn comes later than they were
+        told find out when they look.)
+        """
+        was, now = _seen(old), _seen(new)
+        if was == now:
+            return False
+        after = self._census.tally(observed.all(NODES))
+        before = Tally(after.total + was.there - now.there, after.bad + was.bad - now.bad, None)
+        return (was.emptied and not now.emptied) or _rate(before, self._limits) != _rate(after, self._limits)
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What of a node others depend on."""
+
+    there: bool = False
+    bad: bool = False
+    emptied: bool = False
+
+
+def _seen(node: Object | None) -> _Seen:
+    return _Seen() if node is None else _Seen(True, _status(node) != "True", _evicts(node))
+
+
+def _word(node: Object) -> Word:
+    times = [
+        since
+        for taint in spec_of(node).get("taints") or ()
+        if taint.get("key") in (NOT_READY, UNREACHABLE)
+        and taint.get("effect") == "NoExecute"
+        and (since := parse_time(taint.get("timeAdded"))) is not None
+    ]
+    return Word(node, _status(node) != "True", max(times, default=None))
 
 
 def _ready(conditions: Iterable[Condition]) -> str:
@@ -113,18 +200,15 @@ def _judge(plan: Plan, node: Object, observed: Observed, limits: Limits, now: da
 # ---- taints ----
 
 
-def _taint(
-    plan: Plan, node: Object, conditions: Sequence[Condition], observed: Observed, limits: Limits, now: datetime
-) -> None:
+def _taint(plan: Plan, node: Object, conditions: Sequence[Condition], evicting: dict[str, Any] | None) -> bool:
+    """Have the node carry the taints that it should. Whether they are written now."""
     present: list[dict[str, Any]] = spec_of(node).get("taints") or []
     ours = [
         taint for taint in present if taint.get("key") in _OURS and taint.get("effect") in ("NoSchedule", "NoExecute")
     ]
-    wanted = _scheduling(node, conditions)
-    evicting = _evicting(plan, node, conditions, observed, limits, now)
-    wanted += [evicting] if evicting else []
+    wanted = [*_scheduling(node, conditions), *([evicting] if evicting else [])]
     if _named(ours) == _named(wanted):
-        return
+        return False
     kept = [taint for taint in present if taint not in ours]
     held = {(taint["key"], taint["effect"]): taint for taint in ours}
     taints = kept + [held.get((taint["key"], taint["effect"]), taint) for taint in wanted]
@@ -132,10 +216,11 @@ def _taint(
     if any(isinstance(action, UpdateStatus) for action in plan.actions):
         # The status goes first and makes another revision; the taints follow in the next pass.
         plan.look_again(0.0)
-        return
+        return False
     patch = {"metadata": guard, "spec": {"taints": taints or None}}
     rule = f"Ready is {_ready(conditions)}: {', '.join(sorted(t['key'] for t in wanted)) or 'no taints'}"
     plan.actions.append(Patch(NODES, "", name_of(node), patch, cause(NODES, node, rule)))
+    return True
 
 
 def _named(taints: Iterable[dict[str, Any]]) -> set[tuple[str, str]]:
@@ -150,62 +235,22 @@ def _scheduling(node: Object, conditions: Iterable[Condition]) -> list[dict[str,
     return [{"key": key, "effect": "NoSchedule"} for key in keys]
 
 
-def _evicting(
-    plan: Plan, node: Object, conditions: Sequence[Condition], observed: Observed, limits: Limits, now: datetime
-) -> dict[str, Any] | None:
-    """The NoExecute taint a node that is not ready gets, once it is its turn and this is no outage of everybody."""
-    key = _TAINTS.get(("Ready", _ready(conditions)))
-    if key is None:
-        return None
-    nodes = list(observed.all(NODES))
-    rate = _rate([_is_bad(each, observed, limits, now) for each in nodes], limits)
-    if rate == 0:
-        return None
-    taint = {"key": key, "effect": "NoExecute", "timeAdded": format_time(now)}
-    if _evicts(node):
-        return taint
-    wait = _turn(nodes, rate, now)
-    if wait > 0:
-        plan.look_again(wait)
-        return None
-    return taint
-
-
 def _evicts(node: Object) -> bool:
     taints = spec_of(node).get("taints") or ()
     return any(t.get("effect") == "NoExecute" and t.get("key") in (NOT_READY, UNREACHABLE) for t in taints)
-
-
-def _is_bad(node: Object, observed: Observed, limits: Limits, now: datetime) -> bool:
-    """Not ready, or silent for so long that it will be found not to be."""
-    return _status(node) != "True" or _silence(node, observed, now) >= limits.grace
 
 
 def _silence(node: Object, observed: Observed, now: datetime) -> float:
     return (now - observed.heard.get(name_of(node), created_at(node))).total_seconds()
 
 
-def _rate(bad: Sequence[bool], limits: Limits) -> float:
+def _rate(tally: Tally, limits: Limits) -> float:
     """Nodes a second that may be emptied; 0 when so many are silent that the fault is not theirs."""
-    count = sum(bad)
-    if count == len(bad):
+    if tally.bad == tally.total:
         return 0.0
-    if count > 2 and count / len(bad) >= limits.unhealthy:
-        return limits.slow_rate if len(bad) > limits.large else 0.0
+    if tally.bad > 2 and tally.bad / tally.total >= limits.unhealthy:
+        return limits.slow_rate if tally.total > limits.large else 0.0
     return limits.rate
-
-
-def _turn(nodes: Iterable[Object], rate: float, now: datetime) -> float:
-    """Seconds until the next node may be emptied: since the last one was, 1 / rate must have passed."""
-    times = [
-        since
-        for node in nodes
-        for taint in spec_of(node).get("taints") or ()
-        if taint.get("key") in (NOT_READY, UNREACHABLE)
-        and taint.get("effect") == "NoExecute"
-        and (since := parse_time(taint.get("timeAdded"))) is not None
-    ]
-    return 1 / rate - (now - max(times)).total_seconds() if times else 0.0
 
 
 # ---- its pods ----
@@ -223,28 +268,6 @@ def _unready_pods(plan: Plan, node: Object, observed: Observed, now: datetime) -
         changed = with_status(pod, {**status_of(pod), "conditions": conditions})
         plan.actions.append(UpdateStatus("pods", changed, cause(NODES, node, "its node is not ready")))
         plan.events.append(Event(pod, "NodeNotReady", "Node is not ready", "Warning"))
-
-
-def wake(resource: str, old: Object | None, new: Object | None, observed: Observed) -> Iterable[Key]:
-    """The node; that of a new lease; that of a pod which says it is ready; when one's health changes, also all that are
-    not ready: how many others there are decides when it is their turn. Those that are well do not depend on others.
-    """
-    if resource == LEASES:
-        if old is None and new is not None and namespace_of(new) == LEASE_NAMESPACE:
-            return [Key("", name_of(new))]
-        return []
-    if resource == "pods":
-        node = observed.get(NODES, "", spec_of(new).get("nodeName", "")) if new is not None else None
-        return [key_of(node)] if node is not None and _status(node) == "Unknown" and _status(new) == "True" else []
-    if new is not None and old is not None and _health(old) == _health(new):
-        return [key_of(new)]
-    itself = [] if new is None else [key_of(new)]
-    waiting = (key_of(node) for node in observed.all(NODES) if _status(node) != "True")
-    return [*itself, *(key for key in waiting if key not in itself)]
-
-
-def _health(node: Object) -> tuple[str, bool]:
-    return _status(node), _evicts(node)
 
 
 def _status(obj: Object | None) -> str:

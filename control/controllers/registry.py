@@ -185,12 +185,13 @@ def _services() -> list[Controller]:
 
 
 def _nodes(settings: Settings) -> list[Controller]:
+    lifecycle = nodelifecycle.NodeLifecycle(settings.nodes)
     found = [
         Controller(
             "node-lifecycle-controller",
             nodelifecycle.NODES,
-            nodelifecycle.reconciler(settings.nodes),
-            {"nodes": nodelifecycle.wake, LEASES: nodelifecycle.wake, "pods": nodelifecycle.wake},
+            lifecycle.reconcile,
+            {"nodes": lifecycle.wake, LEASES: lifecycle.wake, "pods": lifecycle.wake},
         ),
         Controller(
             "taint-eviction-controller",

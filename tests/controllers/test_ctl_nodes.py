@@ -13,14 +13,22 @@ from ctl_memory_api import START, MemoryApi
 from control.controllers import nodeipam, nodelifecycle, tainteviction
 from control.controllers.actions import Key
 from control.controllers.heartbeats import LEASES, hear
+from control.controllers.objects import parse_time
 
 _NO_EXECUTE = [{"key": "node.kubernetes.io/unreachable", "effect": "NoExecute"}]
-RECONCILE = nodelifecycle.reconciler()
+
+
+class Nodes(MemoryApi):
+    """With a controller of their own."""
+
+    def __init__(self) -> None:
+        super().__init__("nodes", "pods", LEASES)
+        self.lifecycle = nodelifecycle.NodeLifecycle()
 
 
 @pytest.fixture
-def api() -> MemoryApi:
-    return MemoryApi("nodes", "pods", LEASES)
+def api() -> Nodes:
+    return Nodes()
 
 
 def _put(api: MemoryApi, *names: str) -> None:
@@ -31,13 +39,14 @@ def _put(api: MemoryApi, *names: str) -> None:
 
 def _beat(api: MemoryApi, *names: str) -> None:
     for name in names:
+        api.heard.pop(name, None)  # who was heard last stands last
         api.heard[name] = api.now
 
 
-def _look(api: MemoryApi, *names: str) -> None:
+def _look(api: Nodes, *names: str) -> None:
     for name in names:
         for _ in range(4):
-            api.reconcile(RECONCILE, name, "")
+            api.reconcile(api.lifecycle.reconcile, name, "")
 
 
 def _ready(api: MemoryApi, name: str) -> str:
@@ -52,9 +61,9 @@ def _taints(api: MemoryApi, name: str) -> set[tuple[str, str]]:
 BOTH = {("unreachable", "NoSchedule"), ("unreachable", "NoExecute")}
 
 
-def test_a_silent_node_is_unknown_after_its_grace_and_tainted(api: MemoryApi) -> None:
+def test_a_silent_node_is_unknown_after_its_grace_and_tainted(api: Nodes) -> None:
     _put(api, "a", "b", "c")
-    assert api.reconcile(RECONCILE, "a", "").requeue_after == 40
+    assert api.reconcile(api.lifecycle.reconcile, "a", "").requeue_after == 40
     api.pass_time(39)
     _look(api, "a")
     assert _ready(api, "a") == "True"
@@ -67,7 +76,7 @@ def test_a_silent_node_is_unknown_after_its_grace_and_tainted(api: MemoryApi) ->
     assert ("Normal", "NodeNotReady", "Node a status is now: NodeNotReady") in api.events
 
 
-def test_a_node_that_comes_back_loses_its_taints(api: MemoryApi) -> None:
+def test_a_node_that_comes_back_loses_its_taints(api: Nodes) -> None:
     _put(api, "a", "b", "c")
     api.pass_time(50)
     _beat(api, "b", "c")
@@ -80,7 +89,7 @@ def test_a_node_that_comes_back_loses_its_taints(api: MemoryApi) -> None:
     assert _taints(api, "a") == set()
 
 
-def test_taints_of_others_stay(api: MemoryApi) -> None:
+def test_taints_of_others_stay(api: Nodes) -> None:
     mine = [{"key": "team", "value": "db", "effect": "NoSchedule"}]
     _put(api, "a", "b", "c")
     api.change("nodes", "", "a", {"spec": {"taints": mine}})
@@ -90,7 +99,7 @@ def test_taints_of_others_stay(api: MemoryApi) -> None:
     assert _taints(api, "a") == {("team", "NoSchedule"), *BOTH}
 
 
-def test_conditions_and_cordon_are_no_schedule_taints(api: MemoryApi) -> None:
+def test_conditions_and_cordon_are_no_schedule_taints(api: Nodes) -> None:
     made = node("a")
     made["status"]["conditions"].append({"type": "DiskPressure", "status": "True"})
     made["spec"]["unschedulable"] = True
@@ -100,7 +109,7 @@ def test_conditions_and_cordon_are_no_schedule_taints(api: MemoryApi) -> None:
     assert _taints(api, "a") == {("disk-pressure", "NoSchedule"), ("unschedulable", "NoSchedule")}
 
 
-def test_when_everybody_is_silent_nobody_is_evicted(api: MemoryApi) -> None:
+def test_when_everybody_is_silent_nobody_is_evicted(api: Nodes) -> None:
     names = ("a", "b", "c", "d", "e")
     _put(api, *names)
     api.pass_time(60)
@@ -110,7 +119,7 @@ def test_when_everybody_is_silent_nobody_is_evicted(api: MemoryApi) -> None:
     assert {_taints(api, name) == {("unreachable", "NoSchedule")} for name in names} == {True}
 
 
-def test_when_most_are_silent_nobody_is_evicted(api: MemoryApi) -> None:
+def test_when_most_are_silent_nobody_is_evicted(api: Nodes) -> None:
     names = ("a", "b", "c", "d", "e")
     _put(api, *names)
     api.pass_time(60)
@@ -120,7 +129,7 @@ def test_when_most_are_silent_nobody_is_evicted(api: MemoryApi) -> None:
     assert ("unreachable", "NoExecute") not in _taints(api, "c")
 
 
-def test_nodes_are_emptied_one_after_another(api: MemoryApi) -> None:
+def test_nodes_are_emptied_one_after_another(api: Nodes) -> None:
     names = ("a", "b", "c", "d", "e")
     _put(api, *names)
     api.pass_time(60)
@@ -128,14 +137,58 @@ def test_nodes_are_emptied_one_after_another(api: MemoryApi) -> None:
     _look(api, "a", "b")
     assert ("unreachable", "NoExecute") in _taints(api, "a")
     assert ("unreachable", "NoExecute") not in _taints(api, "b")
-    assert api.reconcile(RECONCILE, "b", "").requeue_after == 10
+    assert api.reconcile(api.lifecycle.reconcile, "b", "").requeue_after == 10
     api.pass_time(10)
     _beat(api, "c", "d", "e")
     _look(api, "b")
     assert ("unreachable", "NoExecute") in _taints(api, "b")
 
 
-def test_pods_of_a_silent_node_are_not_ready(api: MemoryApi) -> None:
+def test_a_taint_that_is_on_its_way_counts(api: Nodes) -> None:
+    """Several nodes are looked at side by side: the second one's turn must not come because the first one's taint is
+    not in the view yet.
+    """
+    names = ("a", "b", "c", "d", "e")
+    _put(api, *names)
+    api.pass_time(60)
+    _beat(api, "c", "d", "e")
+    for name in ("a", "b"):
+        api.reconcile(api.lifecycle.reconcile, name, "")
+    first, second = (api.lifecycle.reconcile(Key("", name), api.observed(), api.now) for name in ("a", "b"))
+    (patch,), (other,) = first.actions, second.actions
+    assert "NoExecute" in str(patch)
+    assert "NoExecute" not in str(other)
+    assert second.requeue_after == 10
+    # It was not written after all: the next one need not wait for it.
+    api.pass_time(5)
+    (other,) = api.lifecycle.reconcile(Key("", "b"), api.observed(), api.now).actions
+    assert "NoExecute" in str(other)
+
+
+def test_many_nodes_that_fall_silent_wake_only_themselves(api: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one says of itself is read once for each of its states, however often others are looked at."""
+    names = [f"n{number}" for number in range(100)]
+    _put(api, *names)
+    api.pass_time(60)
+    _beat(api, *names[:50])
+    looks = 0
+
+    def counted(text: str | None) -> Any:
+        nonlocal looks
+        looks += 1
+        return parse_time(text)
+
+    monkeypatch.setattr("control.controllers.nodelifecycle.parse_time", counted)
+    woken = 0
+    for name in names[50:]:
+        old = api.get("nodes", "", name)
+        _look(api, name)
+        woken += len(list(api.lifecycle.wake("nodes", old, api.get("nodes", "", name), api.observed())))
+    assert woken <= 50 + 50, "all that wait are looked at when the rate changes, which it does once"
+    assert looks <= 2, "one node is being emptied"
+
+
+def test_pods_of_a_silent_node_are_not_ready(api: Nodes) -> None:
     _put(api, "a", "b", "c")
     api.put("pods", pod("web", node="a", phase="Running", ready=True))
     api.pass_time(60)
@@ -145,7 +198,7 @@ def test_pods_of_a_silent_node_are_not_ready(api: MemoryApi) -> None:
     assert condition["status"] == "False"
 
 
-def test_a_node_that_says_it_is_not_ready_speaks_for_its_pods_itself(api: MemoryApi) -> None:
+def test_a_node_that_says_it_is_not_ready_speaks_for_its_pods_itself(api: Nodes) -> None:
     """Otherwise its agent and we would overrule each other for ever."""
     _put(api, "a", "b", "c")
     api.put("pods", pod("web", node="a", phase="Running", ready=True))
@@ -155,32 +208,42 @@ def test_a_node_that_says_it_is_not_ready_speaks_for_its_pods_itself(api: Memory
     assert api.get("pods", "default", "web")["status"]["conditions"][0]["status"] == "True"
 
 
-def test_who_is_looked_at_when(api: MemoryApi) -> None:
+def test_who_is_looked_at_when(api: Nodes) -> None:
     _put(api, "a", "b", "c")
     view = api.observed()
     a = api.get("nodes", "", "a")
     unready, only = [Key("", "a"), Key("", "c")], [Key("", "a")]
-    assert nodelifecycle.wake("nodes", None, a, view) == only
-    api.change("nodes", "", "c", {"status": {"conditions": [{"type": "Ready", "status": "False"}]}})
-    assert nodelifecycle.wake("nodes", None, a, view) == unready
-    assert nodelifecycle.wake("nodes", api.get("nodes", "", "b"), None, view) == [Key("", "c")]
-    assert nodelifecycle.wake("nodes", a, {**a, "spec": {"unschedulable": True}}, view) == only
+    assert api.lifecycle.wake("nodes", None, a, view) == only
+    ill = {"status": {"conditions": [{"type": "Ready", "status": "False"}]}}
+    c = api.change("nodes", "", "c", ill)
+    # One or two more or less: it is nobody else's turn for that.
+    assert api.lifecycle.wake("nodes", None, a, view) == only
+    assert api.lifecycle.wake("nodes", api.get("nodes", "", "b"), None, view) == []
+    # When they were all ill, or most, nobody was emptied; now it may be.
+    api.put("nodes", {**node("d"), **ill})
+    assert api.lifecycle.wake("nodes", {**a, **ill}, a, view) == [*only, *(Key("", name) for name in "cd")]
+    api.stores["nodes"].remove(api.get("nodes", "", "d"))
+    # When one is no longer being emptied, the next one's turn may come sooner.
+    emptied = {**c, "spec": {"taints": _NO_EXECUTE}}
+    assert api.lifecycle.wake("nodes", emptied, c, view) == [Key("", "c")]
+    assert api.lifecycle.wake("nodes", {**emptied, "metadata": a["metadata"]}, a, view) == unready
+    assert api.lifecycle.wake("nodes", a, {**a, "spec": {"unschedulable": True}}, view) == only
     web = pod("web", node="a", phase="Running", ready=True)
-    assert nodelifecycle.wake("pods", None, web, view) == []
+    assert api.lifecycle.wake("pods", None, web, view) == []
     assert tainteviction.wake("pods", None, web, view) == []
     silent = {"status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}, "spec": {"taints": _NO_EXECUTE}}
     changed = api.change("nodes", "", "a", silent)
-    assert nodelifecycle.wake("nodes", a, changed, view) == unready
-    assert nodelifecycle.wake("pods", None, web, view) == only
+    assert api.lifecycle.wake("nodes", a, changed, view) == only
+    assert api.lifecycle.wake("pods", None, web, view) == only
     assert tainteviction.wake("pods", None, web, view) == [Key("default", "web")]
     api.put("pods", web)
     assert tainteviction.wake("nodes", a, changed, view) == [Key("default", "web")]
     lease = {"metadata": {"name": "a", "namespace": "kube-node-lease"}, "spec": {}}
-    assert nodelifecycle.wake(LEASES, None, lease, view) == only
-    assert nodelifecycle.wake(LEASES, lease, lease, view) == []
+    assert api.lifecycle.wake(LEASES, None, lease, view) == only
+    assert api.lifecycle.wake(LEASES, lease, lease, view) == []
 
 
-def test_a_node_that_never_said_anything(api: MemoryApi) -> None:
+def test_a_node_that_never_said_anything(api: Nodes) -> None:
     made = node("new")
     made["status"] = {}
     api.put("nodes", made)
