@@ -5,6 +5,8 @@ a leader that was paused renews nothing that its successor has revoked, and a ne
 granted. A renewal needs no round of its own shortly after one: any later leader gives every lease its whole time and an
 election timeout more, so what is promised within a part of that timeout holds whoever leads by then (docs/design/0023).
 
+A lease of which a checkpoint stands in the log has it taken back there first (lease_resets.py).
+
 A follower asks the leader over one channel that it keeps open; while there is no leader, or another one, it
 asks again, as etcd does, until the request's time is up.
 """
@@ -19,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvstore.errors import Code, EtcdError, error
 from kvstore.member.config import parse_url
+from kvstore.member.lease_resets import LeaseResets
 from kvstore.member.reads import ReadQueue
 from kvstore.pb import raft_pb2
 from kvstore.wire.channel import Channel
@@ -56,6 +59,7 @@ class LeaderCalls:
         self._channel_peer = 0
         self._connecting = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._resets = LeaseResets(member)
         self._sure = SURE_PART * member.config.election_timeout / 1000
         self._renew = _Question("/fluyt.raft.Raft/RenewLease", self._renew_here, _encode_renewed, _decode_renewed)
         self._ttl = _Question("/fluyt.raft.Raft/LeaseTimeToLive", self._ttl_here, _encode_ttl, _decode_ttl)
@@ -184,11 +188,26 @@ class LeaderCalls:
     def _confirmed(self, question: _Question, lease: int, done: Answer, problem: EtcdError | None) -> None:
         if problem is None and not self._member.is_leader:
             problem = error("NOT_LEADER")
+        if problem is None and question is self._renew and self._must_reset(lease):
+            self._resets.reset(lease, partial(self._was_reset, question, lease, done))
+            return
         try:
             answer = question.here(lease) if problem is None else None
         except EtcdError as refused:
             problem = refused
         done(answer if problem is None else None, problem)
+
+    def _must_reset(self, lease: int) -> bool:
+        return self._member.lessor.must_reset(lease, self._member.loop.time())
+
+    def _was_reset(self, question: _Question, lease: int, done: Answer, problem: EtcdError | None) -> None:
+        if problem is not None:
+            done(None, problem)
+            return
+        try:
+            self._answer(question, lease, done)  # time has gone by: it is confirmed anew that we lead
+        except EtcdError as refused:
+            done(None, refused)
 
     def _renew_here(self, lease: int) -> int:
         try:

@@ -8,6 +8,7 @@ Invariants:
   it only after it confirmed its leadership, so that a leader that was stalled revokes nothing (etcd issue 15247).
 * A new leader gives every lease its full TTL again, or what the last checkpoint left of it, never less.
 * An expired lease is not renewed: its revoke may already be in the log.
+* Nor is one while the log has, or may yet have, a checkpoint of it: a new leader would give it less than was promised.
 
 Which keys belong to a lease is not stored here: every live key says it, and the store attaches them all when it loads.
 
@@ -43,14 +44,16 @@ class Lease:
 
     ttl: granted, in seconds. remaining: seconds left at the last checkpoint, 0 for none.
     expiry: moment on the leader's clock, None on every other member. keys: attached to it.
+    shortened: a checkpoint of it is in the log, or was proposed by this member, which leads.
     """
 
-    __slots__ = ("expiry", "id", "keys", "remaining", "ttl")
+    __slots__ = ("expiry", "id", "keys", "remaining", "shortened", "ttl")
 
     def __init__(self, id: int, ttl: int, remaining: int = 0) -> None:
         self.id = id
         self.ttl = ttl
         self.remaining = remaining
+        self.shortened = remaining > 0
         self.expiry: float | None = None
         self.keys: set[bytes] = set()
 
@@ -137,7 +140,6 @@ class Lessor:
         self._table.delete(lease_row(id))
         self._expiries.forget(id)
         self._checkpoints.forget(id)
-        self._cleared.pop(id, None)
         return sorted(lease.keys)
 
     def checkpoint(self, request: pb.LeaseCheckpointRequest) -> None:
@@ -146,6 +148,9 @@ class Lessor:
             lease = self._leases.get(mark.ID)
             if lease is not None:
                 lease.remaining = max(mark.remaining_TTL, 0)
+                # Entries are applied in the order in which a leader proposed them: a checkpoint that may be under way
+                # is older than one that takes it back.
+                lease.shortened = lease.remaining > 0
                 self._save(lease)
                 self._plan_checkpoint(lease, self._now)
 
@@ -170,15 +175,15 @@ class Lessor:
         self._now = 0.0
         self._expiries = LeaseQueue()
         self._checkpoints = LeaseQueue()
-        # Leases renewed since their checkpoint, which must not stand in the log any longer (in order of renewal).
-        self._cleared: dict[int, None] = {}
         for lease in self._leases.values():
             lease.expiry = None
+            lease.shortened = lease.remaining > 0  # what an earlier leader proposed is applied before we renew anything
 
     def renew(self, id: int, now: float) -> int:
         """Let the lease run anew; returns its TTL.
 
-        Raises NOT_LEADER and LEASE_NOT_FOUND, this also when it has expired but is not revoked yet.
+        Raises NOT_LEADER, also while its checkpoint stands, and LEASE_NOT_FOUND, also when it has expired but is not
+        revoked yet.
         """
         ttl = self.renew_known(id, now)
         if ttl is None:
@@ -188,19 +193,22 @@ class Lessor:
         return ttl
 
     def renew_known(self, id: int, now: float) -> int | None:
-        """renew() without errors: 0 for a lease that is not found, None where this member does not time them. Hot."""
+        """renew() without errors: 0 for a lease that is not found, None where it must not be renewed as it is. Hot.
+
+        That is, where this member does not time it, or its checkpoint stands (must_reset).
+        """
         if not self._primary:
             return None
         lease = self._leases.get(id)
         if lease is None or lease.expiry is None or lease.expiry <= now:
             return 0
+        if lease.shortened:
+            return None
         # What a new leader gave beyond the TTL is not taken back: an expiry only ever moves on, as LeaseQueue needs.
         expiry = now + lease.ttl
         if expiry > lease.expiry:
             lease.expiry = expiry
         self.renewed += 1
-        if lease.remaining:
-            self._cleared[id] = None
         return lease.ttl
 
     def renew_run(self, ids: Sequence[int], now: float) -> list[int]:
@@ -211,17 +219,20 @@ class Lessor:
             return renewed
         for id in ids:
             lease = leases.get(id)
-            if lease is None or lease.expiry is None or lease.expiry <= now:
+            if lease is None or lease.expiry is None or lease.expiry <= now or lease.shortened:
                 break
             ttl = lease.ttl
             expiry = now + ttl
             if expiry > lease.expiry:
                 lease.expiry = expiry
-            if lease.remaining:
-                self._cleared[id] = None
             renewed.append(ttl)
         self.renewed += len(renewed)
         return renewed
+
+    def must_reset(self, id: int, now: float) -> bool:
+        """Whether a checkpoint of remaining TTL 0 is to be applied before this lease may be renewed."""
+        lease = self._leases.get(id)
+        return lease is not None and lease.shortened and lease.expiry is not None and lease.expiry > now
 
     def expired(self, now: float, limit: int = 1000) -> list[int]:
         """At most `limit` leases to propose a revoke for, the first to expire first; the same until they are revoked.
@@ -238,11 +249,7 @@ class Lessor:
         """What to propose so that long leases do not start over under the next leader; None if nothing is due."""
         self._now = now
         request = pb.LeaseCheckpointRequest()
-        for id in list(self._cleared)[:limit]:
-            del self._cleared[id]
-            request.checkpoints.add(ID=id, remaining_TTL=0)
-        due = self._checkpoints.due(now, limit - len(request.checkpoints), self._checkpoint_moment)
-        for id in due:
+        for id in self._checkpoints.due(now, limit, self._checkpoint_moment):
             self._note_remaining(request, self._leases[id], now)
         return request if request.checkpoints else None
 
@@ -303,6 +310,7 @@ class Lessor:
         remaining = -int(-(lease.expiry - now) // 1)
         if remaining < lease.ttl:
             request.checkpoints.add(ID=lease.id, remaining_TTL=remaining)
+            lease.shortened = True
         self._plan_checkpoint(lease, now)
 
 

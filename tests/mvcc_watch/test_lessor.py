@@ -188,19 +188,56 @@ def test_checkpoints_go_on_until_the_end() -> None:
     assert seen == [(1, 700), (1, 400), (1, 100)]
 
 
-def test_a_renewal_takes_back_the_checkpoint() -> None:
+def reset(lessor: Lessor, id: int) -> None:
+    """As the entry that a renewal waits for."""
+    lessor.checkpoint(pb.LeaseCheckpointRequest(checkpoints=[pb.LeaseCheckpoint(ID=id, remaining_TTL=0)]))
+
+
+def test_a_renewal_waits_until_the_checkpoint_is_taken_back() -> None:
     lessor = leader()
     lessor.grant(1, 1000, 0.0)
     lessor.checkpoint(pb.LeaseCheckpointRequest(checkpoints=[pb.LeaseCheckpoint(ID=1, remaining_TTL=400)]))
+    assert lessor.must_reset(1, 500.0)
+    assert lessor.renew_known(1, 500.0) is None
+    assert lessor.time_to_live(1, 500.0) == (500, 1000), "it was not renewed"
+    reset(lessor, 1)
+    assert not lessor.must_reset(1, 500.0)
     assert lessor.renew(1, 500.0) == 1000
-    due = lessor.checkpoints_due(500.0)
-    assert marks(due) == [(1, 0)]
-    assert due is not None
-    lessor.checkpoint(due)
     lessor.demote()
     lessor.promote(600.0)
     assert lessor.expired(1599.0) == []
     assert lessor.expired(1600.0) == [1]
+
+
+def test_a_checkpoint_that_is_under_way_counts_as_one() -> None:
+    """Else the renewal is answered, the checkpoint applied after it, and the next leader ends the lease early."""
+    lessor = leader()
+    lessor.grant(1, 1000, 0.0)
+    due = lessor.checkpoints_due(300.5)
+    assert due is not None
+    assert lessor.renew_known(1, 300.6) is None
+    lessor.checkpoint(due)
+    assert lessor.renew_known(1, 300.7) is None
+    reset(lessor, 1)
+    assert lessor.renew_known(1, 300.8) == 1000
+
+
+def test_a_checkpoint_that_was_lost_with_the_lead_counts_no_more() -> None:
+    lessor = leader()
+    lessor.grant(1, 1000, 0.0)
+    assert lessor.checkpoints_due(300.5) is not None
+    lessor.demote()
+    lessor.promote(301.0)
+    assert lessor.renew_known(1, 302.0) == 1000
+
+
+def test_what_has_run_out_is_not_reset() -> None:
+    lessor = leader()
+    lessor.grant(1, 1000, 0.0)
+    assert lessor.checkpoints_due(300.5) is not None
+    assert not lessor.must_reset(1, 1000.0)
+    assert lessor.renew_known(1, 1000.0) == 0
+    assert not lessor.must_reset(2, 0.0)
 
 
 def test_checkpoints_of_the_gone_are_passed_over() -> None:
@@ -252,3 +289,13 @@ def test_same_entries_same_tables() -> None:
         lessor.checkpoint(pb.LeaseCheckpointRequest(checkpoints=[pb.LeaseCheckpoint(ID=1, remaining_TTL=30)]))
         lessor.revoke(2)
     assert members[0].table("leases").data == members[1].table("leases").data
+
+
+def test_a_run_of_renewals_ends_before_a_lease_with_a_checkpoint() -> None:
+    lessor = leader()
+    for id in (1, 2, 3):
+        lessor.grant(id, 1000, 0.0)
+    lessor.checkpoint(pb.LeaseCheckpointRequest(checkpoints=[pb.LeaseCheckpoint(ID=2, remaining_TTL=400)]))
+    assert lessor.renew_run([1, 2, 3], 500.0) == [1000]
+    reset(lessor, 2)
+    assert lessor.renew_run([1, 2, 3], 500.0) == [1000, 1000, 1000]

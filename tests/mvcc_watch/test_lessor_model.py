@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from kvstore.errors import EtcdError
 from kvstore.mvcc.lease import Lessor
+from kvstore.pb import etcd_pb2 as pb
 
 ids = st.integers(1, 6)
 keys = st.sampled_from([b"a", b"b", b"c", b"d" * 600])
@@ -72,6 +73,11 @@ class Leases(RuleBasedStateMachine):
     @rule(id=ids)
     def renew(self, id: int) -> None:
         lives = id in self.model and self.leads and self.model[id].expiry > self.now
+        assert self.lessor.must_reset(id, self.now) == (lives and self.model[id].remaining > 0)
+        if lives and self.model[id].remaining:
+            assert self.lessor.renew_known(id, self.now) is None
+            self.lessor.checkpoint(pb.LeaseCheckpointRequest(checkpoints=[pb.LeaseCheckpoint(ID=id)]))
+            self.model[id].remaining = 0
         try:
             ttl = self.lessor.renew(id, self.now)
         except EtcdError:

@@ -9,9 +9,11 @@ import pytest
 from harness.memory_tables import MemoryTables
 from service_fakes import FakeLoop, FakeMember, stream, unary
 
+from kvstore.errors import EtcdError, error
 from kvstore.member import leader_calls
 from kvstore.member.leader_calls import SURE_PART, LeaderCalls
 from kvstore.member.reads import ReadQueue
+from kvstore.member.requests import RequestKind
 from kvstore.mvcc.lease import Lessor
 from kvstore.pb import etcd_pb2 as pb
 from kvstore.pb import raft_pb2
@@ -138,3 +140,93 @@ def test_a_stream_is_answered_at_once_and_in_order() -> None:
     for work in member.held:
         work()
     assert [(r.ID, r.TTL) for r in call.take(pb.LeaseKeepAliveResponse)] == [(2, TTL + 2), (1, TTL + 1)]
+
+
+LONG = 1000
+
+
+class Asked:
+    """A leader whose rounds and entries wait for the test; a lease of which a checkpoint stands in the log."""
+
+    def __init__(self, leader: Leader) -> None:
+        self.leader = leader
+        self.rounds: list[Any] = []
+        self.entries: list[Any] = []
+        self.answers: list[Any] = []
+        leader.is_leader = True  # type: ignore[attr-defined]
+        leader.linearizable = self.rounds.append  # type: ignore[attr-defined]
+        leader.propose = self.propose  # type: ignore[attr-defined]
+        leader.lessor.grant(1, LONG, leader.now)
+        leader.lessor.checkpoint(pb.LeaseCheckpointRequest(checkpoints=[pb.LeaseCheckpoint(ID=1, remaining_TTL=400)]))
+
+    def propose(self, kind: int, body: bytes, request: Any, done: Any) -> None:
+        assert kind == RequestKind.LEASE_CHECKPOINT
+        assert body == request.SerializeToString()
+        self.entries.append((request, done))
+
+    def renew(self) -> None:
+        server = PeerServer()
+        self.leader.calls.register(server)  # type: ignore[arg-type]
+        self.answers.append(unary(server.handlers["RenewLease"], raft_pb2.RenewLeaseRequest(ID=1)))
+
+    def confirm(self) -> None:
+        rounds, self.rounds[:] = list(self.rounds), []
+        for done in rounds:
+            done(None)
+
+    def apply(self, problem: EtcdError | None = None) -> None:
+        request, done = self.entries.pop()
+        if problem is None:
+            self.leader.lessor.checkpoint(request)
+        done(None, problem)
+
+
+def test_a_checkpoint_is_taken_back_before_the_renewal_is_promised(leader: Leader) -> None:
+    asked = Asked(leader)
+    assert leader.calls.renew_at_once(1) == 0, "a leader that is chosen now would give it 400 seconds"
+    for _ in range(3):
+        asked.renew()
+    asked.confirm()
+    assert len(asked.entries) == 1, "one entry for all who renew it"
+    assert asked.rounds == []
+    asked.apply()
+    assert [answer.sent for answer in asked.answers] == [[], [], []], "who leads is confirmed anew"
+    asked.confirm()
+    assert [answer.taken(raft_pb2.RenewLeaseReply).TTL for answer in asked.answers] == [LONG] * 3
+    assert leader.calls.renew_at_once(1) == LONG
+    leader.lessor.promote(leader.now + 1)  # as whoever applied the same entries
+    assert leader.lessor.time_to_live(1, leader.now + 1) == (LONG, LONG)
+
+
+def test_a_reset_that_is_lost_with_the_lead_is_no_renewal(leader: Leader) -> None:
+    asked = Asked(leader)
+    asked.renew()
+    asked.confirm()
+    asked.apply(error("LEADER_CHANGED"))
+    assert asked.answers[0].status is not None
+    assert leader.lessor.renewed == 0
+    asked.renew()
+    asked.confirm()
+    assert len(asked.entries) == 1, "the next one asks for it again"
+
+
+def test_who_leads_no_more_when_it_is_reset_renews_nothing(leader: Leader) -> None:
+    asked = Asked(leader)
+    asked.renew()
+    asked.confirm()
+    leader.is_leader = False  # type: ignore[attr-defined]
+    asked.apply()
+    assert asked.answers[0].status is not None
+    assert leader.lessor.renewed == 0
+
+
+def test_a_full_queue_is_an_error_of_the_renewal(leader: Leader) -> None:
+    asked = Asked(leader)
+
+    def full(*request: Any) -> None:
+        raise error("TOO_MANY_REQUESTS")
+
+    leader.propose = full  # type: ignore[attr-defined]
+    asked.renew()
+    asked.confirm()
+    assert asked.answers[0].status is not None
