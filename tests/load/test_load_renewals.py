@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 import socket
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 import pytest
 from harness.cluster import ClusterFactory
 from hypothesis import given
 from hypothesis import strategies as st
+from raw_server import feed, served
 from support.bench.load import frames
 from support.bench.load.link import drive
 from support.bench.load.renewals import Renewals
@@ -75,26 +74,9 @@ def test_every_renewal_that_is_counted_was_answered_with_a_ttl(new_cluster: Clus
         assert set(ids) == set(leases) or len(ids) < 2 * LEASES
 
 
-@contextmanager
-def against_the_test(depth: int = 1) -> Iterator[tuple[Renewals, socket.socket]]:
+def against_the_test(depth: int = 1) -> AbstractContextManager[tuple[Renewals, socket.socket]]:
     """A link to this test, which plays the server."""
-    accepted: list[socket.socket] = []
-
-    def accept(listener: socket.socket) -> None:
-        accepted.append(listener.accept()[0])
-        accepted[0].sendall(frames.frame(frames.SETTINGS, 0, 0, b""))
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=accept, args=[listener])
-        thread.start()
-        link = Renewals(f"127.0.0.1:{listener.getsockname()[1]}", range(1, LEASES + 1), STREAMS, 1e9, depth)
-        thread.join()
-    try:
-        link.start()
-        yield link, accepted[0]
-    finally:
-        link.close()
-        accepted[0].close()
+    return served(lambda endpoint: Renewals(endpoint, range(1, LEASES + 1), STREAMS, 1e9, depth))
 
 
 def answer(stream: int, ttl: int = TTL, revision: int = 7) -> bytes:
@@ -111,11 +93,7 @@ ROUND = [*ANSWERS, PING, *ANSWERS[:2], answer(1, revision=1 << 40), WINDOW, answ
 def test_however_they_come_all_are_counted(order: list[bytes], cuts: list[int]) -> None:
     octets = HEADS + b"".join([*ANSWERS, *order, *ANSWERS])
     with against_the_test(depth=8) as (link, server):
-        edges = sorted({0, len(octets), *(cut % len(octets) for cut in cuts)})
-        for begin, end in itertools.pairwise(edges):
-            server.sendall(octets[begin:end])
-            link.socket.recv(end - begin, socket.MSG_PEEK | socket.MSG_WAITALL)
-            link.receive()
+        feed(link, server, octets, cuts)
         assert link.answered == 5 * 4 + 2 + 2
         assert not link.done
 

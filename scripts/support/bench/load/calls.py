@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from support.bench.load import frames
+from support.bench.load.answers import Answers
 from support.bench.load.headers import SHAPES, Blocks, Shape
-from support.bench.load.link import Link, drive
+from support.bench.load.link import READ, Link, closed, drive
 from support.bench.sample import Sample, summary
 
 Request = tuple[str, bytes]  # method's path, encoded message
@@ -30,6 +31,7 @@ class Caller(Link):
         self._streams = streams
         self._begun: dict[bytes, float] = {}
         self._answered: set[bytes] = set()
+        self._answers = Answers()
         self._requests = deque(self._encoded(requests, shape))
 
     def _encoded(self, requests: Iterable[Request], shape: Shape) -> Iterator[tuple[bytes, bytes, int]]:
@@ -49,6 +51,20 @@ class Caller(Link):
         self.until = 0.0
 
     def start(self) -> None:
+        self.turn()
+
+    def receive(self) -> None:
+        """Take what came. Hot."""
+        chunk = self.socket.recv(READ) or closed()
+        streams, rest = self._answers.cut_out(self._rest + chunk if self._rest else chunk)
+        self._rest = b""
+        if streams:
+            now, begun = time.perf_counter(), self._begun
+            self.took += [now - begun.pop(stream) for stream in streams]
+            self.ends += [now] * len(streams)
+        if rest:
+            self._answers.learn(rest)
+            self.take(rest)
         self.turn()
 
     def data(self, stream: bytes, buffer: bytes, start: int, end: int) -> None:
