@@ -1,8 +1,8 @@
 """One member of the store: what the services talk to.
 
-It owns the event loop's share of everything: requests of one loop turn become one log entry (proposals.py), Raft
-decides (driver.py), committed entries change the state (state.py) and answer whoever waits. All methods are called on
-the loop; `done` callbacks run on it.
+It owns the event loop's share of everything: who asks waits (waiting.py), requests of one loop turn become one log
+entry (proposals.py), Raft decides (driver.py), committed entries change the state (state.py) and answer whoever waits.
+All methods are called on the loop; `done` callbacks run on it.
 """
 
 from __future__ import annotations
@@ -10,17 +10,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from kvstore.auth.types import Identity
 from kvstore.errors import EtcdError, error
 from kvstore.member import roster
 from kvstore.member.applying import Applying
 from kvstore.member.batch_apply import Late
 from kvstore.member.bootstrap import Opened
-from kvstore.member.changes import ChangeQueue
 from kvstore.member.committer import Committer
 from kvstore.member.config import Config
 from kvstore.member.corruption import Corruption
@@ -30,33 +28,24 @@ from kvstore.member.driver import Driver
 from kvstore.member.duties import Duties
 from kvstore.member.header import Headers
 from kvstore.member.histogram import DISK_SECONDS, LAG_SECONDS, Histogram
+from kvstore.member.introduction import introduce
 from kvstore.member.leader_calls import LeaderCalls
+from kvstore.member.learning import Learning
 from kvstore.member.passwords import Passwords
 from kvstore.member.peers import PeerLinks
-from kvstore.member.proposals import Done, Proposal, ProposalQueue
-from kvstore.member.reads import ReadDone, ReadQueue, Serve, count_reads
 from kvstore.member.reconfigure import Reconfigurer
-from kvstore.member.requests import RequestKind, sign
 from kvstore.member.retention import Retention
 from kvstore.member.space import Space
 from kvstore.member.standing import Standing
 from kvstore.member.transfer import SnapshotTransfer
-from kvstore.pb import etcd_pb2 as pb
+from kvstore.member.waiting import Waiting
 from kvstore.raft.types import Entry, Message, Ready, Role
 from kvstore.storage.errors import StorageError
 from kvstore.wire.server import GrpcServer
 
 log = logging.getLogger(__name__)
 
-READ_RETRY_SECONDS = 0.5
 LAG_INTERVAL = 0.5
-# So many live keys are learned at once, which takes less than half a millisecond; and the pause between.
-LEARNED_KEYS = 300
-LEARN_SECONDS = 0.002
-# A start first finds its leader and answers who waits for it.
-LEARN_AFTER = 0.3
-
-_new = tuple.__new__
 
 
 class Member:
@@ -85,27 +74,27 @@ class Member:
         self.leader_id = 0
         self.leader_changes = 0
         self.is_learner = False  # read with every request, so kept
-        self.failed_proposals = 0
-        self.failed_reads = 0
         self.fsync_seconds, self.commit_seconds = Histogram(DISK_SECONDS), Histogram(DISK_SECONDS)
         self.loop_lag = Histogram(LAG_SECONDS)
         self._failed = failed
         self.headers = Headers(self.cluster.id, self.id)
         self._leader_hooks: dict[object, Callable[[], None]] = {}
-        self._timeout = config.request_timeout
         self._snapshot_dir = opened.snapshot_dir
-        self._proposals = ProposalQueue(self.id, opened.first_sequence)
-        self._reads = ReadQueue(opened.first_sequence, READ_RETRY_SECONDS)
-        self._changes = ChangeQueue(self.id, opened.first_sequence)
+        # What services ask of a member is asked of these.
+        self.waiting = waiting = Waiting(self, opened.first_sequence)
+        self.propose, self.propose_change = waiting.propose, waiting.propose_change
+        self.linearizable, self.gather = waiting.linearizable, waiting.gather
+        self.raise_alarm = waiting.raise_alarm
         self.dialer = Dialer(config.peer_tls)
         self.links = PeerLinks(self.cluster.id, self.id, self, self.dialer)
-        self.driver = Driver(self.loop, opened.raw, opened.log, self._proposals, self._reads, self._changes, self)
+        queues = waiting.proposals, waiting.reads, waiting.changes
+        self.driver = Driver(self.loop, opened.raw, opened.log, *queues, self)
         self.applying = Applying(
             self.loop,
             self.id,
             self.state,
-            self._proposals,
-            self._changes,
+            waiting.proposals,
+            waiting.changes,
             configure=lambda entry: self._standing.apply(entry),
             wake=self.driver.wake,
         )
@@ -131,16 +120,17 @@ class Member:
         )
         self.committer.sync_observer = self.commit_seconds.observe
         self._transfer = SnapshotTransfer(self, opened)
-        self.leader_calls = LeaderCalls(self, self._reads)
+        self.leader_calls = LeaderCalls(self, waiting.reads)
         self.reconfigurer = Reconfigurer(self)
-        self._standing = Standing(self, self._changes, removed)
+        self._standing = Standing(self, waiting.changes, removed)
         self.state.applier.membership_changed = self.membership_changed
         self.passwords = Passwords(config.bcrypt_cost)
         self.duties = Duties(self)
         self.corruption = Corruption(self)
         self.defragmenter = Defragmenter(self, self._snapshot_dir)
         self._timers: list[asyncio.TimerHandle] = []
-        self._learning = False
+        self._learning = Learning(self)
+        self.learn = self._learning.learn
 
     # ---- life ----
 
@@ -161,12 +151,12 @@ class Member:
         self._measure_lag(self.loop.time())
         self.duties.start()
         self.corruption.start()
-        self._publish()
+        introduce(self)
         # A whole cluster that starts need not sit out an election timeout; if there is a leader, the pre-vote fails.
         # Who is alone has nobody to wait for.
         pause = random.uniform(0.05, 0.3) if len(self.cluster.members) > 1 else 0.0
         self._later(2, pause, self._first_campaign)
-        self._later(3, LEARN_AFTER, self.learn)
+        self._learning.start()
         self.driver.wake()
 
     async def stop(self) -> None:
@@ -179,12 +169,7 @@ class Member:
         for timer in self._timers:
             timer.cancel()
         self.driver.stop()
-        for proposal in self._proposals.drain():
-            proposal.done(None, error("STOPPED"))
-        for done in self._reads.drain():
-            done(error("STOPPED"))
-        for changed in self._changes.drain():
-            changed(None, error("STOPPED"))
+        self.waiting.close()
         self.links.close()
         self.leader_calls.close()
         self.corruption.close()
@@ -224,60 +209,6 @@ class Member:
         return self.leader_id == self.id
 
     # ---- requests ----
-
-    def propose(self, kind: int, body: bytes, request: Any, done: Done, identity: Identity | None = None) -> None:
-        """Put a request into the log; identity: who made it, while auth is on.
-
-        `done(result, None)` when it is applied here, `done(None, error)` otherwise. Raises TOO_MANY_REQUESTS,
-        STOPPED.
-        """
-        if self.stopping:
-            raise error("STOPPED")
-        if identity is not None:
-            kind, body = sign(kind, body, identity)
-        # Hot, like what it calls. The tuple is what Proposal(…) would make, without a call in Python.
-        self._proposals.add(_new(Proposal, (kind, body, request, done, self.loop.time() + self._timeout)))
-        self.driver.wake()
-
-    def propose_change(self, requests: Sequence[tuple[int, bytes]], done: Done) -> None:
-        """Put a change of membership into the log: of one member, or a joint one of several (membership.py).
-
-        `done(None, None)` when it is applied here, `done(None, error)` otherwise. Raises TOO_MANY_REQUESTS, STOPPED.
-        """
-        if self.stopping:
-            raise error("STOPPED")
-        self._changes.add(requests, done, self.loop.time() + self._timeout)
-        self.driver.wake()
-
-    def linearizable(self, done: ReadDone) -> None:
-        """`done(None)` once what is applied here is at least as new as this moment.
-
-        Raises TOO_MANY_REQUESTS, STOPPED.
-        """
-        if self.stopping:
-            raise error("STOPPED")
-        self._reads.add(self.loop.time() + self._timeout, done)
-        self.driver.wake()
-
-    def gather(self, serve: Serve, item: Any) -> None:
-        """linearizable() for requests of one kind: `serve(items, None)` for all of them that waited together. Hot.
-
-        Raises TOO_MANY_REQUESTS, STOPPED.
-        """
-        if self.stopping:
-            raise error("STOPPED")
-        if not self._reads.join(serve, item):
-            # Who joins comes no later than the next tick, and none must be told too early that its time is over.
-            patience = self._timeout + self.config.heartbeat_interval / 1000
-            self._reads.gather(self.loop.time() + patience, serve, item)
-            self.driver.wake()
-
-    def raise_alarm(self, request: pb.AlarmRequest, done: Callable[[], None]) -> None:
-        """Put an alarm into the log; `done` when it is on, or could not be put there and is to be tried again."""
-        try:
-            self.propose(RequestKind.ALARM, request.SerializeToString(), request, lambda result, problem: done())
-        except EtcdError:
-            done()
 
     def header(self, revision: int | None = None) -> bytes:
         """An encoded ResponseHeader; of the current revision unless told otherwise."""
@@ -327,7 +258,7 @@ class Member:
     @property
     def pending(self) -> int:
         """Proposals queued or in flight."""
-        return len(self._proposals)
+        return len(self.waiting.proposals)
 
     # ---- what the driver asks of its state machine ----
 
@@ -367,10 +298,10 @@ class Member:
     def state_changed(self, leader: int, role: Role) -> None:
         """Raft has another leader or we another role."""
         self.headers.set_term(self.raw.term)
-        self._reads.doubt()
+        self.waiting.reads.doubt()
         self.duties.lead(role == Role.LEADER)
         if role != Role.LEADER:
-            self._proposals.withdraw()
+            self.waiting.proposals.withdraw()
         if leader == self.leader_id:
             return
         self.leader_id = leader
@@ -427,7 +358,7 @@ class Member:
         self.raw.tick()
         self.driver.resend_dropped()
         self.space.look()
-        self._expire(now)
+        self.waiting.expire(now)
         self.driver.wake()
         self._later(0, self.config.heartbeat_interval / 1000, self._tick)
 
@@ -443,39 +374,12 @@ class Member:
         else:
             self._timers.append(handle)
 
-    def _expire(self, now: float) -> None:
-        late = self._proposals.expire(now) + self._proposals.overdue(now)
-        reads = self._reads.expire(now)
-        changes = self._changes.expire(now)
-        if not late and not reads and not changes:
-            return
-        problem = error("TIMEOUT" if self.leader_id else "TIMEOUT_LEADER_FAIL")
-        self.failed_proposals += len(late)
-        self.failed_reads += count_reads(reads)
-        for proposal in late:
-            proposal.done(None, problem)
-        for done in reads:
-            done(problem)
-        for changed in changes:
-            changed(None, problem)
-
     def _measure_lag(self, expected: float) -> None:
         now = self.loop.time()
         self.loop_lag.observe(max(now - expected, 0.0))
         if self.state.backend.swollen():
             self.loop.run_in_executor(None, self.state.backend.release)
         self._later(1, LAG_INTERVAL, self._measure_lag, now + LAG_INTERVAL)
-
-    def learn(self) -> None:
-        """Read what the store left unread when it started, or was replaced: a little at a time."""
-        if not self._learning:
-            self._learning = True
-            self._learn_some()
-
-    def _learn_some(self) -> None:
-        self._learning = not self.stopping and not self.store.learn(LEARNED_KEYS)
-        if self._learning:
-            self._later(3, LEARN_SECONDS, self._learn_some)
 
     # ---- membership ----
 
@@ -486,25 +390,3 @@ class Member:
     def refused_as_removed(self, peer: int) -> None:
         """A peer says that we were taken out of the cluster."""
         self._standing.removed()
-
-    def _publish(self) -> None:
-        """Tell the cluster our name and client URLs, until it has worked.
-
-        A member that joins waits for its snapshot: who has said its name counts as one that can help with a quorum.
-        """
-        if self.stopping:
-            return
-        if not self.state.applied_index:
-            self.loop.call_later(0.05, self._publish)
-            return
-        known = self.cluster.members.get(self.id)
-        urls = self.config.advertise_client_urls
-        if known is not None and known.name == self.config.name and list(known.clientURLs) == urls:
-            return
-        mine = pb.Member(ID=self.id, name=self.config.name, clientURLs=urls)
-
-        def done(result: Any, problem: EtcdError | None) -> None:
-            if problem is not None and not self.stopping:
-                self.loop.call_later(1.0, self._publish)
-
-        self.propose(RequestKind.MEMBER_ATTRIBUTES, mine.SerializeToString(), mine, done)

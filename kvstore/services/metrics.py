@@ -57,7 +57,7 @@ class _Collector:
         yield _gauge("etcd_server_proposals_committed_total", "Committed log index", m.driver.committed)
         yield _gauge("etcd_server_proposals_applied_total", "Applied log index", m.state.applied_index)
         yield _gauge("etcd_server_proposals_pending", "Requests on their way through the log", m.pending)
-        yield _counter("etcd_server_proposals_failed", "Requests that timed out", m.failed_proposals)
+        yield _counter("etcd_server_proposals_failed", "Requests that timed out", m.waiting.failed_proposals)
         yield _gauge("etcd_server_quota_backend_bytes", "Quota of the backend", m.config.quota)
         yield _label("etcd_server_version", "The etcd version we are compatible with", "server_version", ETCD_VERSION)
         cluster = ETCD_CLUSTER_VERSION.rpartition(".")[0]
@@ -67,7 +67,7 @@ class _Collector:
             "etcd_server_heartbeat_send_failures", "Messages to peers that were dropped", m.links.dropped_messages
         )
         yield _counter("etcd_server_slow_apply", "Turns of the loop that took over 100 ms", _above(m.loop_lag, 0.1))
-        yield _counter("etcd_server_read_indexes_failed", "Linearizable reads that timed out", m.failed_reads)
+        yield _counter("etcd_server_read_indexes_failed", "Linearizable reads that timed out", m.waiting.failed_reads)
         yield from self._health_families()
 
     def _health_families(self) -> Iterable[Metric]:

@@ -35,6 +35,7 @@ from kvstore.member import (
     peer_link,
     retention,
     transfer,
+    waiting,
 )
 from kvstore.member import member as member_module
 from kvstore.member.member import Member
@@ -238,7 +239,8 @@ class Ground:
                     "time": SimpleNamespace(thread_time=self._clock),
                 },
             ),
-            (member_module, {"random": dice, "LAG_INTERVAL": 1e9, "READ_RETRY_SECONDS": 0.5 * scale}),
+            (member_module, {"random": dice, "LAG_INTERVAL": 1e9}),
+            (waiting, {"READ_RETRY_SECONDS": 0.5 * scale}),
             (
                 peer_link,
                 {
