@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from control.cli.elected import FILES, FlagError, candidacy, check_files, words
+from control.cli.signing import SignerOnDemand
 from control.client.config import Config
 from control.controllers.choice import chosen
 from control.controllers.horizontalpodautoscaler import Settings as AutoscalerSettings
@@ -15,9 +16,7 @@ from control.controllers.nodelifecycle import Limits
 from control.controllers.process import ProcessSettings
 from control.controllers.registry import Settings
 from control.controllers.registry import controllers as every_controller
-from control.pki.requests import Signer
 from kvstore.cli.durations import parse
-from kvstore.pki.certificates import read_pair
 
 _SIGNING: Final = ("cluster_signing_cert_file", "cluster_signing_key_file")
 # Flag → the controller whose keys it counts.
@@ -96,18 +95,18 @@ def _root_ca(flags: dict[str, Any], api: Config) -> str:
     return pem.decode("ascii", "replace")
 
 
-def _signer(flags: dict[str, Any]) -> Signer | None:
+def _signer(flags: dict[str, Any]) -> SignerOnDemand | None:
     """Who signs certificates; None without an authority."""
     certificate, key = (flags[name] for name in _SIGNING)
     if not certificate and not key:
         return None
     if not certificate or not key:
         raise FlagError("--cluster-signing-cert-file and --cluster-signing-key-file belong together")
+    longest = timedelta(seconds=_seconds(flags, "cluster_signing_duration"))
     try:
-        pair = read_pair(Path(certificate).read_bytes(), Path(key).read_bytes())
+        return SignerOnDemand(Path(certificate), Path(key), longest)
     except (OSError, ValueError) as problem:
         raise FlagError(f"--cluster-signing-cert-file {certificate}: {problem}") from None
-    return Signer(pair, timedelta(seconds=_seconds(flags, "cluster_signing_duration")))
 
 
 def _networks(flags: dict[str, Any]) -> list[IPv4Network | IPv6Network]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+import subprocess
+import sys
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +14,7 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from ctl_memory_api import START, MemoryApi
 
+from control.cli.signing import SignerOnDemand
 from control.controllers import certificates
 from control.controllers.actions import Key, Update
 from control.pki.renewal import hosts_of, signed_by
@@ -155,3 +159,43 @@ def test_old_requests_go(conditions: list[Object], hours: int) -> None:
     api.pass_time(hours * 3600)
     api.reconcile(certificates.clean, "csr-1", "")
     assert api.list(certificates.RESOURCE) == []
+
+
+def written(folder: Path, pair: Pair, key: Pair | None = None) -> tuple[Path, Path]:
+    certificate, key_file = folder / "ca.crt", folder / "ca.key"
+    certificate.write_bytes(pair.certificate_pem())
+    key_file.write_bytes((key or pair).key_pem())
+    return certificate, key_file
+
+
+def test_an_authority_is_loaded_when_there_is_something_to_sign(tmp_path: Path) -> None:
+    """Its library takes 11 MB, which masters that sign nothing should not pay for."""
+    written(tmp_path, CA)
+    program = """
+import sys
+from datetime import timedelta
+from pathlib import Path
+from control.cli import controllers_settings
+from control.cli.signing import SignerOnDemand
+signer = SignerOnDemand(Path("ca.crt"), Path("ca.key"), timedelta(days=1))
+assert "cryptography" not in sys.modules
+print(signer.objection(b"no request", "example.org/x", []))
+assert "cryptography" in sys.modules
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.strip()
+
+
+def test_what_is_wrong_with_an_authority_is_said_at_the_start(tmp_path: Path) -> None:
+    longest = timedelta(days=1)
+    with pytest.raises(ValueError, match="are not a certificate and its key"):
+        SignerOnDemand(*written(tmp_path, CA, OTHER), longest)
+    with pytest.raises(OSError, match="No such file"):
+        SignerOnDemand(tmp_path / "ca.crt", tmp_path / "none", longest)
+    certificate, key = written(tmp_path, CA)
+    key.write_text("nothing")
+    with pytest.raises(ValueError, match="are not a certificate and its key"):
+        SignerOnDemand(certificate, key, longest)
