@@ -26,7 +26,7 @@ from .types import pack
 
 
 class PinnedView:
-    """Keys and revisions of `keyspace` at main revision `revision`. Refresh it before every use."""
+    """Keys and revisions of `keyspace` at main revision `revision`. Refresh it before every use, but of the present."""
 
     __slots__ = ("_changed", "_keyspace", "_next", "_then", "revision")
 
@@ -72,7 +72,9 @@ class PinnedView:
         low, high = index.span(key, range_end)
         if reverse:
             low = max(low, high - most)
-        keys = list(index.slice(low, min(high, low + most), reverse=reverse))
+        keys: list[bytes] = index.order[low : min(high, low + most)]  # copies pieces of lists, unlike islice
+        if reverse:
+            keys.reverse()
         return keys, self._keyspace.revisions_of(keys)
 
     def pairs(self, key: bytes, range_end: bytes, *, reverse: bool = False) -> Iterator[tuple[bytes, int]]:

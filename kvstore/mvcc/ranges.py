@@ -52,7 +52,9 @@ def read_slices(
     when a compaction passes the revision that is read) and FUTURE_REVISION.
     """
     view = PinnedView(keyspace, _resolve(keyspace, req.revision, current))
-    while not view.refresh(budget):
+    # Hot: of the present nothing has changed yet, and nobody has to look (which would end a batch of rows).
+    changed = view.revision < max(current, keyspace.revision) or keyspace.unfinished
+    while changed and not view.refresh(budget):
         yield RangeResult(current, [], False, 0)
     count = view.count(req.key, req.range_end)
     if req.count_only:
