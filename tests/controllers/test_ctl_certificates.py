@@ -163,8 +163,8 @@ def test_old_requests_go(conditions: list[Object], hours: int) -> None:
 
 def written(folder: Path, pair: Pair, key: Pair | None = None) -> tuple[Path, Path]:
     certificate, key_file = folder / "ca.crt", folder / "ca.key"
-    certificate.write_bytes(pair.certificate_pem())
-    key_file.write_bytes((key or pair).key_pem())
+    certificate.write_bytes(pair.certificate_pem)
+    key_file.write_bytes((key or pair).key_pem)
     return certificate, key_file
 
 
