@@ -32,6 +32,7 @@ from kvstore.storage.bolt.format import (
 _FIRST_PAGE = 3
 _FREELIST_PAGE = 2
 _ELEMENT_BYTES = 16
+_MOST_HEADS = 256
 
 
 class BoltWriter:
@@ -65,12 +66,14 @@ class BoltWriter:
         file.flush()
         return self._next * PAGE_BYTES
 
-    def page(self, flags: int, count: int, content: bytes) -> int:
-        """Write a page, and those that it goes on over; its number."""
+    def page(self, flags: int, count: int, heads: bytes, parts: Iterable[bytes] = ()) -> int:
+        """Write a page, and those that it goes on over, of elements and what they point at; its number. Hot."""
         number = self._next
-        pages = -(-(PAGE.size + len(content)) // PAGE_BYTES)
-        data = PAGE.pack(number, flags, count, pages - 1) + content
-        self._file.write(data.ljust(pages * PAGE_BYTES, b"\0"))
+        content = b"".join((heads, *parts))
+        size = PAGE.size + len(content)
+        pages = -(-size // PAGE_BYTES)
+        padding = bytes(pages * PAGE_BYTES - size)
+        self._file.write(b"".join((PAGE.pack(number, flags, count, pages - 1), content, padding)))
         self._next += pages
         return number
 
@@ -85,6 +88,7 @@ class _Tree:
         self._size = PAGE.size
         self._last = b""
         self._levels: list[_Branch] = []
+        self._heads: dict[tuple[int, ...], bytes] = {}
 
     def add(self, key: bytes, value: bytes) -> None:
         """The next pair."""
@@ -109,17 +113,25 @@ class _Tree:
     def _flush(self) -> None:
         """Write the leaf and tell the level above."""
         leaf = self._leaf
-        at = _ELEMENT_BYTES * len(leaf)  # of the data, from the element that is being made on
-        heads: list[bytes] = []
-        flags, pack = self._flags, LEAF_ELEMENT.pack
-        for key, value in leaf:
-            size = len(key)
-            heads.append(pack(flags, at, size, len(value)))
-            at += size + len(value) - _ELEMENT_BYTES
-        page = self._writer.page(LEAF, len(leaf), b"".join((*heads, *chain.from_iterable(leaf))))
+        parts = list(chain.from_iterable(leaf))
+        sizes = tuple(map(len, parts))
+        heads = self._heads.get(sizes) or self._make_heads(sizes)
+        page = self._writer.page(LEAF, len(leaf), heads, parts)
         self._up(0, leaf[0][0] if leaf else b"", page)
         self._leaf = []
         self._size = PAGE.size
+
+    def _make_heads(self, sizes: tuple[int, ...]) -> bytes:
+        """The elements of a leaf whose keys and values, in turn, have these sizes. Leaves are often like others."""
+        at = _ELEMENT_BYTES * (len(sizes) // 2)  # of the data, from the element that is being made on
+        heads: list[bytes] = []
+        for key, value in zip(sizes[::2], sizes[1::2], strict=True):
+            heads.append(LEAF_ELEMENT.pack(self._flags, at, key, value))
+            at += key + value - _ELEMENT_BYTES
+        if len(self._heads) >= _MOST_HEADS:
+            self._heads.clear()
+        made = self._heads[sizes] = b"".join(heads)
+        return made
 
     def _up(self, level: int, key: bytes, page: int) -> None:
         """A page of `level` (0: leaves) is written: its parent learns of it."""
