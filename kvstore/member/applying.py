@@ -17,7 +17,7 @@ from kvstore.member.histogram import BATCH_SIZES, Histogram
 from kvstore.member.proposals import ProposalQueue
 from kvstore.member.requests import decode, decode_head
 from kvstore.member.state import State
-from kvstore.raft.types import Entry, EntryKind
+from kvstore.raft.types import CONF_CHANGE, Entry
 
 
 class Applying:
@@ -72,7 +72,7 @@ class Applying:
     def _begin(self, entry: Entry) -> None:
         if entry.term > self._state.applied_term and self._lost_before(entry.term):
             self._wake()
-        if entry.kind == EntryKind.CONF_CHANGE:
+        if entry.kind == CONF_CHANGE:
             self._configure(entry)
         elif entry.data:
             self._batch = self._decode(entry.data, entry.index)

@@ -30,7 +30,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from kvstore.member.pace import Pace
-from kvstore.raft.types import COMMITS, Message, MessageKind
+from kvstore.raft.types import APPEND, COMMITS, Message
 
 HOLD_SECONDS = 0.002
 TOGETHER_SECONDS = 0.010
@@ -134,7 +134,7 @@ class Outbox:
         for message in messages:
             held = self._held.get(message.to)
             self._committed = max(self._committed, message.commit)
-            is_append = message.kind is MessageKind.APPEND
+            is_append = message.kind is APPEND
             entries = entries or (is_append and bool(message.entries))
             if is_append and self._may_hold(message, held, now):
                 self._hold(message, held, now)
@@ -195,7 +195,7 @@ class Outbox:
     def _leave(self, peer: int, messages: list[Message], now: float) -> list[Message]:
         """These leave for the follower now."""
         for message in messages:
-            if message.kind is MessageKind.APPEND and message.entries:
+            if message.kind is APPEND and message.entries:
                 self._pace.sent(peer, message.index + len(message.entries), now)
         return messages
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kvstore.raft.state import Raft
 from kvstore.raft.tracker import Membership
-from kvstore.raft.types import COMMIT_ONLY, Message, MessageKind, SnapshotMeta
+from kvstore.raft.types import APPEND_REPLY, COMMIT_ONLY, Message, MessageKind, SnapshotMeta
 
 
 def on_append(r: Raft, m: Message) -> None:
@@ -28,15 +28,13 @@ def on_append(r: Raft, m: Message) -> None:
 
 
 def _accepted(r: Raft, m: Message, index: int) -> None:
-    r.send(Message(MessageKind.APPEND_REPLY, to=m.from_, index=index))
+    r.send(Message(APPEND_REPLY, m.from_, 0, 0, 0, index))
 
 
 def _rejected(r: Raft, m: Message) -> None:
     # Skip whole terms at once: nothing behind the hint can agree with the leader (the paper's last remark in 5.3).
     hint, hint_term = r.log.conflict_hint(min(m.index, r.log.last_index), m.log_term)
-    r.send(
-        Message(MessageKind.APPEND_REPLY, to=m.from_, index=m.index, reject=True, reject_hint=hint, log_term=hint_term)
-    )
+    r.send(Message(APPEND_REPLY, to=m.from_, index=m.index, reject=True, reject_hint=hint, log_term=hint_term))
 
 
 def on_heartbeat(r: Raft, m: Message) -> None:

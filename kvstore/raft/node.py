@@ -19,6 +19,8 @@ from kvstore.raft.state import Raft
 from kvstore.raft.status import status_of
 from kvstore.raft.storage import LogStorage
 from kvstore.raft.types import (
+    CONF_CHANGE,
+    LEADER,
     ConfChange,
     ConfState,
     Entry,
@@ -68,7 +70,7 @@ class RawNode:
         True promises nothing yet: the entry is accepted when it comes back in Ready.committed.
         """
         r = self._raft
-        if r.role is not Role.LEADER:
+        if r.role is not LEADER:
             return self._forward(EntryKind.NORMAL, data)
         if not r.takes_proposals or not replication.take_on(r, len(data)):
             return False
@@ -83,7 +85,7 @@ class RawNode:
         """
         r = self._raft
         data = codec.encode_conf_change(change)
-        if r.role is Role.LEADER:
+        if r.role is LEADER:
             return membership.propose(r, change, data)
         return self._forward(EntryKind.CONF_CHANGE, data)
 
@@ -107,7 +109,7 @@ class RawNode:
         False if there is no leader to ask. The answer may be lost with a message or a leader: ask again then.
         """
         r = self._raft
-        if r.role is Role.LEADER:
+        if r.role is LEADER:
             reads.request(r, r.id, context)
         elif r.leader:
             r.send(Message(MessageKind.READ_INDEX, to=r.leader, context=context))
@@ -118,7 +120,7 @@ class RawNode:
     def transfer_leader(self, transferee: int) -> None:
         """Ask the leader, wherever it is, to hand over to a voter. Watch soft_state for the outcome."""
         r = self._raft
-        if r.role is Role.LEADER:
+        if r.role is LEADER:
             transfer.request(r, transferee)
         elif r.leader:
             r.send(Message(MessageKind.TRANSFER_LEADER, to=r.leader, index=transferee))
@@ -146,17 +148,21 @@ class RawNode:
     # ---- out ----
 
     def has_ready(self) -> bool:
-        """Whether ready() has something to hand out."""
-        r = self._raft
-        self._flush()
-        return bool(
-            r.messages
-            or r.messages_after_save
-            or r.read_states
-            or r.log.has_unwritten
-            or r.log.applicable > r.log.applying
-            or self._hard_changed()
-            or self._soft_changed()
+        """Whether ready() has something to hand out. Hot: asked more often than there is, so all in one."""
+        r, log = self._raft, self._raft.log
+        if r.role is LEADER and (r.appends_due or r.read_round > r.read_round_sent):
+            self._flush()
+        if r.messages or r.messages_after_save or r.read_states or log.has_unwritten:
+            return True
+        if log.applying < log.committed and log.applicable > log.applying:
+            return True
+        hard, soft = self._hard, self._soft
+        return (
+            log.committed != hard.commit
+            or r.term != hard.term
+            or r.vote != hard.vote
+            or soft.leader != r.leader
+            or soft.role is not r.role
         )
 
     def ready(self) -> Ready:
@@ -170,17 +176,17 @@ class RawNode:
         replication.on_committed(r, committed)
         changed = bool(committed) and self._note_changes(committed)
         ready = Ready(
-            number=self._number,
-            soft_state=self._take_soft(),
-            hard_state=self._take_hard(),
-            must_sync=voted or changed or bool(entries) or snapshot is not None,
-            entries=entries,
-            snapshot=snapshot,
-            snapshot_message=r.log.snapshot_message if snapshot is not None else None,
-            messages=r.messages,
-            messages_after_save=r.messages_after_save,
-            committed=committed,
-            read_states=r.read_states,
+            self._number,
+            self._take_soft(),
+            self._take_hard(),
+            voted or changed or bool(entries) or snapshot is not None,  # must_sync
+            entries,
+            snapshot,
+            r.log.snapshot_message if snapshot is not None else None,
+            r.messages,
+            r.messages_after_save,
+            committed,
+            r.read_states,
         )
         if ready.must_sync:
             self._hard_writes.append((self._number, self._hard))
@@ -193,14 +199,14 @@ class RawNode:
         Then the commit index goes to the disk at once: a member that forgot that a change is committed might wait for
         votes of members that are gone.
         """
-        changes = [entry.index for entry in committed if entry.kind == EntryKind.CONF_CHANGE]
+        changes = [entry.index for entry in committed if entry.kind == CONF_CHANGE]
         if changes:
             self._raft.last_change_index = changes[-1]
         return bool(changes)
 
     def _flush(self) -> None:
         r = self._raft
-        if r.role is Role.LEADER:
+        if r.role is LEADER:
             if r.appends_due:
                 replication.flush(r)
             if reads.round_due(r):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from enum import Enum
+from typing import Final
 
 from kvstore.invariant import invariant
 
@@ -18,6 +19,12 @@ class ProgressState(Enum):
     PROBE = "probe"  # one append per heartbeat, until we know where the logs meet
     REPLICATE = "replicate"  # optimistic, pipelined
     SNAPSHOT = "snapshot"  # nothing until the snapshot is there
+
+
+# As in types.py.
+PROBE: Final = ProgressState.PROBE
+REPLICATE: Final = ProgressState.REPLICATE
+SNAPSHOT: Final = ProgressState.SNAPSHOT
 
 
 class Inflights:
@@ -80,7 +87,7 @@ class Progress:
     def __init__(self, next_index: int, inflights: Inflights, *, learner: bool = False) -> None:
         self.match = 0
         self.next = next_index
-        self.state = ProgressState.PROBE
+        self.state = PROBE
         self.inflights = inflights
         self.learner = learner
         self.pending_snapshot = 0
@@ -95,9 +102,9 @@ class Progress:
     @property
     def paused(self) -> bool:
         """Whether the leader has to wait before it sends another append."""
-        if self.state is ProgressState.REPLICATE:
+        if self.state is REPLICATE:
             return self.inflights.full
-        return self.state is ProgressState.SNAPSHOT or self.probe_sent
+        return self.state is SNAPSHOT or self.probe_sent
 
     def _enter(self, state: ProgressState) -> None:
         self.state = state
@@ -108,24 +115,24 @@ class Progress:
 
     def become_probe(self) -> None:
         """Find out where the logs meet; after a snapshot, start behind it."""
-        after = self.pending_snapshot if self.state is ProgressState.SNAPSHOT else 0
-        self._enter(ProgressState.PROBE)
+        after = self.pending_snapshot if self.state is SNAPSHOT else 0
+        self._enter(PROBE)
         self.next = max(self.match, after) + 1
 
     def become_replicate(self) -> None:
         """The logs meet at match: send at will."""
-        self._enter(ProgressState.REPLICATE)
+        self._enter(REPLICATE)
         self.next = self.match + 1
 
     def become_snapshot(self, index: int) -> None:
         """A snapshot that stands at index is on its way."""
-        self._enter(ProgressState.SNAPSHOT)
+        self._enter(SNAPSHOT)
         self.pending_snapshot = index
         self.next = index + 1
 
     def sent(self, last_index: int, size: int) -> None:
         """An append went out that ends at last_index (< next: without entries) and carries `size` bytes."""
-        if self.state is ProgressState.REPLICATE:
+        if self.state is REPLICATE:
             if last_index >= self.next:
                 self.inflights.add(last_index, size)
                 self.next = last_index + 1
@@ -144,7 +151,7 @@ class Progress:
 
     def rejected(self, index: int, hint: int) -> bool:
         """The member has no such entry at index; the logs may meet at hint. False for an answer that is too late."""
-        if self.state is ProgressState.REPLICATE:
+        if self.state is REPLICATE:
             if index <= self.match:
                 return False
             self.next = self.match + 1

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from kvstore.invariant import invariant
 from kvstore.raft import reads, transfer
-from kvstore.raft.progress import Progress, ProgressState
+from kvstore.raft.progress import PROBE, REPLICATE, SNAPSHOT, Progress
 from kvstore.raft.state import Raft
 from kvstore.raft.storage import Compacted
-from kvstore.raft.types import COMMIT_ASKING, COMMIT_ONLY, Entry, Message, MessageKind, Role
+from kvstore.raft.types import APPEND, COMMIT_ASKING, COMMIT_ONLY, LEADER, Entry, Message, MessageKind
 
 
 def append(r: Raft, kind: int, data: bytes) -> int:
@@ -41,7 +41,7 @@ def on_committed(r: Raft, entries: list[Entry]) -> None:
 def on_saved(r: Raft) -> None:
     """More of our own log is on disk."""
     own = r.tracker.progress.get(r.id)
-    if r.role is Role.LEADER and own is not None and own.accepted(r.log.saved):
+    if r.role is LEADER and own is not None and own.accepted(r.log.saved):
         advance_commit(r)
 
 
@@ -64,10 +64,10 @@ def flush(r: Raft) -> None:
     r.appends_due = False
     committed, last = r.log.committed, r.log.last_index
     for peer, progress in r.tracker.peers:
-        while not progress.paused and (progress.next <= last or progress.state is ProgressState.PROBE):
+        while not progress.paused and (progress.next <= last or progress.state is PROBE):
             if not _send_append(r, peer, progress):
                 break
-        if progress.sent_commit < committed and progress.state is ProgressState.REPLICATE and not progress.paused:
+        if progress.sent_commit < committed and progress.state is REPLICATE and not progress.paused:
             _send_append(r, peer, progress)
 
 
@@ -77,14 +77,13 @@ def _send_append(r: Raft, peer: int, progress: Progress) -> bool:
     previous = progress.next - 1
     try:
         previous_term = log.term(previous)
-        full = progress.state is ProgressState.REPLICATE and progress.inflights.full
+        full = progress.state is REPLICATE and progress.inflights.full
         entries = [] if full else log.slice(progress.next, log.last_index + 1, r.config.max_message_bytes)
     except Compacted:
         return _send_snapshot(r, peer, progress)
-    message = Message(
-        MessageKind.APPEND, to=peer, index=previous, log_term=previous_term, entries=entries, commit=log.committed
-    )
-    if not entries and progress.state is ProgressState.REPLICATE:
+    # Without names: kind, to, from, term, term and index of the entry before, entries, commit.
+    message = Message(APPEND, peer, 0, 0, previous_term, previous, entries, log.committed)
+    if not entries and progress.state is REPLICATE:
         message.context = COMMIT_ONLY if progress.match >= previous else COMMIT_ASKING
     r.send(message)
     last = previous + len(entries)
@@ -114,7 +113,7 @@ def heartbeat(r: Raft) -> None:
 def greet(r: Raft, peer: int) -> None:
     """A heartbeat for one peer that has just come (back), out of turn. It confirms no reads: nobody else got it."""
     progress = r.tracker.progress.get(peer)
-    if r.role is Role.LEADER and progress is not None and peer != r.id:
+    if r.role is LEADER and progress is not None and peer != r.id:
         r.send(Message(MessageKind.HEARTBEAT, to=peer, commit=min(progress.match, r.log.committed)))
 
 
@@ -139,16 +138,16 @@ def _on_reject(r: Raft, m: Message, progress: Progress) -> None:
         # Nothing behind this can match: the follower's terms up to its hint are all <= log_term.
         hint, _ = r.log.conflict_hint(m.reject_hint, m.log_term)
     if progress.rejected(m.index, hint):
-        if progress.state is ProgressState.REPLICATE:
+        if progress.state is REPLICATE:
             progress.become_probe()
         r.appends_due = True
 
 
 def _on_accept(r: Raft, m: Message, progress: Progress) -> None:
     new = progress.accepted(m.index)
-    if progress.state is ProgressState.REPLICATE:
+    if progress.state is REPLICATE:
         progress.inflights.free_to(m.index)
-    elif progress.state is ProgressState.PROBE:
+    elif progress.state is PROBE:
         # An answer to the very probe, even if it told nothing new, shows where the logs meet.
         if new or m.index == progress.match:
             progress.become_replicate()
@@ -171,14 +170,14 @@ def on_heartbeat_reply(r: Raft, m: Message) -> None:
     progress.recent_active = True
     progress.probe_sent = False
     progress.commit = max(progress.commit, m.commit)
-    if progress.state is ProgressState.REPLICATE and progress.inflights.full:
+    if progress.state is REPLICATE and progress.inflights.full:
         progress.inflights.free_first()
-    if progress.state is ProgressState.SNAPSHOT and m.commit >= progress.pending_snapshot:
+    if progress.state is SNAPSHOT and m.commit >= progress.pending_snapshot:
         # It has the snapshot, only its answer was lost. What of it is on its disk yet, the answer to a probe will tell.
         progress.become_probe()
-    if progress.state is ProgressState.PROBE:
+    if progress.state is PROBE:
         r.appends_due = True
-    elif progress.state is ProgressState.REPLICATE and progress.match < r.log.last_index:
+    elif progress.state is REPLICATE and progress.match < r.log.last_index:
         # The last append may have been lost; an empty one finds out (it is refused if entries before it are missing).
         _send_append(r, m.from_, progress)
     if m.context:
@@ -190,7 +189,7 @@ def on_heartbeat_reply(r: Raft, m: Message) -> None:
 def on_unreachable(r: Raft, peer: int) -> None:
     """What was sent to a peer may be lost: go back to asking where its log ends."""
     progress = r.tracker.progress.get(peer)
-    if r.role is Role.LEADER and progress is not None and progress.state is ProgressState.REPLICATE:
+    if r.role is LEADER and progress is not None and progress.state is REPLICATE:
         progress.become_probe()
         r.appends_due = True
 
@@ -198,7 +197,7 @@ def on_unreachable(r: Raft, peer: int) -> None:
 def on_snapshot_report(r: Raft, peer: int, ok: bool) -> None:
     """Sending a snapshot ended. The follower's own answer says what it has; until then, or the next heartbeat, wait."""
     progress = r.tracker.progress.get(peer)
-    if r.role is not Role.LEADER or progress is None or progress.state is not ProgressState.SNAPSHOT:
+    if r.role is not LEADER or progress is None or progress.state is not SNAPSHOT:
         return
     if not ok:
         progress.pending_snapshot = 0

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from kvstore.invariant import invariant
 from kvstore.raft import codec, election, following, membership, reads, replication, suspicion, transfer
 from kvstore.raft.state import WITHOUT_TERM, Raft
-from kvstore.raft.types import EntryKind, Message, MessageKind, ReadState, Role
+from kvstore.raft.types import LEADER, EntryKind, Message, MessageKind, ReadState, Role
 
 Handler = Callable[[Raft, Message], None]
 
@@ -16,12 +16,13 @@ FROM_LEADER = {
     MessageKind.HEARTBEAT: following.on_heartbeat,
     MessageKind.SNAPSHOT: following.on_snapshot,
 }
+_FOLLOWER = Role.FOLLOWER
 VOTES = frozenset((MessageKind.VOTE, MessageKind.PRE_VOTE))
 
 
 def step(r: Raft, m: Message) -> None:
     """Take in one message from another member."""
-    if m.kind is MessageKind.UNSPECIFIED or m.from_ == r.id:
+    if not m.kind or m.from_ == r.id:
         return  # nothing that a member says; its term must not count either
     if m.kind not in WITHOUT_TERM and not _term_allows(r, m):
         return
@@ -66,10 +67,10 @@ def _earlier_term(r: Raft, m: Message) -> None:
 
 def _hear_leader(r: Raft, m: Message) -> None:
     """A message that only the leader of our term sends."""
-    invariant(r.role is not Role.LEADER and r.leader in (0, m.from_), "there are two leaders in one term")
+    invariant(r.role is not LEADER and r.leader in (0, m.from_), "there are two leaders in one term")
     if r.haste:
         r.calm_down()
-    if r.role is not Role.FOLLOWER:
+    if r.role is not _FOLLOWER:
         r.become_follower(r.term, m.from_)
     r.leader = m.from_
     if r.election_elapsed or r.suspected_term:

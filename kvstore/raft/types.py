@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import Final
 
 
 class EntryKind(IntEnum):
@@ -53,6 +54,13 @@ class Role(IntEnum):
     PRE_CANDIDATE = 1
     CANDIDATE = 2
     LEADER = 3
+
+
+# Asked for a hundred times a batch: a name of a module costs a tenth of an enumeration's member.
+LEADER: Final = Role.LEADER
+CONF_CHANGE: Final = EntryKind.CONF_CHANGE
+APPEND: Final = MessageKind.APPEND
+APPEND_REPLY: Final = MessageKind.APPEND_REPLY
 
 
 class ConfChangeKind(IntEnum):
