@@ -16,7 +16,7 @@ from typing import Any
 from control.api.copying import copied
 from control.api.kind import Kind
 from control.api.rules.defaulting import KIND_RULES, TYPE_RULES
-from control.api.schema import Json, Object, Type, lookup
+from control.api.schema import Json, Object, Type, lookup, types_below
 
 Visit = Callable[[Json], None]
 
@@ -112,23 +112,5 @@ def _reaches_defaults(of: Type) -> bool:
 def _has_defaults(name: str) -> bool:
     return any(
         type_name in TYPE_RULES or any(field.default is not None for field in lookup(type_name).fields.values())
-        for type_name in _below(name)
+        for type_name in types_below(name)
     )
-
-
-def _below(name: str) -> set[str]:
-    """The type and all it is made of."""
-    found: set[str] = set()
-    open_ends = [name]
-    while open_ends:
-        current = open_ends.pop()
-        if current in found:
-            continue
-        found.add(current)
-        for field in lookup(current).fields.values():
-            of = field.type
-            while of.list or of.map:
-                of = of.list or of.map or of
-            if of.ref:
-                open_ends.append(of.ref)
-    return found

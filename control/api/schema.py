@@ -146,6 +146,24 @@ def _split(package: str, text: str) -> Iterator[_Block]:
         yield block
 
 
+def types_below(name: str) -> set[str]:
+    """The object type of that full name and all that it is made of. KeyError: there is none."""
+    found: set[str] = set()
+    open_ends = [name]
+    while open_ends:
+        current = open_ends.pop()
+        if current in found:
+            continue
+        found.add(current)
+        for part in lookup(current).fields.values():
+            of = part.type
+            while of.list or of.map:
+                of = of.list or of.map or of
+            if of.ref:
+                open_ends.append(of.ref)
+    return found
+
+
 @cache
 def lookup(name: str) -> ObjectType:
     """The object type of that full name, as "core.v1.PodSpec". KeyError: there is none."""

@@ -29,15 +29,12 @@ from control.controllers.actions import (
     UpdateStatus,
 )
 from control.controllers.objects import name_of, namespace_of
+from control.elected.term_end import FenceLost
 
 # Seconds to wait after a write of which nobody knows whether it arrived: the view will tell.
 UNCERTAIN: Final = 1.0
 Tell = Callable[[Event], None]
 Done = Callable[[Action, Object], None]
-
-
-class FenceLost(Exception):
-    """A write was refused because this term of leadership is over."""
 
 
 @dataclass(slots=True)

@@ -19,11 +19,12 @@ from control.api.schema import Object
 from control.client.client import Client
 from control.controllers.actions import Event
 from control.controllers.controller import EVERYTHING, Controller
-from control.controllers.executor import Executor, FenceLost
+from control.controllers.executor import Executor
 from control.controllers.informers import Informers
 from control.controllers.metrics import Metrics
 from control.controllers.shell import Shell
 from control.elected.process import Term
+from control.elected.term_end import explain
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +92,7 @@ class Manager:
             work.cancel()
             over.cancel()
             results = await asyncio.gather(work, over, return_exceptions=True)
-        _explain(results[0])
+        explain(results[0], "controllers")
 
     async def _work(self, client: Client) -> None:
         room = asyncio.Semaphore(MOST_WRITES)
@@ -114,15 +115,3 @@ class Manager:
 
     async def close(self) -> None:
         await self.informers.stop()
-
-
-def _explain(ended: object) -> None:
-    """Say why the work of a term ended; mistakes of ours are raised."""
-    if isinstance(ended, BaseExceptionGroup):
-        lost, other = ended.split(FenceLost)
-        if other is not None:
-            raise other
-        if lost is not None:
-            log.warning("controllers: a write was refused, because the term is over")
-        return
-    log.warning("controllers: the term is over; standing by")

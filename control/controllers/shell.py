@@ -19,11 +19,12 @@ from control.client.errors import Unreachable
 from control.client.queue import QueueClosed, WorkQueue
 from control.controllers.actions import Action, Answer, Decision, Delete, Event, Key, Read
 from control.controllers.controller import EVERYTHING, Controller
-from control.controllers.executor import Executor, FenceLost, Outcome
+from control.controllers.executor import Executor, Outcome
 from control.controllers.expectations import Expectation, Expectations, revision_of
 from control.controllers.informers import Informers, utc_now
 from control.controllers.metrics import Metrics
 from control.controllers.objects import name_of, namespace_of, uid_of
+from control.elected.term_end import FenceLost
 
 log = logging.getLogger(__name__)
 

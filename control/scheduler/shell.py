@@ -25,13 +25,14 @@ from control.client.errors import Unreachable
 from control.client.informer import Informer
 from control.client.objects import slim
 from control.elected.process import Term
+from control.elected.term_end import explain
 from control.scheduler.cycle import Decision
 from control.scheduler.explain import NOT_ELIGIBLE, unschedulable
 from control.scheduler.metrics import Metrics
 from control.scheduler.model import Model
 from control.scheduler.pod import Pod
 from control.scheduler.preemption import Plan, Search
-from control.scheduler.writes import FenceLost, Writes
+from control.scheduler.writes import Writes
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +104,7 @@ class Scheduler:
             over.cancel()
             results = await asyncio.gather(work, over, return_exceptions=True)
             self.model.dropped(self._clock())
-        _explain(results[0])
+        explain(results[0], "scheduler")
 
     async def _work(self, writes: Writes) -> None:
         async with asyncio.TaskGroup() as group:
@@ -203,15 +204,3 @@ async def _in_slices(search: Search) -> Plan:
             except StopIteration as end:
                 return cast(Plan, end.value)
         await asyncio.sleep(0)
-
-
-def _explain(ended: object) -> None:
-    """Say why a term's work ended; mistakes of ours are raised."""
-    if isinstance(ended, BaseExceptionGroup):
-        lost, other = ended.split(FenceLost)
-        if other is not None:
-            raise other
-        if lost is not None:
-            log.warning("scheduler: a write was refused, because the term is over")
-        return
-    log.warning("scheduler: the term is over; standing by")

@@ -9,14 +9,11 @@ from control.api.schema import Object
 from control.api.status import StatusError
 from control.client.cause import Cause
 from control.client.client import Client
+from control.elected.term_end import FenceLost
 from control.scheduler.pod import Pod
 
 UNSCHEDULABLE: Final = "Unschedulable"
 GATED: Final = "SchedulingGated"
-
-
-class FenceLost(Exception):
-    """A write was refused because the term of leadership is over."""
 
 
 class Writes:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf.message import DecodeError
 
 from kvstore.errors import Code, EtcdError
+from kvstore.member.awaited import linearizable
 from kvstore.member.config import ConfigError, parse_url
 from kvstore.mvcc.results import HashResult
 from kvstore.pb import etcd_pb2 as pb
@@ -107,7 +108,7 @@ class Corruption:
         """As leader: compare every follower with ourselves, at our revision. Raises EtcdError."""
         mine = await self._hash(0)
         peers = await self._peers(mine.hash_revision)
-        await self._linearizable()
+        await linearizable(self._member)
         again = await self._hash(mine.hash_revision)
         if again.compact_revision == mine.compact_revision and again.hash != mine.hash:
             self._alarm(self._member.id, f"its hash at revision {mine.hash_revision} changed")
@@ -131,21 +132,6 @@ class Corruption:
             self._alarm(member, f"{reason} at the compacted revision {compacted}")
         if len(peers) == len(self._member.cluster.members) - 1:
             self._compaction_checked = compacted
-
-    async def _linearizable(self) -> None:
-        """Return once what is applied here is at least as new as this moment. Raises EtcdError."""
-        future: asyncio.Future[None] = self._member.loop.create_future()
-
-        def done(problem: EtcdError | None) -> None:
-            if future.done():
-                return
-            if problem is None:
-                future.set_result(None)
-            else:
-                future.set_exception(problem)
-
-        self._member.linearizable(done)
-        await future
 
     def _alarm(self, member: int, reason: str) -> None:
         log.error("member %x is corrupt: %s: raising the CORRUPT alarm", member, reason)

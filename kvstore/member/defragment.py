@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kvstore.member.awaited import committed
 from kvstore.storage import StorageFailed
 from kvstore.storage.shrinking import Shrinking, discard
 
@@ -67,7 +67,7 @@ class Defragmenter:
 
     async def _shrink(self, shrinking: Shrinking) -> None:
         loop, committer = self._member.loop, self._member.committer
-        await self._committed()
+        await committed(self._member)
         await loop.run_in_executor(None, shrinking.copy)
         await self._catch_up(shrinking)
         shrinking.commit()
@@ -94,13 +94,3 @@ class Defragmenter:
         """Returns in the turn in which nothing is left to bring over."""
         while not shrinking.catch_up(SLICE_ROWS):
             await asyncio.sleep(0)
-
-    async def _committed(self) -> None:
-        done: asyncio.Future[None] = self._member.loop.create_future()
-        self._member.committer.flush(partial(_resolve, done))
-        await done
-
-
-def _resolve(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)

@@ -20,6 +20,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kvstore.errors import Code, EtcdError, error
+from kvstore.member.awaited import settle
 from kvstore.member.config import parse_url
 from kvstore.member.lease_resets import LeaseResets
 from kvstore.member.reads import ReadQueue
@@ -139,7 +140,7 @@ class LeaderCalls:
             request = raft_pb2.RenewLeaseRequest(ID=lease).SerializeToString()
             return question.decode(await channel.unary(question.path, request, CALL_SECONDS))
         found: asyncio.Future[Any] = self._member.loop.create_future()
-        self._answer(question, lease, partial(_settle, found))
+        self._answer(question, lease, partial(settle, found))
         return await found
 
     async def _to_leader(self) -> Channel:
@@ -219,15 +220,6 @@ class LeaderCalls:
 
     def _ttl_here(self, lease: int) -> tuple[int, int] | None:
         return self._member.lessor.time_to_live(lease, self._member.loop.time())
-
-
-def _settle(future: asyncio.Future[Any], answer: Any, problem: EtcdError | None) -> None:
-    if future.done():
-        return
-    if problem is None:
-        future.set_result(answer)
-    else:
-        future.set_exception(problem)
 
 
 def _encode_renewed(ttl: int) -> bytes:

@@ -10,10 +10,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from kvstore.errors import Code, EtcdError, error
 from kvstore.member import strict
+from kvstore.member.awaited import linearizable, settle
 from kvstore.member.cluster import added_member_id
 from kvstore.member.config import ConfigError, parse_url
 from kvstore.member.membership import encode_add, encode_id
@@ -63,7 +65,7 @@ class Reconfigurer:
         member = self._member
         request = MemberInfo(ID=identity, peerURLs=checked_urls(peer_urls))
         applied: asyncio.Future[Any] = member.loop.create_future()
-        member.propose(RequestKind.MEMBER_UPDATE, request.SerializeToString(), request, _settler(applied))
+        member.propose(RequestKind.MEMBER_UPDATE, request.SerializeToString(), request, partial(settle, applied))
         await applied
 
     async def promote(self, identity: int) -> None:
@@ -121,14 +123,11 @@ class Reconfigurer:
 
     async def _caught_up(self) -> None:
         """What the leader has made of it is applied here, too."""
-        applied: asyncio.Future[Any] = self._member.loop.create_future()
-        done = _settler(applied)
-        self._member.linearizable(lambda problem: done(None, problem))
-        await applied
+        await linearizable(self._member)
 
     async def _change(self, kind: int, body: bytes) -> None:
         applied: asyncio.Future[Any] = self._member.loop.create_future()
-        self._member.propose_change([(kind, body)], _settler(applied))
+        self._member.propose_change([(kind, body)], partial(settle, applied))
         await applied
 
     def _health(self) -> strict.Health:
@@ -176,17 +175,3 @@ def checked_urls(peer_urls: Sequence[str]) -> list[str]:
 
 
 _NOT_LEADER = error("NOT_LEADER").message
-
-
-def _settler(future: asyncio.Future[Any]) -> Any:
-    """The `done` callback that ends the future."""
-
-    def done(result: Any, problem: EtcdError | None) -> None:
-        if future.done():
-            return
-        if problem is None:
-            future.set_result(result)
-        else:
-            future.set_exception(problem)
-
-    return done

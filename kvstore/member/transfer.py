@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kvstore.errors import EtcdError
 from kvstore.failpoints import armed, hit
+from kvstore.member.awaited import committed
 from kvstore.member.config import parse_url
 from kvstore.member.discarding import discard
 from kvstore.member.snapshots import SnapshotReceiver, send_snapshot
@@ -58,7 +58,7 @@ class SnapshotTransfer:
         path = self._directory / f"outgoing-{message.to:016x}"
         try:
             info = member.cluster.members[message.to]
-            await self._committed()
+            await committed(self._member)
             if armed:
                 hit("snapshot-before-copy")
             message.snapshot = await member.loop.run_in_executor(None, self._copy, path)
@@ -76,12 +76,6 @@ class SnapshotTransfer:
             if not member.stopping:
                 member.raw.report_snapshot(message.to, ok)
                 member.driver.wake()
-
-    async def _committed(self) -> None:
-        """Bring the file up to what is applied: the follower should not need another snapshot after this one."""
-        done: asyncio.Future[None] = self._member.loop.create_future()
-        self._member.committer.flush(partial(_resolve, done))
-        await done
 
     def _copy(self, path: Path) -> SnapshotMeta:
         """In a thread: the copy, and the log position that the copy itself says it has."""
@@ -146,8 +140,3 @@ class SnapshotTransfer:
         member.applying.serve_readers()
         member.membership_changed()
         done()
-
-
-def _resolve(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)

@@ -19,11 +19,12 @@ from typing import Any
 from kvstore.auth.checks import check_role_get, check_user_get
 from kvstore.auth.store import no_password_user
 from kvstore.errors import EtcdError, error
+from kvstore.member.awaited import linearizable
 from kvstore.member.member import Member
 from kvstore.member.requests import RequestKind
 from kvstore.pb import etcd_pb2 as pb
 from kvstore.services.guard import Parser, check_leader, parse, refuse_learner
-from kvstore.services.tasks import linearizable, proposed, run
+from kvstore.services.tasks import proposed, run
 from kvstore.wire.grpc.call import Call
 from kvstore.wire.server import GrpcServer
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from google.protobuf.message import Message
 
+from kvstore.member.awaited import linearizable
 from kvstore.member.member import Member
 from kvstore.pb import etcd_pb2 as pb
 from kvstore.services import tasks
@@ -52,7 +53,7 @@ class ClusterService:
     async def member_list(self, message: bytes) -> pb.MemberListResponse:
         """MemberList."""
         if parse(pb.MemberListRequest, message).linearizable:
-            await tasks.linearizable(self._member)
+            await linearizable(self._member)
         return pb.MemberListResponse(header=self._header(), members=self._members())
 
     async def member_add(self, message: bytes) -> pb.MemberAddResponse:

@@ -17,7 +17,7 @@ from kvstore.services.guard import check_leader, parse, refuse_learner
 from kvstore.services.local_store import LocalStore, key_value
 from kvstore.services.local_watch import HistoryGone, LocalWatch
 from kvstore.services.place import KeyLost, Place, Queue, found, lease_lost, plain, session
-from kvstore.services.tasks import run, spawn
+from kvstore.services.tasks import TaskStream, run
 from kvstore.wire.grpc.call import Call
 from kvstore.wire.server import GrpcServer
 
@@ -149,37 +149,20 @@ class ElectionService:
         refuse_learner(self._member)
 
 
-class _ObserveStream:
+class _ObserveStream(TaskStream):
     """One observer. The newest leader is always sent; of those before, a slow observer may miss some."""
-
-    def __init__(self, member: Member, call: Call) -> None:
-        self._member = member
-        self._call = call
-        self._task: asyncio.Task[None] | None = None
-        self._drained = asyncio.Event()
 
     def message(self, data: bytes) -> None:
         """The request; there is one."""
-        if self._task is None:
+        if not self._asked:
             request = parse(pb.LeaderRequest, data)
-            self._call.on_drain = self._drained.set
-            self._task = spawn(self._member, self._run(Queue.named(request.name)))
-
-    def half_close(self) -> None:
-        """The request is whole; the stream goes on."""
-
-    def closed(self) -> None:
-        """The stream is over, whoever ended it."""
-        if self._task is not None:
-            self._task.cancel()
+            self._begin(self._run(Queue.named(request.name)))
 
     async def _run(self, queue: Queue) -> None:
         store = LocalStore(self._member, self._call)
         try:
             async for revision, kv in leaders(store, queue):
-                while self._call.buffered > OBSERVER_BOUND:
-                    self._drained.clear()
-                    await self._drained.wait()
+                await self._room(OBSERVER_BOUND)
                 response = pb.LeaderResponse(header=store.header(revision), kv=key_value(kv))
                 self._call.send(response.SerializeToString())
         except EtcdError as problem:

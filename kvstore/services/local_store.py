@@ -9,12 +9,13 @@ from __future__ import annotations
 from typing import Any
 
 from kvstore.auth.types import Identity
+from kvstore.member.awaited import linearizable
 from kvstore.member.member import Member
 from kvstore.member.requests import RequestKind
 from kvstore.mvcc.results import RangeResult, TxnResult
 from kvstore.pb import etcd_pb2 as pb
 from kvstore.services.lease import random_id
-from kvstore.services.tasks import linearizable, proposed
+from kvstore.services.tasks import proposed
 from kvstore.wire.grpc.call import Call
 
 

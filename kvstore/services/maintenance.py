@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from kvstore.backup.stream import BLOB_BYTES, stream_snapshot
 from kvstore.errors import Code, EtcdError, error
+from kvstore.member.awaited import committed
 from kvstore.member.member import Member
 from kvstore.member.requests import RequestKind
 from kvstore.mvcc.results import HashResult
 from kvstore.pb import etcd_pb2 as pb
 from kvstore.services.access import require_root, require_user
 from kvstore.services.guard import check_leader, parse
-from kvstore.services.tasks import run
+from kvstore.services.tasks import TaskStream, run
 from kvstore.storage.errors import StorageError
 from kvstore.version import ETCD_CLUSTER_VERSION, ETCD_VERSION
 from kvstore.wire.grpc.call import Call
@@ -164,33 +164,18 @@ class MaintenanceService:
         return pb.DefragmentResponse(header=self._header()).SerializeToString()
 
 
-class _SnapshotStream:
+class _SnapshotStream(TaskStream):
     """Maintenance.Snapshot: see kvstore.backup.stream."""
 
-    def __init__(self, member: Member, call: Call) -> None:
-        self._member = member
-        self._call = call
-        self._task: asyncio.Task[None] | None = None
-        self._drained = asyncio.Event()
-
     def message(self, data: bytes) -> None:
-        if self._task is None:
-            self._call.on_drain = self._drained.set
-            self._task = self._member.loop.create_task(self._run())
-
-    def half_close(self) -> None:
-        """The request is whole; the stream goes on."""
-
-    def closed(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
+        """The request, which says nothing."""
+        if not self._asked:
+            self._begin(self._run())
 
     async def _run(self) -> None:
         member = self._member
         try:
-            flushed = member.loop.create_future()
-            member.committer.flush(partial(_resolve, flushed))
-            await flushed
+            await committed(member)
             await stream_snapshot(member.state.backend, member.snapshot_dir, self._send)
             self._call.finish()
         except OSError as problem:
@@ -200,13 +185,6 @@ class _SnapshotStream:
             self._call.fail(problem.code, problem.message)
 
     async def _send(self, blob: bytes, left: int) -> None:
-        while self._call.buffered > SNAPSHOT_BUFFERED:
-            self._drained.clear()
-            await self._drained.wait()
+        await self._room(SNAPSHOT_BUFFERED)
         self._call.send(pb.SnapshotResponse(remaining_bytes=left, blob=blob, version=ETCD_VERSION).SerializeToString())
         await asyncio.sleep(0)
-
-
-def _resolve(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)

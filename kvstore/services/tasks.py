@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any
 
 from kvstore.auth.types import Identity
-from kvstore.errors import Code, EtcdError
+from kvstore.errors import Code
+from kvstore.member.awaited import settle
 from kvstore.member.member import Member
 from kvstore.wire.grpc.call import Call
 
@@ -47,36 +49,44 @@ def cancel_with(call: Call, task: asyncio.Task[None]) -> None:
     call.on_closed = cancel
 
 
-async def linearizable(member: Member) -> None:
-    """Return once what is applied here is at least as new as the moment of the call. Raises what the member raises."""
-    future: asyncio.Future[None] = member.loop.create_future()
-
-    def done(problem: EtcdError | None) -> None:
-        if future.done():
-            return
-        if problem is None:
-            future.set_result(None)
-        else:
-            future.set_exception(problem)
-
-    member.linearizable(done)
-    await future
-
-
 async def proposed(member: Member, kind: int, request: Any, identity: Identity | None) -> Any:
     """The result of a request that went through the log. Raises what it was refused with.
 
     Cancelled, it may be applied nevertheless.
     """
     future: asyncio.Future[Any] = member.loop.create_future()
-
-    def done(result: Any, problem: EtcdError | None) -> None:
-        if future.done():
-            return
-        if problem is None:
-            future.set_result(result)
-        else:
-            future.set_exception(problem)
-
-    member.propose(kind, request.SerializeToString(), request, done, identity)
+    member.propose(kind, request.SerializeToString(), request, partial(settle, future), identity)
     return await future
+
+
+class TaskStream:
+    """A stream of answers that a task makes, at the client's pace; the request is one message. Ends with its call."""
+
+    def __init__(self, member: Member, call: Call) -> None:
+        self._member = member
+        self._call = call
+        self._task: asyncio.Task[None] | None = None
+        self._drained = asyncio.Event()
+
+    @property
+    def _asked(self) -> bool:
+        """Whether the request has come."""
+        return self._task is not None
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        self._call.on_drain = self._drained.set
+        self._task = spawn(self._member, work)
+
+    def half_close(self) -> None:
+        """The request is whole; the stream goes on."""
+
+    def closed(self) -> None:
+        """The stream is over, whoever ended it."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _room(self, most: int) -> None:
+        """Return once no more than so many octets wait for the client."""
+        while self._call.buffered > most:
+            self._drained.clear()
+            await self._drained.wait()

@@ -6,14 +6,14 @@ Status is the controllers' own and is not checked. Invariant: a value that passe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from typing import Any, Final
 
 from control.api.fielderrors import duplicate, not_supported, required
 from control.api.rules import access, containers, metadata, pods, scheduling, services, volumes
 from control.api.rules.checks import Causes
-from control.api.schema import Field, Json, Object, ObjectType, Type, lookup
+from control.api.schema import Field, Json, Object, ObjectType, Type, lookup, types_below
 
 Rule = Callable[[Object, str], Causes]
 Visit = Callable[[Json, str], Causes]
@@ -179,26 +179,9 @@ def _each_value(inner: Visit) -> Visit:
 @cache
 def _has_rules(name: str) -> bool:
     """Whether the type, or one that it is made of, has anything to check."""
-    return any(_checks_itself(each) for each in _below(name))
+    return any(_checks_itself(each) for each in types_below(name))
 
 
 def _checks_itself(name: str) -> bool:
     fields = lookup(name).fields.values()
     return name in TYPE_RULES or any(field.required or field.enum or field.list_keys for field in fields)
-
-
-def _below(name: str) -> Iterator[str]:
-    seen: set[str] = set()
-    open_ends = [name]
-    while open_ends:
-        current = open_ends.pop()
-        if current in seen:
-            continue
-        seen.add(current)
-        yield current
-        for field in lookup(current).fields.values():
-            of = field.type
-            while of.list or of.map:
-                of = of.list or of.map or of
-            if of.ref:
-                open_ends.append(of.ref)
