@@ -146,7 +146,9 @@ class Outbox:
                 out += self._leave(message.to, held.entries if is_append else held.messages(), now)
                 if joined:
                     continue
-            out += self._leave(message.to, [message], now)
+            if is_append and message.entries:
+                self._pace.sent(message.to, message.index + len(message.entries), now)
+            out.append(message)
         if entries:
             self._flowing = now - self._last_entries < FLOW_SECONDS
             self._last_entries = now
@@ -169,8 +171,9 @@ class Outbox:
             return False
         if not message.entries:
             return message.context in COMMITS and self._flows(now)
-        size = _size(message) + (held.bytes if held else 0)
-        return size <= HELD_BYTES and not self._pace.needs(message.to, now)
+        if self._pace.needs(message.to, now):
+            return False
+        return _size(message) + (held.bytes if held else 0) <= HELD_BYTES
 
     def _hold(self, message: Message, held: _Held | None, now: float) -> None:
         if held is None:
@@ -201,4 +204,5 @@ class Outbox:
 
 
 def _size(message: Message) -> int:
-    return sum(len(entry.data) for entry in message.entries)
+    entries = message.entries
+    return len(entries[0].data) if len(entries) == 1 else sum([len(entry.data) for entry in entries])

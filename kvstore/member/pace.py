@@ -28,6 +28,8 @@ class Pace:
         # What was sent first of all that is not answered: its last index and when it left.
         self._asked: dict[int, tuple[int, float]] = {}
         self._chosen: list[int] = []
+        # When, and among whom, they were chosen, if nothing was measured since.
+        self._chosen_for: tuple[float, frozenset[int], int] | None = None
 
     def sent(self, peer: int, index: int, now: float) -> None:
         """Entries up to the index have left for the follower."""
@@ -41,28 +43,33 @@ class Pace:
             before = self._seconds.get(peer)
             took = now - asked[1]
             self._seconds[peer] = took if before is None else before + SMOOTHING * (took - before)
+            self._chosen_for = None
 
     def needs(self, peer: int, now: float) -> bool:
         """Whether a commit is to wait for this follower: entries must leave for it at once."""
         voters, count = self._quorum()
         if count >= len(voters):
             return True
-        self._choose(voters, count, now)
+        if self._chosen_for != (now, voters, count):
+            # Once for all whom the same entries are for.
+            self._choose(voters, count, now)
+            self._chosen_for = (now, voters, count)
         return peer in self._chosen
 
     def _choose(self, voters: frozenset[int], count: int, now: float) -> None:
         chosen = [peer for peer in self._chosen if peer in voters][:count]
-        others = sorted((peer for peer in voters if peer not in chosen), key=lambda peer: (self._slow(peer, now), peer))
+        others = sorted([(self._slow(peer, now), peer) for peer in voters if peer not in chosen])
         while len(chosen) < count:
-            chosen.append(others.pop(0))
-        slowest = max(chosen, key=lambda peer: self._slow(peer, now))
-        if others and self._gives_way(self._slow(slowest, now), self._slow(others[0], now)):
-            chosen[chosen.index(slowest)] = others[0]
+            chosen.append(others.pop(0)[1])
+        slow = [self._slow(peer, now) for peer in chosen]
+        if others and self._gives_way(max(slow), others[0][0]):
+            chosen[slow.index(max(slow))] = others[0][1]
         self._chosen = chosen
 
     def _gives_way(self, slow: float, other: float) -> bool:
         return slow > other * SLOWER_TIMES and slow > other + SLOWER_SECONDS
 
     def _slow(self, peer: int, now: float) -> float:
-        _, since = self._asked.get(peer, (0, now))
-        return max(self._seconds.get(peer, 0.0), now - since)
+        known = self._seconds.get(peer, 0.0)
+        asked = self._asked.get(peer)
+        return known if asked is None else max(known, now - asked[1])
