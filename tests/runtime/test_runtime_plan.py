@@ -55,6 +55,10 @@ def test_environment_users_and_folder() -> None:
     made = spec(ContainerConfig("n", "i", env=(("B", "3"), ("C", "4"), ("C", "5")), tty=True))
     assert dict(made["env"]) == {"TERM": "xterm", "A": "1", "B": "3", "C": "5"}
     assert (made["cwd"], made["user"]["name"]) == ("/w", "alice")
+    named = spec(ContainerConfig("n", "i", env=(("C", "4"),)), hostname="web-1")
+    assert dict(named["env"]) == {"HOSTNAME": "web-1", "A": "1", "B": "2", "C": "4"}
+    told = spec(ContainerConfig("n", "i", env=(("HOSTNAME", "mine"),)), hostname="web-1")
+    assert dict(told["env"])["HOSTNAME"] == "mine"
     made = spec(ContainerConfig("n", "i", working_dir="/x", security=Security(user=7)))
     assert (made["cwd"], made["user"]["name"], made["user"]["uid"]) == ("/x", "", 7)
 

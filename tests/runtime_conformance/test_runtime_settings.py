@@ -19,6 +19,8 @@ def test_environment_folder_and_arguments(real: Bench) -> None:
             "sh", "-c", script, args=("zero", "one two"), env=(("GIVEN", "a b"), ("GIVEN", "c=d")), working_dir="/tmp"
         )
         assert (code, text) == (0, "yes c=d /tmp\none two\n")
+        code, text = await real.says("sh", "-c", 'test -n "$HOSTNAME" && test "$HOSTNAME" = "$(hostname)" && echo same')
+        assert (code, text) == (0, "same\n"), "programs take their pod's name from it"
 
     real.run(check())
 

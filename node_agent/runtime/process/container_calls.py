@@ -103,6 +103,7 @@ class ContainerCalls(ImageCalls, SandboxCalls):
             namespaces=namespaces,
             own_network=bool(sandbox.netns),
             host_pid=sandbox.config.host_pid,
+            hostname=(sandbox.folder / "hostname").read_text().strip(),
         )
 
     def _processes_of(self, container_id: str) -> str:

@@ -39,6 +39,7 @@ class Shared:
 
     namespaces: dict[str, str]
     files: tuple[str, ...] = ("hosts", "resolv.conf", "hostname")
+    hostname: str = ""
     own_network: bool = False
     host_pid: bool = False
 
@@ -60,7 +61,7 @@ def container_spec(
         "stdin": config.stdin,
         "stdin_once": config.stdin_once,
         "argv": argv(config, image),
-        "env": environment(config, image),
+        "env": environment(config, image, shared.hostname),
         "cwd": config.working_dir or image.working_dir,
         "user": _user(config.security, image),
         "caps": _capabilities(config.security),
@@ -84,10 +85,14 @@ def argv(config: ContainerConfig, image: ImageConfig) -> list[str]:
     return [*program, *rest]
 
 
-def environment(config: ContainerConfig, image: ImageConfig) -> list[list[str]]:
-    """The image's variables under the pod's, each once, where it came first."""
+def environment(config: ContainerConfig, image: ImageConfig, hostname: str = "") -> list[list[str]]:
+    """The image's variables under the pod's, each once, where it came first.
+
+    HOSTNAME comes before both, as Docker and containerd have it: programs take their pod's name from it.
+    """
     terminal = {"TERM": "xterm"} if config.tty else {}
-    merged = {**terminal, **dict(image.env), **dict(config.env)}
+    named = {"HOSTNAME": hostname} if hostname else {}
+    merged = {**named, **terminal, **dict(image.env), **dict(config.env)}
     return [[name, value] for name, value in merged.items()]
 
 
