@@ -12,14 +12,12 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from pathlib import Path
 
 from kvstore.backup.writing import write_snapshot
 from kvstore.storage.copying import open_view
 
 BEGUN = "begun"
 _NICE = 10
-_AUTOGROUP = Path("/proc/self/autogroup")
 _BUFFER = 1 << 20
 
 
@@ -38,15 +36,8 @@ def main(path: str, descriptor: str) -> int:
 
 
 def _step_back() -> None:
-    """Who serves clients goes first: this is work for the time that they leave.
-
-    Linux may share the processor out among sessions first, and only then among the processes of each (autogroup). In
-    the member's own session what is used here would be taken from the member's share.
-    """
-    with contextlib.suppress(OSError):  # where any of it is forbidden, it is less polite
-        os.setsid()
-        _AUTOGROUP.write_text(str(_NICE))
-    with contextlib.suppress(OSError):
+    """Who serves clients goes first: this is work for the time that they leave."""
+    with contextlib.suppress(OSError):  # where that is forbidden, it is less polite
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
         os.nice(_NICE)
 
