@@ -24,6 +24,7 @@ from control.api.kinds import (
     extension,
     networking,
     policy,
+    storage,
 )
 
 _LAST: Final = 0x10FFFF
@@ -111,7 +112,7 @@ def version_order(version: str) -> tuple[int, int, int, str]:
     return (_STABILITY[stability or ""], int(major), int(minor or 0), "")
 
 
-_GROUPS: Final = (access, apps, autoscaling, batch, certificates, cluster, core, extension, networking, policy)
+_GROUPS: Final = (access, apps, autoscaling, batch, certificates, cluster, core, extension, networking, policy, storage)
 
 BUILTIN: Final = Catalogue(
     [kind for group in _GROUPS for kind in group.KINDS],

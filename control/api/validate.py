@@ -104,6 +104,7 @@ UPDATE_RULES: Final[dict[str, UpdateCheck]] = {
     "jobs.batch": jobs.check_job_update,
     "endpointslices.discovery.k8s.io": services.check_endpoint_slice_update,
     "priorityclasses.scheduling.k8s.io": scheduling.check_priority_class_update,
+    "storageclasses.storage.k8s.io": volumes.check_storage_class_update,
     f"rolebindings.{_RBAC}": access.check_binding_update,
     f"clusterrolebindings.{_RBAC}": access.check_binding_update,
     "customresourcedefinitions.apiextensions.k8s.io": crds.check_definition_update,

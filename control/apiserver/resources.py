@@ -26,6 +26,7 @@ RETAINED: Final = frozenset(
         "limitranges",
         "resourcequotas",
         "priorityclasses.scheduling.k8s.io",
+        "storageclasses.storage.k8s.io",
         "roles.rbac.authorization.k8s.io",
         "rolebindings.rbac.authorization.k8s.io",
         "clusterroles.rbac.authorization.k8s.io",

@@ -287,7 +287,11 @@ def _storage() -> list[Controller]:
             "persistentvolume-binder-controller",
             volumebinder.CLAIMS,
             volumebinder.reconcile_claim,
-            {volumebinder.CLAIMS: itself, volumebinder.VOLUMES: volumebinder.wake_claims},
+            {
+                volumebinder.CLAIMS: itself,
+                volumebinder.VOLUMES: volumebinder.wake_claims,
+                volumebinder.CLASSES: volumebinder.wake_class,
+            },
             workers=1,
         ),
         Controller(

@@ -1,8 +1,9 @@
 """Binding claims to volumes that exist: static persistent volumes, as with hostPath and local disks.
 
 Invariants: a volume has one claim and a claim one volume; the volume is written first, and only if it is still as it
-was seen, so that two claims cannot take the same. Nothing is provisioned, nothing is wiped: a volume whose claim
-went is Released. Source: "Persistent Volumes: Binding, Reclaiming".
+was seen, so that two claims cannot take the same. Nothing is provisioned here (a class's provisioner, where somebody
+runs one, is told what is wanted), nothing is wiped: a volume whose claim went is Released.
+Source: "Persistent Volumes: Binding, Reclaiming".
 """
 
 from __future__ import annotations
@@ -34,9 +35,13 @@ from control.controllers.observed import Observed
 
 CLAIMS: Final = "persistentvolumeclaims"
 VOLUMES: Final = "persistentvolumes"
+CLASSES: Final = "storageclasses.storage.k8s.io"
 _BOUND: Final = "pv.kubernetes.io/bind-completed"
 _BY_US: Final = "pv.kubernetes.io/bound-by-controller"
 _WAIT: Final = 15.0
+_NOBODY: Final = "kubernetes.io/no-provisioner"
+# Both names are read by provisioners.
+_PROVISIONER: Final = ("volume.kubernetes.io/storage-provisioner", "volume.beta.kubernetes.io/storage-provisioner")
 
 
 def reconcile_claim(key: Key, observed: Observed, now: datetime) -> Decision:
@@ -51,7 +56,7 @@ def reconcile_claim(key: Key, observed: Observed, now: datetime) -> Decision:
     if volume is None and not spec_of(claim).get("volumeName"):
         volume = _best(claim, observed.all(VOLUMES))
     if volume is None:
-        return _pending(claim)
+        return _pending(claim, observed.get(CLASSES, "", spec_of(claim).get("storageClassName") or ""))
     return Decision(_bind(claim, volume))
 
 
@@ -125,19 +130,44 @@ def _bind(claim: Object, volume: Object) -> list[Action]:
     return [*actions, UpdateStatus(CLAIMS, with_status(claim, status), because)]
 
 
-def _pending(claim: Object) -> Decision:
-    kind = spec_of(claim).get("storageClassName")
-    why = (
-        f'storageclass.storage.k8s.io "{kind}" not found'
-        if kind
-        else ("no persistent volumes available for this claim and no storage class is set")
-    )
-    event = Event(claim, "ProvisioningFailed" if kind else "FailedBinding", why, "Warning" if kind else "Normal")
+def _pending(claim: Object, storage_class: Object | None) -> Decision:
+    event = _why_pending(claim, storage_class)
+    asked = _asked_of(claim, storage_class)
     if status_of(claim).get("phase") == "Pending":
-        return Decision(events=(event,), requeue_after=_WAIT)
+        return Decision(asked, (event,), requeue_after=_WAIT)
     status = with_status(claim, {**status_of(claim), "phase": "Pending"})
     actions = (UpdateStatus(CLAIMS, status, cause(CLAIMS, claim, "no volume fits")),)
-    return Decision(actions, (event,), requeue_after=_WAIT)
+    return Decision(actions, (event,), requeue_after=0.0 if asked else _WAIT)
+
+
+def _why_pending(claim: Object, storage_class: Object | None) -> Event:
+    name = spec_of(claim).get("storageClassName")
+    if not name:
+        why = "no persistent volumes available for this claim and no storage class is set"
+        return Event(claim, "FailedBinding", why)
+    if storage_class is None:
+        return Event(claim, "ProvisioningFailed", f'storageclass.storage.k8s.io "{name}" not found', "Warning")
+    provisioner = storage_class.get("provisioner", "")
+    if storage_class.get("volumeBindingMode") == "WaitForFirstConsumer":
+        return Event(claim, "WaitForFirstConsumer", "waiting for first consumer to be created before binding")
+    if provisioner == _NOBODY:
+        return Event(claim, "ProvisioningFailed", f"no volume plugin matched name: {provisioner}", "Warning")
+    why = (
+        f"Waiting for a volume to be created either by the external provisioner '{provisioner}' or manually by the "
+        "system administrator. If volume creation is delayed, please verify that the provisioner is running and "
+        "correctly registered."
+    )
+    return Event(claim, "ExternalProvisioning", why)
+
+
+def _asked_of(claim: Object, storage_class: Object | None) -> tuple[Action, ...]:
+    """Tell the provisioner, a program of others, that a volume is wanted of it: by annotations, as it expects."""
+    provisioner = (storage_class or {}).get("provisioner", _NOBODY)
+    late = (storage_class or {}).get("volumeBindingMode") == "WaitForFirstConsumer"
+    if provisioner == _NOBODY or late or all(annotations_of(claim).get(name) == provisioner for name in _PROVISIONER):
+        return ()
+    noted = with_metadata(claim, annotations={**annotations_of(claim), **dict.fromkeys(_PROVISIONER, provisioner)})
+    return (Update(CLAIMS, noted, cause(CLAIMS, claim, f"{provisioner} is asked for a volume")),)
 
 
 def _lost(claim: Object) -> Decision:
@@ -178,6 +208,14 @@ def wake_claims(_resource: str, old: Object | None, new: Object | None, observed
     if reference is not None:
         return [Key(reference.get("namespace", ""), reference.get("name", ""))]
     return [key_of(c) for c in observed.all(CLAIMS) if status_of(c).get("phase") != "Bound"] if new is not None else []
+
+
+def wake_class(_resource: str, old: Object | None, new: Object | None, observed: Observed) -> Iterable[Key]:
+    """The claims that wait for a volume of a class that came or changed."""
+    if new is None:
+        return []
+    waiting = (c for c in observed.all(CLAIMS) if status_of(c).get("phase") != "Bound")
+    return [key_of(claim) for claim in waiting if spec_of(claim).get("storageClassName") == name_of(new)]
 
 
 def wake_volumes(_resource: str, old: Object | None, new: Object | None, _observed: Observed) -> Iterable[Key]:

@@ -11,6 +11,7 @@ from security_fakes import ADMIN, ALICE, FakeCluster, named, pod, review
 
 from control.api.status import StatusError
 from control.apiserver.admission.chain import ORDER, AdmissionChain, chosen
+from control.apiserver.admission.default_storage_class import DefaultStorageClass
 from control.apiserver.admission.default_tolerations import DefaultTolerationSeconds
 from control.apiserver.admission.limit_ranger import LimitRanger
 from control.apiserver.admission.namespace_lifecycle import NamespaceLifecycle
@@ -19,7 +20,7 @@ from control.apiserver.admission.pod_security import PodSecurity
 from control.apiserver.admission.priority import CLASSES, Priority
 from control.apiserver.admission.service_account import MOUNT_PATH, ServiceAccount
 from control.apiserver.admission.taint_nodes import TaintNodesByCondition
-from control.apiserver.request import Attributes, Decision, Review, User
+from control.apiserver.request import Attributes, Decision, Operation, Review, User
 
 Object = dict[str, Any]
 
@@ -187,6 +188,36 @@ def test_priority_classes_that_cannot_be(obj: Object, says: str) -> None:
     priorities().validate(review(CLASSES, named("system-node-critical", value=2_000_001_000)))
     with refused(403, says):
         priorities().validate(review(CLASSES, obj))
+
+
+# ---- storage classes ----
+
+
+def storage_class(name: str, made: str, default: bool) -> Object:
+    annotations = {"storageclass.kubernetes.io/is-default-class": str(default).lower()}
+    marked = named(name, annotations=annotations)
+    return {**marked, "metadata": {**marked["metadata"], "creationTimestamp": made}}
+
+
+def test_a_claim_without_a_class_gets_the_newest_default() -> None:
+    classes = (
+        storage_class("a-old", "2026-01-01T00:00:00Z", True),
+        storage_class("new", "2026-01-02T00:00:00Z", True),
+        storage_class("other", "2026-01-03T00:00:00Z", False),
+    )
+    plugin = DefaultStorageClass(FakeCluster(*(("storageclasses.storage.k8s.io", each) for each in classes)))
+
+    def given(operation: Operation = "CREATE", plugin: DefaultStorageClass = plugin, **spec: Any) -> Any:
+        asked = review("persistentvolumeclaims", {**named("data", "ns"), "spec": spec}, operation=operation)
+        plugin.mutate(asked)
+        assert asked.object is not None
+        return asked.object["spec"].get("storageClassName")
+
+    assert given() == "new"
+    assert given(storageClassName="mine") == "mine"
+    assert given(storageClassName="") == "", "it wants none"
+    assert given("UPDATE") is None
+    assert given(plugin=DefaultStorageClass(FakeCluster())) is None
 
 
 # ---- tolerations and taints ----

@@ -41,7 +41,14 @@ def api() -> MemoryApi:
 
 def _api() -> MemoryApi:
     resources = ("services", "endpoints", SLICES, "pods", "nodes", BUDGETS, SETS, DEPLOYMENTS, "resourcequotas")
-    more = ("namespaces", "serviceaccounts", "configmaps", "persistentvolumes", "persistentvolumeclaims")
+    more = (
+        "namespaces",
+        "serviceaccounts",
+        "configmaps",
+        "persistentvolumes",
+        "persistentvolumeclaims",
+        volumebinder.CLASSES,
+    )
     return MemoryApi(*resources, *more, kinds=KINDS)
 
 
@@ -344,6 +351,46 @@ def test_a_volume_is_never_given_twice(api: MemoryApi) -> None:
     two = api.get("persistentvolumeclaims", "default", "two")
     assert two["status"]["phase"] == "Pending"
     assert any(reason == "FailedBinding" for _, reason, _ in api.events)
+
+
+@pytest.mark.parametrize(
+    ("made", "reason", "words", "asked"),
+    [
+        (None, "ProvisioningFailed", 'storageclass.storage.k8s.io "fast" not found', False),
+        ({"provisioner": "kubernetes.io/no-provisioner"}, "ProvisioningFailed", "no volume plugin matched name", False),
+        (
+            {"provisioner": "example.org/disks", "volumeBindingMode": "WaitForFirstConsumer"},
+            "WaitForFirstConsumer",
+            "waiting for first consumer to be created before binding",
+            False,
+        ),
+        (
+            {"provisioner": "example.org/disks"},
+            "ExternalProvisioning",
+            "external provisioner 'example.org/disks'",
+            True,
+        ),
+    ],
+)
+def test_a_claim_says_what_it_waits_for(
+    api: MemoryApi, made: Object | None, reason: str, words: str, asked: bool
+) -> None:
+    if made is not None:
+        api.put(volumebinder.CLASSES, {"metadata": {"name": "fast"}, **made})
+    _claim(api, "data", "1Gi", storageClassName="fast")
+    api.settle(volumebinder.reconcile_claim, "data")
+    claim = api.get("persistentvolumeclaims", "default", "data")
+    assert claim["status"]["phase"] == "Pending"
+    assert any(why == reason and words in text for _, why, text in api.events), api.events
+    provisioner = (claim["metadata"].get("annotations") or {}).get("volume.kubernetes.io/storage-provisioner")
+    assert (provisioner == "example.org/disks") is asked
+    # Whoever makes a volume for it: it is bound.
+    _volume(api, "made", "1Gi", storageClassName="fast")
+    assert [key.name for key in volumebinder.wake_class("", None, {"metadata": {"name": "fast"}}, api.observed())] == [
+        "data"
+    ]
+    api.settle(volumebinder.reconcile_claim, "data")
+    assert api.get("persistentvolumeclaims", "default", "data")["spec"]["volumeName"] == "made"
 
 
 def test_a_volume_of_a_deleted_claim_is_released_and_not_reused(api: MemoryApi) -> None:

@@ -8,6 +8,7 @@ from typing import Final
 
 from control.api.cells.words import UNSET, dig
 from control.api.schema import Object
+from control.api.storage_classes import is_default
 
 _MODES: Final = {
     "ReadWriteOnce": "RWO",
@@ -69,7 +70,17 @@ def _secrets_count(obj: Object, now: datetime) -> int:
     return len(obj.get("secrets") or ())
 
 
+def _class_name(obj: Object, now: datetime) -> str:
+    return f"{dig(obj, 'metadata', 'name')}{' (default)' if is_default(obj) else ''}"
+
+
+def _volume_expansion(obj: Object, now: datetime) -> bool:
+    return bool(obj.get("allowVolumeExpansion"))
+
+
 CELLS: Final = {
+    "storage_class_name": _class_name,
+    "volume_expansion": _volume_expansion,
     "volume_capacity": _volume_capacity,
     "claim_capacity": _claim_capacity,
     "volume_access_modes": _volume_access_modes,

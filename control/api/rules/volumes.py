@@ -172,3 +172,13 @@ def check_volume_update(new: Object, old: Object) -> Causes:
 
 def check_volume_names(volumes: Iterable[Object], at: str) -> Causes:
     yield from unique((f"{at}[{index}].name", volume.get("name")) for index, volume in enumerate(volumes))
+
+
+def check_storage_class_update(new: Object, old: Object) -> Causes:
+    """What volumes were made with stays."""
+    for field, default in (("parameters", None), ("provisioner", ""), ("reclaimPolicy", "Delete")):
+        if (new.get(field) or default) != (old.get(field) or default):
+            yield forbidden(field, f"updates to {field} are forbidden.")
+    mode = new.get("volumeBindingMode") or "Immediate"
+    if mode != (old.get("volumeBindingMode") or "Immediate"):
+        yield invalid("volumeBindingMode", mode, "field is immutable")

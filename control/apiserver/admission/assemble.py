@@ -12,6 +12,7 @@ from control.apiserver.admission.certificates import (
     CertificateSubjectRestriction,
 )
 from control.apiserver.admission.chain import AdmissionChain, chosen
+from control.apiserver.admission.default_storage_class import DefaultStorageClass
 from control.apiserver.admission.default_tolerations import DefaultTolerationSeconds
 from control.apiserver.admission.limit_ranger import LimitRanger
 from control.apiserver.admission.namespace_lifecycle import NamespaceLifecycle
@@ -49,6 +50,7 @@ def admission(
         "NodeRestriction": lambda: NodeRestriction(caches),
         "Priority": lambda: Priority(caches),
         "DefaultTolerationSeconds": DefaultTolerationSeconds,
+        "DefaultStorageClass": lambda: DefaultStorageClass(caches),
         "CertificateRequester": CertificateRequester,
         "CertificateApproval": lambda: CertificateApproval(authorizer),
         "CertificateSigning": lambda: CertificateSigning(authorizer),

@@ -183,6 +183,7 @@ RULES: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "system:persistent-volume-provisioner": (
         ("create delete get list watch", "core", "persistentvolumes"),
         ("get list update watch", "core", "persistentvolumeclaims"),
+        (_READ, "storage.k8s.io", "storageclasses"),
         ("create list patch update watch", "core", "events"),
     ),
     "system:node-bootstrapper": (("create get list watch", _CERTIFICATES, "certificatesigningrequests"),),
