@@ -12,11 +12,12 @@ from collections.abc import Iterator
 
 from kvstore.errors import Code, EtcdError
 from kvstore.member.member import Member
+from kvstore.mvcc.encoding import varint
 from kvstore.mvcc.results import RangeResult
 from kvstore.mvcc.txn_check import check_range
 from kvstore.pb import etcd_pb2 as pb
 from kvstore.services.access import identify
-from kvstore.services.encode import delimited, range_response
+from kvstore.services.encode import range_response
 from kvstore.services.guard import check_leader, parse, refuse_learner
 from kvstore.services.sliced import SLICE_BYTES, Sliced
 from kvstore.wire.grpc.call import Call
@@ -111,4 +112,5 @@ class RangeStream(Sliced):
 
     def _send(self, result: RangeResult, header: bytes) -> None:
         """RangeStreamResponse.range_response = 1."""
-        self._call.send(delimited(0x0A, range_response(header, result)))
+        part = range_response(header, result)
+        self._call.send_parts([b"\x0a" + varint(len(part)), part])
