@@ -7,6 +7,7 @@ on writing after a term is lost until it is refused, as a leader would that was 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import signal
@@ -50,11 +51,13 @@ async def main(endpoints: str, name: str, identity: str, ttl: str) -> None:
 
 
 async def terms(store: AsyncClient, name: str, identity: str, ttl: int) -> None:
-    async for term in Elector(store, name, identity, ttl=ttl).terms():
-        try:
-            await lead(store, name, identity, term)
-        except ClientError as problem:
-            say("failed", why=str(problem))
+    # A stop resigns before the store is closed under it.
+    async with contextlib.aclosing(Elector(store, name, identity, ttl=ttl).terms()) as elected:  # type: ignore[type-var]
+        async for term in elected:
+            try:
+                await lead(store, name, identity, term)
+            except ClientError as problem:
+                say("failed", why=str(problem))
 
 
 logging.basicConfig(level=logging.INFO)
