@@ -3,8 +3,8 @@
 A leader is heard every heartbeat. Where it has always been heard in time, six heartbeats that are missing tell as much
 as ten. So a follower has *patience*: six tenths of the election timeout, but six heartbeats at least. When it is at an
 end the follower asks for pre-votes. It grants them a heartbeat earlier: members tick at moments of their own, and the
-first of them need not wait for the last. A pre-vote takes a quorum, so a healthy leader is not disturbed by one follower
-that hears nothing; one that nobody hears is replaced while it stalls, not after.
+first of them need not wait for the last. A pre-vote takes a quorum, so a healthy leader is not disturbed by one
+follower that hears nothing; one that nobody hears is replaced while it stalls, not after.
 
 What stalls now and then must not change leaders each time. Every gap makes patience three times as long as the gap, up
 to a whole election timeout, and so does a suspicion that was wrong: the same leader is heard again. Patience shrinks by
