@@ -144,6 +144,19 @@ def test_what_has_run_out_is_not_renewed(client: Client) -> None:
     assert client.said() == [(1, 1, 0, 1), *expected(ALL[1:])]
 
 
+def test_a_checkpoint_that_stands_is_not_passed_over(client: Client) -> None:
+    member = client.member
+    member.lessor.checkpoint(pb.LeaseCheckpointRequest(checkpoints=[pb.LeaseCheckpoint(ID=3, remaining_TTL=9)]))
+    member.held = []
+    client.ask(*ALL)
+    assert client.said() == expected([(1, 1), (3, 2), (3, 4)]), "it is to be taken back in the log first"
+    assert len(member.held) == 1
+    member.lessor.checkpoint(pb.LeaseCheckpointRequest(checkpoints=[pb.LeaseCheckpoint(ID=3, remaining_TTL=0)]))
+    for work in member.held:
+        work()
+    assert client.said() == expected([(1, 3)])
+
+
 def test_a_user_who_may_not_is_still_refused(client: Client) -> None:
     client.member.auth.enabled = True
     client.ask((1, 1))
