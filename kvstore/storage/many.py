@@ -112,13 +112,20 @@ def _steady(numbers: list[int], at: int) -> int:
 
 
 def _walked(cursor: Any, numbers: list[int], width: int) -> list[bytes]:
-    """The values of all numbers if they follow one another at one distance, and in the table with nothing between."""
+    """The values of all numbers if they follow one another at one distance, and in the table with nothing between.
+
+    There are _FIRST_RUN of them or more.
+    """
     first, last = numbers[0], numbers[-1]
     if numbers != list(range(first, last + 1, numbers[1] - first)):
         return []
     if not cursor.set_key(first.to_bytes(width, "big")):
         return []
-    values = list(islice(cursor.iternext(False, True), len(numbers)))
+    steps = cursor.iternext(False, True)
+    values = list(islice(steps, _FIRST_RUN))
+    if cursor.key() != numbers[_FIRST_RUN - 1].to_bytes(width, "big"):
+        return []  # others stand between: little was lost
+    values += islice(steps, len(numbers) - _FIRST_RUN)
     return values if cursor.key() == last.to_bytes(width, "big") else []
 
 
