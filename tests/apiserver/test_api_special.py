@@ -166,6 +166,20 @@ def test_discovery_and_pages(site: Site, api: Api) -> None:
     assert site.api(token="wrong").ask("GET", "/api").code == 401
 
 
+def test_the_store_is_a_component(api: Api) -> None:
+    (component,) = api.get("/api/v1/componentstatuses")["items"]
+    assert component["metadata"]["name"] == "etcd-0"
+    assert component["conditions"] == [{"type": "Healthy", "status": "True", "message": "ok"}]
+    assert api.get("/api/v1/componentstatuses/etcd-0")["conditions"] == component["conditions"]
+    assert api.ask("GET", "/api/v1/componentstatuses/other").code == 404
+    assert api.ask("DELETE", "/api/v1/componentstatuses/etcd-0").code == 405
+    table = api.ask(
+        "GET", "/api/v1/componentstatuses", headers={"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}
+    )
+    assert b'"cells":["etcd-0","Healthy","ok",""]' in table.body.replace(b" ", b"")
+    assert "deprecated" in table.headers["warning"]
+
+
 def test_old_versions_warn(api: Api, namespace: str) -> None:
     reply = api.ask("GET", namespace.replace("/api/v1", "/apis/policy/v1beta1") + "/poddisruptionbudgets")
     assert "deprecated" in reply.headers["warning"]

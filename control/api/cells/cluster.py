@@ -130,8 +130,27 @@ def _usage(resource: str) -> Callable[[Object, datetime], str]:
     return cell
 
 
+def _component(obj: Object) -> Object:
+    return next((c for c in obj.get("conditions") or () if c.get("type") == "Healthy"), {})
+
+
+def _component_status(obj: Object, now: datetime) -> str:
+    return {"True": "Healthy", "False": "Unhealthy"}.get(_component(obj).get("status", ""), "Unknown")
+
+
+def _component_message(obj: Object, now: datetime) -> str:
+    return str(_component(obj).get("message", ""))
+
+
+def _component_error(obj: Object, now: datetime) -> str:
+    return str(_component(obj).get("error", ""))
+
+
 CELLS: Final[dict[str, Callable[[Object, datetime], Any]]] = {
     "node_status": _node_status,
+    "component_status": _component_status,
+    "component_message": _component_message,
+    "component_error": _component_error,
     "node_roles": _node_roles,
     "node_internal_ip": _address("InternalIP"),
     "node_external_ip": _address("ExternalIP"),

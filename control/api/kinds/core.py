@@ -114,6 +114,18 @@ EVENT = Kind(
 
 BINDING = Kind("", "v1", "Binding", "bindings", "core.v1.Binding", verbs=("create",), stored=False)
 
+COMPONENT_STATUS = Kind(
+    "", "v1", "ComponentStatus", "componentstatuses", "core.v1.ComponentStatus",
+    namespaced=False, short_names=("cs",), verbs=("get", "list"), stored=False,
+    deprecated="v1 ComponentStatus is deprecated in v1.19+",
+    columns=(
+        NAME,
+        text("Status", "component_status", "Healthy or Unhealthy"),
+        text("Message", "component_message", "what it said"),
+        text("Error", "component_error", "why it could not be asked"),
+    ),
+)  # fmt: skip
+
 RESOURCE_QUOTA = Kind(
     "", "v1", "ResourceQuota", "resourcequotas", "core.v1.ResourceQuota",
     short_names=("quota",), subresources=("status",),
@@ -187,6 +199,7 @@ PERSISTENT_VOLUME_CLAIM = Kind(
 )  # fmt: skip
 
 KINDS = (
-    BINDING, CONFIG_MAP, ENDPOINTS, EVENT, LIMIT_RANGE, NAMESPACE, NODE, PERSISTENT_VOLUME, PERSISTENT_VOLUME_CLAIM,
+    BINDING, COMPONENT_STATUS, CONFIG_MAP, ENDPOINTS, EVENT, LIMIT_RANGE, NAMESPACE, NODE, PERSISTENT_VOLUME,
+    PERSISTENT_VOLUME_CLAIM,
     POD, POD_TEMPLATE, REPLICATION_CONTROLLER, RESOURCE_QUOTA, SECRET, SERVICE, SERVICE_ACCOUNT,
 )  # fmt: skip

@@ -19,6 +19,8 @@ async def serve(call: Call) -> Answer:
     kind, verb = call.of, call.info.verb
     if kind.group == "metrics.k8s.io":
         return await handler("metrics_api:serve")(call)
+    if kind.name == "ComponentStatus":
+        return await handler("components:serve")(call)
     if verb != "create":
         raise method_not_allowed(kind.resource, verb)
     if kind.name == "Binding":

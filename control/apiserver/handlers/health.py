@@ -39,6 +39,11 @@ async def _shutdown(server: Server) -> str:
     return "the server is shutting down" if server.stopping else ""
 
 
+async def store_trouble(server: Server) -> str:
+    """Why the store does not answer, "" when it does."""
+    return await _etcd(server)
+
+
 Checks = dict[str, Callable[[Server], Awaitable[str]]]
 
 _LIVE: Final[Checks] = {"ping": _ping}
