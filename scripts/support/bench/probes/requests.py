@@ -17,7 +17,7 @@ from support.bench.sample import Sample
 # More requests a second than any contender answers: prepared ones must not run out before the time is over.
 _FASTEST_WRITES, _FASTEST_READS = 50_000, 60_000
 # Of clients in use, for each second that other loads take.
-_CLIENT_GETS = 8_000
+_CLIENT_GETS = 16_000
 _PUT = PutRequest(key=KEY, value=VALUE).SerializeToString()
 _GET = RangeRequest(key=KEY).SerializeToString()
 # Keys that transactions of one measurement go through in turn, so that no two of them want one key at once.
