@@ -28,7 +28,20 @@ from kvstore.member.proposals import ProposalQueue
 from kvstore.member.reads import ReadQueue
 from kvstore.raft import codec
 from kvstore.raft.node import RawNode
-from kvstore.raft.types import Entry, EntryKind, HardState, Message, MessageKind, ReadState, Ready, Role, SoftState
+from kvstore.raft.types import (
+    APPEND_REPLY,
+    LEADER,
+    PROPOSE,
+    Entry,
+    EntryKind,
+    HardState,
+    Message,
+    MessageKind,
+    ReadState,
+    Ready,
+    Role,
+    SoftState,
+)
 from kvstore.storage.errors import NoSpace
 from kvstore.storage.log import Log
 
@@ -150,10 +163,10 @@ class Driver:
         """Messages from a peer, in the order they came."""
         try:
             for message in messages:
-                if message.kind == MessageKind.PROPOSE:
+                if message.kind == PROPOSE:
                     self._receive_proposal(message)
                     continue
-                if message.kind == MessageKind.APPEND_REPLY and not message.reject:
+                if message.kind == APPEND_REPLY and not message.reject:
                     self._outbox.answered(message.from_, message.index)
                 self.raw.step(message)
         except InvariantViolation as problem:
@@ -166,7 +179,7 @@ class Driver:
         Only a leader of the very term it was meant for may take it (see proposals.py), and only once.
         """
         raw = self.raw
-        if raw.role != Role.LEADER or message.log_term != raw.term:
+        if raw.role is not LEADER or message.log_term != raw.term:
             return
         if self._intake.turn_to(raw.term):
             self._forwarded.clear()
@@ -233,7 +246,7 @@ class Driver:
                 break
             spoke = spoke or (bool(ready.messages) and not self._commits)
         self._sync()
-        if self.disk.due and self.raw.role != Role.LEADER:
+        if self.disk.due and self.raw.role is not LEADER:
             # The leader waits for our promise; what is committed is applied when that has left, and whatever comes
             # meanwhile.
             self.disk.here()
@@ -263,7 +276,7 @@ class Driver:
         raw, proposals = self.raw, self._proposals
         if not (proposals.waiting or self._forwarded or self._changes or self._due_changes):
             return
-        if raw.role == Role.LEADER:
+        if raw.role is LEADER:
             if self._syncing:
                 return  # what comes meanwhile goes with the next
             while self._forwarded and self._intake.term == raw.term and raw.propose(self._forwarded[0]):
@@ -301,7 +314,7 @@ class Driver:
             return
         if not self.raw.read_index(self.raw.id.to_bytes(8, "big") + context):
             self._reads.refused()
-        elif self.raw.role == Role.LEADER:
+        elif self.raw.role is LEADER:
             self._poll.begin()
 
     def _reads_only(self) -> bool:
@@ -407,7 +420,7 @@ class Driver:
         # Other requests than the one that waits for the disk.
         others = self._serves_others or len(self._proposals) > 1 or self._reads.waiting
         self._serves_others = False
-        self.disk.start(size, busy=others and self.raw.role == Role.LEADER)
+        self.disk.start(size, busy=others and self.raw.role is LEADER)
 
     def _sync_here(self) -> None:
         if not self._stopped:

@@ -61,6 +61,7 @@ LEADER: Final = Role.LEADER
 CONF_CHANGE: Final = EntryKind.CONF_CHANGE
 APPEND: Final = MessageKind.APPEND
 APPEND_REPLY: Final = MessageKind.APPEND_REPLY
+PROPOSE: Final = MessageKind.PROPOSE
 
 
 class ConfChangeKind(IntEnum):
