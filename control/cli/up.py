@@ -101,12 +101,13 @@ def up(
         cluster = Cluster(folder)
         with cluster.locked():
             cluster.prepare(Wishes(masters, nodes, runtime, endpoint, etcd, extra_config, network, service_range))
-            # After that: with one more node it is not.
-            cluster.refuse_if_up()
             if kubeconfig is not None:
                 _refuse_foreign(kubeconfig, cluster)
             stop = _Stop(stop_with_stdin)
-            if in_process:
+            # After prepare(): with one more node it is not.
+            if cluster.is_up():
+                _greet_again(cluster, kubeconfig, detach)
+            elif in_process:
                 _run_in_process(cluster, kubeconfig, stop)
             else:
                 _run_processes(cluster, kubeconfig, detach, stop)
@@ -148,7 +149,7 @@ def _run_processes(cluster: Cluster, kubeconfig: Path | None, detach: bool, stop
     began = time.monotonic()
     with saying() as say:
         cluster.start(say, lambda: stop.is_set)
-    _greet(cluster, kubeconfig, time.monotonic() - began, detach)
+    _greet(cluster, kubeconfig, f"ready in {time.monotonic() - began:.1f} s", detach)
     if detach:
         return
     try:
@@ -184,7 +185,7 @@ def _run_in_process(cluster: Cluster, kubeconfig: Path | None, stop: _Stop) -> N
 
     async def run() -> None:
         async with running(cluster) as failed:
-            _greet(cluster, kubeconfig, time.monotonic() - began, False)
+            _greet(cluster, kubeconfig, f"ready in {time.monotonic() - began:.1f} s", False)
             waiting = asyncio.ensure_future(asyncio.to_thread(stop.wait, threading.TIMEOUT_MAX))
             await asyncio.wait((waiting, failed), return_when=asyncio.FIRST_COMPLETED)
             if failed.done():
@@ -193,7 +194,17 @@ def _run_in_process(cluster: Cluster, kubeconfig: Path | None, stop: _Stop) -> N
     uvloop.run(run())
 
 
-def _greet(cluster: Cluster, kubeconfig: Path | None, seconds: float, detach: bool) -> None:
+def _greet_again(cluster: Cluster, kubeconfig: Path | None, detach: bool) -> None:
+    """It runs already: nothing to start, which is all that --detach asks for. Nobody else can hold it in hand."""
+    if not detach:
+        raise UpError(
+            f"the cluster in {cluster.folder} is up already; stop it with fluyt down --data-dir {cluster.folder}, "
+            f"or choose another --data-dir"
+        )
+    _greet(cluster, kubeconfig, "up already", detach)
+
+
+def _greet(cluster: Cluster, kubeconfig: Path | None, state: str, detach: bool) -> None:
     shown = cluster.admin_conf
     if kubeconfig is not None:
         from control.pki.files import PRIVATE, replace
@@ -205,7 +216,7 @@ def _greet(cluster: Cluster, kubeconfig: Path | None, seconds: float, detach: bo
     parts = f"{_counted(len(plan.masters), 'master')}, {_counted(plan.node_count, 'node')}"
     end = f"fluyt down --data-dir {cluster.folder}" if detach else "Ctrl-C"
     click.echo(
-        f"""ready in {seconds:.1f} s: {parts}, API at {", ".join(plan.api_urls)}
+        f"""{state}: {parts}, API at {", ".join(plan.api_urls)}
 
   export KUBECONFIG={shown}
   kubectl get all -A                 # or: fluyt kube get all -A

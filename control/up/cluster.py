@@ -212,19 +212,17 @@ class Cluster:
         finally:
             os.close(handle)
 
-    def refuse_if_up(self) -> None:
-        """Raises UpError when all of the cluster runs already (started by `fluyt up --detach`).
+    def is_up(self) -> bool:
+        """Whether all of the cluster runs already (started by `fluyt up --detach`).
 
         Then its certificates are renewed where they are nearly over: what runs takes them up.
         """
         rows = self.rows
-        if rows and len(self.running()) == len(rows):
-            self._renew_store()
-            self._renew_rest()
-            raise UpError(
-                f"the cluster in {self.folder} is up already; stop it with fluyt down --data-dir {self.folder}, "
-                f"or choose another --data-dir"
-            )
+        if not rows or len(self.running()) < len(rows):
+            return False
+        self._renew_store()
+        self._renew_rest()
+        return True
 
 
 def _agents_since(rows: Sequence[Row], now: str) -> Callable[[str], str]:

@@ -17,11 +17,12 @@ from typing import Any, cast
 import pytest
 from harness.binaries import Kind
 from harness.cluster import Cluster
+from harness.ports import free_port
 from harness.process import Process
 from harness.require import require
 from harness.wait import wait_until
 
-from control.client import Elector
+from control.client import Elector, election
 from control.client.election import TTL
 from control.client.lifeline import Address, Lifeline, NoVerdict, wait_gone
 from control.client.process_mark import is_gone, own_mark
@@ -163,6 +164,14 @@ def test_marks_of_processes() -> None:
     assert is_gone(started), "what is left of it, until it is collected, runs no more"
     ended.wait()
     assert is_gone(started)
+
+
+def test_one_that_dies_while_it_is_looked_for_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It lived when the kernel was asked, and was gone when it was visited: a visit alone cannot tell."""
+    answers = iter([False, True])
+    monkeypatch.setattr(election, "is_gone", lambda mark: next(answers))
+    value = json.dumps({"host": "127.0.0.1", "port": free_port(), "word": "x", "process": {}}).encode()
+    asyncio.run(asyncio.wait_for(election._dead(value), 30))
 
 
 def test_a_paused_leader_comes_back_fenced(election_store: Cluster, start: Start) -> None:
