@@ -40,6 +40,7 @@ class GatewayCall:
     metadata_bin: Mapping[str, bytes] = {}
     # JSON is made of whole messages.
     streams_messages = False
+    comes_in_frames = False
 
     def __init__(
         self,

@@ -196,7 +196,7 @@ class KeepAliveStream:
 
     def _remember(self, lease: _Known, data: bytes) -> None:
         """What was just renewed will be again."""
-        if len(data) > _LONGEST or self._renewals.repeats >= MAX_REPEATS:
+        if not self.call.comes_in_frames or len(data) > _LONGEST or self._renewals.repeats >= MAX_REPEATS:
             return
         if self._repeats >= STREAM_REPEATS:
             self._forget()
@@ -205,9 +205,10 @@ class KeepAliveStream:
             self._renewals.repeats += 1
 
     def _forget(self) -> None:
-        forget(self.call)
-        self._renewals.repeats -= self._repeats
-        self._repeats = 0
+        if self._repeats:
+            forget(self.call)
+            self._renewals.repeats -= self._repeats
+            self._repeats = 0
 
     def half_close(self) -> None:
         """The client has asked all it will."""

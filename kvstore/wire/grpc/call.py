@@ -40,6 +40,8 @@ class Call(Stream):
 
     # begin_message() is there.
     streams_messages = True
+    # Its messages come in frames by which they can be known again (repeats.py).
+    comes_in_frames = True
     closed = False
     # Left to the layer above: whom it found the call to come from.
     user: Any = None
