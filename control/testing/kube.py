@@ -6,6 +6,7 @@ import base64
 import http.client
 import json
 import os
+import re
 import secrets
 import ssl
 import time
@@ -49,7 +50,8 @@ class KubeApi:
 
     def _wait(self) -> None:
         deadline = time.monotonic() + _START_SECONDS
-        while "ready in" not in self._child.log.read_text():
+        # A line's beginning: a port that is "already in use" is no such word.
+        while not re.search("^ready in", self._child.log.read_text(), re.MULTILINE):
             if not self._child.running or time.monotonic() > deadline:
                 raise RuntimeError(f"fluyt up does not come up:\n{self._child.last_words()}")
             time.sleep(_POLL)

@@ -10,7 +10,7 @@ import random
 import socket
 from collections.abc import Iterator
 
-_LOW, _HIGH = 12_000, 30_000
+_LOW, _HIGH = 12_000, 20_000
 
 
 def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:

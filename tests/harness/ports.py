@@ -1,7 +1,8 @@
 """Free TCP ports on loopback.
 
 Ports are taken below the kernel's ephemeral range, so that no outgoing connection of another test can sit on one
-between the moment it was found free and the moment a server binds it; two runs at once start from different places.
+between the moment it was found free and the moment a server binds it; above those that `fluyt up` chooses from
+(control/up/ports.py), and below the node ports of Services. Two runs at once start from different places.
 Workers of one run have a share each: a port whose server was killed is its own until it is started again.
 """
 
@@ -16,7 +17,7 @@ from collections.abc import Iterator
 
 def _share() -> tuple[int, int]:
     """First port and the one behind the last, of this pytest-xdist worker."""
-    low, high = 12_000, 32_000
+    low, high = 20_000, 30_000
     worker, workers = os.environ.get("PYTEST_XDIST_WORKER", "gw0"), int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
     size = (high - low) // workers
     first = low + int(worker.removeprefix("gw")) % workers * size
