@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import click
 
+from control.api.status import StatusError
 from control.cli.kube.grammar import KubeCommand
 from control.cli.kube.selecting import Found, Selection, select
 from control.cli.kube.session import Session, run
+from kvstore.backoff import delays
 from kvstore.cli.exits import CommandError
+
+# A controller that writes the object's status all the time does so a few times a second.
+_TRIES = 30
 
 
 @click.command(
@@ -40,6 +46,20 @@ async def _scale_all(session: Session, selection: Selection, replicas: int, curr
 
 
 async def _scale(session: Session, found: Found, replicas: int, current: int | None) -> None:
+    """With `current`, somebody else's write between our look and ours is no reason to fail, only to look again."""
+    pauses = delays(most=1.0)
+    for _ in range(_TRIES - 1):
+        try:
+            await _try_to_scale(session, found, replicas, current)
+            return
+        except StatusError as refused:
+            if current is None or refused.reason != "Conflict":
+                raise
+        await asyncio.sleep(next(pauses))
+    await _try_to_scale(session, found, replicas, current)
+
+
+async def _try_to_scale(session: Session, found: Found, replicas: int, current: int | None) -> None:
     patch: dict[str, Any] = {"spec": {"replicas": replicas}}
     if current is not None:
         present = await session.client.get(found.kind.resource, found.name, found.namespace, subresource="scale")
