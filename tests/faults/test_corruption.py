@@ -47,7 +47,11 @@ def alter(folder: Path) -> None:
 
 
 def corrupt(cluster: Cluster, index: int) -> int:
-    """Stop a member, alter what it holds, start it again; its id."""
+    """Stop a member, alter what it holds, start it again; its id.
+
+    Once it has all the others have: the last value of one that lags may be one that a compaction takes away.
+    """
+    wait_until(lambda: len({answer and answer.header.revision for answer in map(cluster.status, range(3))}) == 1, "all")
     status = cluster.status(index)
     assert status is not None
     cluster.stop(index)
