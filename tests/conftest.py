@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import signal
@@ -22,6 +23,15 @@ if TYPE_CHECKING:
 # A run in the background of a shell ignores SIGINT, and so would every program it starts; tests interrupt some.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    """What nobody refers to is freed at once; what refers to itself stays."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from kvstore.mvcc.encoding import read_varint, varint
 from kvstore.pb.etcd_pb2 import AlarmMember, Member
 from kvstore.raft.types import ConfState
+from kvstore.varint import read_varint, varint
 
 ALARM: Final = b"alarm"
 AUTH: Final = b"auth"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kvstore.mvcc.encoding import SPLIT, split_varint, varint
+from kvstore.varint import SPLIT, split_varint, varint
 
 
 class Headers:

@@ -17,8 +17,9 @@ from operator import itemgetter
 from typing import Final
 
 from kvstore.invariant import InvariantViolation
+from kvstore.varint import varint
 
-from .encoding import HEADER, HEADER_SIZE, encode_put, record_key, tombstone_record, varint
+from .encoding import HEADER, HEADER_SIZE, encode_put, record_key, tombstone_record
 from .index import KeyIndex
 from .meta import COMPACT_FINISHED, COMPACT_SCHEDULED, DELETE_UNFINISHED, Meta
 from .table_keys import LONGEST_PLAIN, live_key, version_key, version_prefix

@@ -13,7 +13,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from .encoding import HEADER_SIZE, SHORT_VARINTS, SPLIT, split_varint, varint
+from kvstore.varint import SHORT_VARINTS, SPLIT, split_varint, varint
+
+from .encoding import HEADER_SIZE
 from .keyspace import Keyspace
 from .table_keys import version_key
 from .types import PUT, EventSink, StoredEvent

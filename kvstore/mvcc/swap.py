@@ -15,9 +15,9 @@ from __future__ import annotations
 from typing import Final
 
 from kvstore.pb.etcd_pb2 import DeleteRangeRequest, PutRequest, RangeRequest
+from kvstore.varint import read_varint
 
 from .compares import UNION_TAGS, VALUE, holds
-from .encoding import read_varint
 from .keyspace import Keyspace
 from .put_run import key_end
 from .results import OpResult, TxnResult

@@ -10,8 +10,8 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable
 
-from kvstore.mvcc.encoding import varint
 from kvstore.mvcc.types import StoredEvent
+from kvstore.varint import varint
 
 PreviousKv = Callable[[StoredEvent], bytes | None]
 

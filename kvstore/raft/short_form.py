@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from kvstore.raft.types import Entry, Message, MessageKind
+from kvstore.varint import varint
 
 _MESSAGES: Final = 0x12  # Frame.messages
 _LOG_TERM, _INDEX, _ENTRIES, _COMMIT, _CONTEXT = 0x28, 0x30, 0x3A, 0x40, 0x5A  # of Message
@@ -42,16 +43,6 @@ _meanings: dict[bytes, _Head] = {}
 _lengths: list[int] = []
 
 
-def _varint(value: int) -> bytes:
-    if value < 0x80:
-        return bytes((value,))
-    if value < 0x4000:
-        return bytes((value & 0x7F | 0x80, value >> 7))
-    if value < 0x200000:
-        return bytes((value & 0x7F | 0x80, value >> 7 & 0x7F | 0x80, value >> 14))
-    return bytes((value & 0x7F | 0x80, value >> 7 & 0x7F | 0x80, value >> 14 & 0x7F | 0x80)) + _varint(value >> 21)
-
-
 def _read_varint(data: bytes, at: int) -> tuple[int, int]:
     """(value, position behind it). IndexError, or ValueError for one of more than nine bytes."""
     value = shift = 0
@@ -75,7 +66,7 @@ def _learn(head: _Head) -> bytes:
         _meanings.clear()
         _lengths.clear()
     fields = zip(b"\x08\x10\x18\x20\x28", head, strict=True)
-    data = b"".join(bytes((tag,)) + _varint(int(value)) for tag, value in fields if value)
+    data = b"".join(bytes((tag,)) + varint(int(value)) for tag, value in fields if value)
     _heads[head] = data
     _meanings[data] = head
     if len(data) not in _lengths:
@@ -94,29 +85,29 @@ def write_frame(messages: Iterable[Message]) -> bytes | None:
         if not opening:
             return None
         if m.index:
-            opening += b"\x30" + _varint(m.index)
-        end = b"\x40" + _varint(m.commit) if m.commit else b""
+            opening += b"\x30" + varint(m.index)
+        end = b"\x40" + varint(m.commit) if m.commit else b""
         if m.context:
-            end += b"\x5a" + _varint(len(m.context)) + m.context
+            end += b"\x5a" + varint(len(m.context)) + m.context
         if m.entries:
             entries = [part for entry in m.entries for part in _entry(entry)]
             size = len(opening) + sum(map(len, entries)) + len(end)
-            frame += (b"\x12", _varint(size), opening, *entries, end)
+            frame += (b"\x12", varint(size), opening, *entries, end)
         else:
-            frame += (b"\x12", _varint(len(opening) + len(end)), opening, end)
+            frame += (b"\x12", varint(len(opening) + len(end)), opening, end)
     return b"".join(frame)
 
 
 def _entry(entry: Entry) -> tuple[bytes, bytes, bytes]:
-    opening = b"\x08" + _varint(entry.term) if entry.term else b""
+    opening = b"\x08" + varint(entry.term) if entry.term else b""
     if entry.index:
-        opening += b"\x10" + _varint(entry.index)
+        opening += b"\x10" + varint(entry.index)
     if entry.kind:
-        opening += b"\x18" + _varint(int(entry.kind))
+        opening += b"\x18" + varint(int(entry.kind))
     data = entry.data
     if data:
-        opening += b"\x22" + _varint(len(data))
-    return b"\x3a" + _varint(len(opening) + len(data)), opening, data
+        opening += b"\x22" + varint(len(data))
+    return b"\x3a" + varint(len(opening) + len(data)), opening, data
 
 
 def read_frame(data: bytes) -> list[Message] | None:

@@ -6,8 +6,8 @@ proto/etcd.proto.
 
 from __future__ import annotations
 
-from kvstore.mvcc.encoding import varint
 from kvstore.mvcc.results import DeleteResult, OpResult, PutResult, RangeResult, TxnResult
+from kvstore.varint import varint
 
 
 def delimited(tag: int, body: bytes) -> bytes:

@@ -11,9 +11,9 @@ from collections.abc import Callable
 
 from kvstore.errors import EtcdError
 from kvstore.member.member import Member
-from kvstore.mvcc.encoding import varint
 from kvstore.pb import etcd_pb2 as pb
 from kvstore.services.big_range import HELD_BYTES
+from kvstore.varint import varint
 from kvstore.wire.grpc.call import Call
 
 Get = tuple[Call, bytes]  # who asks, and for which key

@@ -17,10 +17,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from kvstore.errors import EtcdError, error
-from kvstore.mvcc.encoding import varint
 from kvstore.pb import etcd_pb2 as pb
 from kvstore.services.access import require_user
 from kvstore.services.guard import parse
+from kvstore.varint import varint
 from kvstore.wire.grpc.repeats import Repeat, forget, put_answers, remember
 
 if TYPE_CHECKING:

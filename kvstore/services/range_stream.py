@@ -12,7 +12,6 @@ from collections.abc import Iterator
 
 from kvstore.errors import Code, EtcdError
 from kvstore.member.member import Member
-from kvstore.mvcc.encoding import varint
 from kvstore.mvcc.results import RangeResult
 from kvstore.mvcc.txn_check import check_range
 from kvstore.pb import etcd_pb2 as pb
@@ -20,6 +19,7 @@ from kvstore.services.access import identify
 from kvstore.services.encode import range_response
 from kvstore.services.guard import check_leader, parse, refuse_learner
 from kvstore.services.sliced import SLICE_BYTES, Sliced
+from kvstore.varint import varint
 from kvstore.wire.grpc.call import Call
 from kvstore.wire.server import GrpcServer
 

@@ -15,7 +15,8 @@ class MemoryTable:
         self.writes = 0
 
     def get(self, key: bytes) -> bytes | None:
-        return self.data.get(key)
+        value: bytes | None = self.data.get(key)
+        return value
 
     def get_many(self, keys: list[bytes], max_bytes: int) -> list[bytes]:
         values: list[bytes] = []

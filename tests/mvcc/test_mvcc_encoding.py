@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kvstore import varint
 from kvstore.mvcc import encoding
 from kvstore.pb import etcd_pb2 as pb
 
@@ -42,8 +43,8 @@ def test_a_key_value_without_value_has_none() -> None:
 @pytest.mark.parametrize("shift", range(0, 63, 7))
 def test_varints_at_the_edges_of_their_lengths(shift: int) -> None:
     for number in {0, (1 << shift) - 1, 1 << shift, (1 << shift) + 1, (1 << 63) - 1}:
-        data = encoding.varint(number)
-        assert encoding.read_varint(b"\xff" + data, 1) == (number, 1 + len(data))
+        data = varint.varint(number)
+        assert varint.read_varint(b"\xff" + data, 1) == (number, 1 + len(data))
         assert data == pb.KeyValue(lease=number).SerializeToString()[1:] or number == 0
 
 
@@ -57,8 +58,8 @@ def test_a_tombstone_says_what_it_superseded(key: bytes, main: int, sub: int, mo
 @pytest.mark.parametrize("edge", [0, 1, 128, 1 << 14, 5 << 14, 1 << 21, 1 << 28, (1 << 28) + 77, 1 << 40])
 def test_varints_that_count_up(edge: int) -> None:
     for start in range(max(edge - 3, 0), edge + 3):
-        firsts, rest, end = encoding.split_varint(start)
+        firsts, rest, end = varint.split_varint(start)
         assert start < end
         for number in (start, start + 1, (start + end) // 2, end - 1):
             if number < end:
-                assert firsts[number & encoding.SPLIT] + rest == encoding.varint(number)
+                assert firsts[number & varint.SPLIT] + rest == varint.varint(number)

@@ -5,10 +5,8 @@ The collector may not come for hours on a quiet member, and a full collection ho
 
 from __future__ import annotations
 
-import gc
 import struct
 import weakref
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -31,12 +29,7 @@ STREAM = "/etcdserverpb.KV/RangeStream"
 REQUEST = pb.RangeRequest(key=b"big", range_end=b"bih").SerializeToString()
 
 
-@pytest.fixture(autouse=True)
-def no_collector() -> Iterator[None]:
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
+pytestmark = pytest.mark.usefixtures("no_collector")
 
 
 class Reader:
