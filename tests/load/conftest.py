@@ -1,8 +1,0 @@
-"""The benchmark's own client lives with the scripts."""
-
-from __future__ import annotations
-
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
