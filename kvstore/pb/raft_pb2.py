@@ -78,4 +78,4 @@ if _descriptor._USE_C_DESCRIPTORS == False:
   _globals['_RAFT']._serialized_start=2247
   _globals['_RAFT']._serialized_end=2736
 # @@protoc_insertion_point(module_scope)
-# Made of proto/ by grpcio-tools==1.62.3: 82d7ccaf60c5ded4c84a27c0f34b69c3a94eb434749caa02e2e9aeaebf325f8c
+# Made of proto/ by grpcio-tools==1.62.3: 2e57c68e49cae888575d281a9cef66c854fd5fd1bea20c246a7e674cb2e4f6db

@@ -11,6 +11,11 @@ Two things go beyond the paper, both only about pre-votes, which promise nothing
   order is total, so the best of them gets everybody's. After that time whoever still has no leader lets others try:
   the favourite may not be able to hear the answers.
 
+One more thing is about what a candidate may have forgotten. A commit index alone is not written to the log, so a
+voter that starts again may no longer know that a change of membership was committed which had made others learners:
+it asks them, they have more entries and refuse, and learners do not campaign. So who refuses says how far it knows
+the log to be committed, index and term; the candidate, whose entry there is the same, knows it too from then on.
+
 Who asks for a pre-vote has just lost its leader. If it did not answer our own request, because it still had one then,
 it is asked again. And should all of this fail, whose leader's connection broke does not wait for a whole timeout: it
 tries again after three heartbeats or four, then after six to eleven (`haste`), with pre-votes as ever.
@@ -135,14 +140,18 @@ def _grant(r: Raft, m: Message) -> None:
 
 
 def _refuse(r: Raft, m: Message) -> None:
-    r.send(Message(_reply_kind(m), to=m.from_, term=r.term, reject=True))
+    known = r.log.committed
+    r.send(Message(_reply_kind(m), to=m.from_, term=r.term, reject=True, commit=known, log_term=r.log.term(known)))
 
 
 def on_vote_reply(r: Raft, m: Message) -> None:
     """An answer to the campaign under way; answers to another are ignored."""
     expected = MessageKind.PRE_VOTE_REPLY if r.role is Role.PRE_CANDIDATE else MessageKind.VOTE_REPLY
-    if m.kind is expected:
-        _poll(r, m.from_, not m.reject)
+    if m.kind is not expected:
+        return
+    if m.reject and r.log.matches(m.commit, m.log_term):
+        r.log.commit_to(m.commit)
+    _poll(r, m.from_, not m.reject)
 
 
 def _poll(r: Raft, voter: int, granted: bool) -> None:

@@ -150,6 +150,7 @@ class Message:
     log_term, index: of the entry that precedes `entries` (APPEND), of the sender's last entry (VOTE, PRE_VOTE), of
     the entry a follower refused or stored (APPEND_REPLY).
     reject_hint: where the leader should try next (APPEND_REPLY that rejects); log_term is then that entry's term.
+    commit: what the sender knows to be committed (APPEND, HEARTBEAT, and with that entry's log_term a refused vote).
     context: READ_INDEX's, or why a campaign was started.
     """
 
