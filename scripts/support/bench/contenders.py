@@ -6,6 +6,8 @@ from harness.binaries import KINDS, Kind, find
 
 PYSYNCOBJ = "pysyncobj"
 _TITLES: dict[Kind, str] = {"fluyt": "Fluyt", "etcd-3.5": "etcd 3.5.1", "etcd-3.4": "etcd 3.4.23"}
+# In which columns stand.
+ORDER = (*_TITLES, PYSYNCOBJ)
 
 
 def available() -> dict[str, str]:

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from support.bench import api_server, scheduling, whole_cluster
 from support.bench.figures import Figure, markdown, show
-from support.bench.report import machine
+from support.bench.machine import machine
 
 PARTS: dict[str, Callable[[bool], Iterator[Figure]]] = {
     "api": api_server.measure,

@@ -1,18 +1,20 @@
 """Runs a plan: every section of every contender in turn, run after run, so that a slow minute hits all alike.
 
+Who comes first alternates, from section to section and from run to run: whoever goes second finds a warmer machine, and
+a disk that has just worked for the other. What one has written is on the disk before the next one begins.
+
 What fails is said, and costs its own rows only.
 """
 
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import grpc
 
-from support.bench.contenders import PYSYNCOBJ, available, kind_of
+from support.bench.contenders import PYSYNCOBJ, kind_of
 from support.bench.plan import Plan
 from support.bench.probes.site import Probe, Site
 from support.bench.pysyncobj_cluster import ROWS as PYSYNCOBJ_ROWS
@@ -46,9 +48,9 @@ class Teller:
 def steps(plan: Plan, asked: bool) -> Iterator[Step]:
     """What is measured, in this order. asked: the contenders were named, so etcd 3.4 takes part in everything."""
     for run in range(plan.runs):
-        for section in SECTIONS:
+        for place, section in enumerate(SECTIONS):
             probes = section.wanted(plan.rows)
-            for name in plan.contenders:
+            for name in plan.contenders[:: -1 if (run + place) % 2 else 1]:
                 part = name in ("fluyt", "etcd-3.5") or section.all_kinds or asked
                 if probes and name != PYSYNCOBJ and part:
                     yield Step(run, name, section, probes)
@@ -56,18 +58,17 @@ def steps(plan: Plan, asked: bool) -> Iterator[Step]:
             yield Step(run, PYSYNCOBJ, None)
 
 
-def measure(plan: Plan, todo: list[Step], teller: Teller) -> Results:
-    """Do all steps; a step of n probes advances by n (PySyncObj's by 1)."""
-    titles = {name: title for name, title in available().items() if name in plan.contenders}
-    results = Results(plan, titles, time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()), os.getloadavg()[0])
+def measure(results: Results, todo: list[Step], teller: Teller) -> None:
+    """Do all steps of the results' plan; a step of n probes advances by n (PySyncObj's by 1)."""
+    plan = results.plan
     for step in todo:
-        who = _Sayer(teller, f"{titles[step.contender]}, run {step.run + 1} of {plan.runs}")
+        who = _Sayer(teller, f"{results.titles[step.contender]}, run {step.run + 1} of {plan.runs}")
+        os.sync()
         if step.section is None:
             _pysyncobj(plan, step, results, who)
             teller.advance(1)
         else:
             _section(plan, step, step.section, results, who)
-    return results
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def _section(plan: Plan, step: Step, section: Section, results: Results, who: _S
                 done += 1
     except _PROBLEMS as problem:
         left = [row for probe in step.probes[done:] for row in probe.rows]
-        results.fail(step.contender, left, who.warn(section.name, problem))
+        results.fail(step.run, step.contender, left, who.warn(section.name, problem))
         who.teller.advance(len(step.probes) - done)
 
 
@@ -111,7 +112,7 @@ def _probe(probe: Probe, place: Site, step: Step, results: Results, who: _Sayer)
         for source, value in probe.run(place):
             results.add(step.run, step.contender, source, value)
     except _PROBLEMS as problem:
-        results.fail(step.contender, probe.rows, who.warn(probe.title, problem))
+        results.fail(step.run, step.contender, probe.rows, who.warn(probe.title, problem))
 
 
 def _pysyncobj(plan: Plan, step: Step, results: Results, who: _Sayer) -> None:
@@ -122,4 +123,4 @@ def _pysyncobj(plan: Plan, step: Step, results: Results, who: _Sayer) -> None:
                 for source, value in cluster.puts(level, plan.seconds):
                     results.add(step.run, step.contender, source, value)
     except _PROBLEMS as problem:
-        results.fail(step.contender, sorted(PYSYNCOBJ_ROWS), who.warn("puts", problem))
+        results.fail(step.run, step.contender, sorted(PYSYNCOBJ_ROWS), who.warn("puts", problem))

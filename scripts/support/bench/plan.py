@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
+
+# What may differ between runs whose values stand in one table: who, what, and how often.
+_MAY_DIFFER = ("contenders", "rows", "runs", "outages", "cuts")
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,10 @@ class Plan:
     def cuts_a_run(self) -> int:
         """Cuts in each run."""
         return -(-self.cuts // self.runs)
+
+    def sizes(self) -> dict[str, Any]:
+        """How much a single measurement is: what its value depends on."""
+        return {name: value for name, value in asdict(self).items() if name not in _MAY_DIFFER}
 
 
 def quick(contenders: tuple[str, ...], rows: frozenset[str], runs: int) -> Plan:

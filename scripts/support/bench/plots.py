@@ -69,6 +69,12 @@ def _plain(axis: Any) -> None:
     axis.grid(alpha=0.25)
 
 
+def _legend(axis: Any) -> None:
+    """Who is who, where anything was drawn."""
+    if axis.get_legend_handles_labels()[0]:
+        axis.legend()
+
+
 def _numbers(axis: Any, steps: tuple[float, ...] = (1.0, 2.0, 5.0)) -> None:
     """1, 2, 5, 10, … along a logarithmic axis, and nothing between."""
     from matplotlib.ticker import LogLocator, NullLocator
@@ -86,7 +92,7 @@ def _throughput(results: Results, axes: Any) -> bool:
         axis.set_xticks(IN_FLIGHT, [f"{n:,}" for n in IN_FLIGHT])
         axis.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         axis.minorticks_off()
-    axes[0].legend()
+    _legend(axes[0])
     return drawn
 
 
@@ -99,7 +105,7 @@ def _latency(results: Results, axes: Any) -> bool:
         _numbers(axis.yaxis)
         axis.set_title(f"{what}, {level} in flight", fontsize=8)
         axis.set_xticks(range(len(_TAILS)), [f"{share:.4g}" for share in _TAILS.values()])
-    axes[0].legend()
+    _legend(axes[0])
     return drawn
 
 
@@ -109,7 +115,7 @@ def _memory(results: Results, axes: Any) -> bool:
     drawn = _line(results, axis, {n * fifth: f"memory-{n}" for n in range(6)})
     axis.set(xlabel="keys of 256 B", ylabel="RSS of the leader, MiB", ylim=(0, None))
     axis.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")
-    axis.legend()
+    _legend(axis)
     return drawn
 
 
@@ -126,8 +132,7 @@ def _outages(results: Results, axes: Any) -> bool:
         axis.set(title=f"{title}: share of outages at most so long", xlabel="ms", xscale="log", ylim=(0, 1.02))
         _numbers(axis.xaxis, (1.0, 2.0, 3.0, 5.0, 7.0))
         _plain(axis)
-        if axis.get_legend_handles_labels()[0]:
-            axis.legend()
+        _legend(axis)
     return drawn
 
 

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from pathlib import Path
 
 from rich.console import Console
@@ -17,31 +15,22 @@ from support.bench.rows import PARTS, ROWS, Row
 Cells = tuple[str, ...]
 
 
-def machine() -> dict[str, str]:
-    """What was measured on."""
-    cpu = next(
-        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
-        "?",
-    )
-    memory = int(Path("/proc/meminfo").read_text().split()[1]) / 1024 / 1024
-    return {
-        "processor": f"{cpu}, {os.cpu_count()} cores",
-        "memory": f"{memory:.0f} GiB",
-        "system": f"{platform.system()} {platform.release().split('-')[0]}, Python {platform.python_version()}",
-    }
-
-
 def tables(results: Results) -> list[tuple[str, Cells, list[Cells]]]:
-    """(title, head, rows) of every part that something was measured of, or was to be."""
+    """(title, head, rows) of every part that something was measured of, or was to be and would have been by now."""
     made = []
     for part in PARTS:
-        rows = [row for row in ROWS if row.part == part and row.name in results.plan.rows]
+        rows = [row for row in ROWS if row.part == part and row.name in results.plan.rows and _due(results, row)]
         names = [name for name in results.titles if any(results.figure(name, row) is not None for row in rows)]
         names = names or [name for name in (OURS, BASELINE) if name in results.titles]
         if rows:
             head = ("", *(results.titles[name] for name in names), "ratio", "aim", "")
             made.append((part, head, [_cells(results, row, names) for row in rows]))
     return made
+
+
+def _due(results: Results, row: Row) -> bool:
+    """Whether it was the row's turn already; in a run that was not cut short it was."""
+    return results.complete or any(results.tried(name, row) for name in results.titles)
 
 
 def _cells(results: Results, row: Row, names: list[str]) -> Cells:
@@ -63,17 +52,20 @@ def _value(value: float | None, row: Row) -> str:
 
 
 def missing(results: Results) -> list[str]:
-    """One line a failure: what has no value, of whom, and why."""
+    """One line a failure: what has no value, of whom, and why; and one of what a run that was cut short did not reach."""
     lines: dict[str, None] = {}
     for failure in results.failures:
         names = [name for name in failure["rows"] if name in results.plan.rows]
         rows = names[0] if len(names) == 1 else f"{', '.join(names[:3])}{', …' if len(names) > 3 else ''}"
         lines[f"{results.titles[failure['contender']]}: {rows}: {failure['reason']}"] = None
-    return list(lines)
+    later = [row.name for row in ROWS if row.name in results.plan.rows and not _due(results, row)]
+    return [*lines, f"cut short before their turn: {', '.join(later)}"] if later else list(lines)
 
 
 def show(results: Results, console: Console) -> None:
     """Tables for the terminal."""
+    if not results.complete:
+        console.print("INCOMPLETE: cut short; what was measured until then:", highlight=False)
     for title, head, rows in tables(results):
         table = Table(title=title, title_justify="left")
         for index, column in enumerate(head):
@@ -106,6 +98,12 @@ def _row(cells: Cells) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
+def _runs(results: Results) -> str:
+    fewest, most = results.runs()
+    told = f"{most}" if fewest == most else f"{fewest} to {most}"
+    return f"{told} run{'s' if most != 1 else ''}"
+
+
 def _introduction(results: Results) -> list[str]:
     plan = results.plan
     return [
@@ -113,10 +111,10 @@ def _introduction(results: Results) -> list[str]:
         "",
         "Made by `scripts/bench`, which writes this page. Three members of each on one machine, over loopback, with the",
         "load generator beside them, so all of them share the same cores. Each part of the table in turn for each contender,",
-        "on a cluster started for it, the runs interleaved. The ratio is ours to etcd 3.5.1's; ✓ is where it reaches its aim.",
+        "on a cluster started for it, the runs interleaved, who comes first alternating. The ratio is ours to etcd 3.5.1's; ✓ is where it reaches its aim.",
         "",
         f"* **When and where:** {results.date}; {'; '.join(results.machine.values())}; load of others when it began: {results.load:.1f}.",
-        f"* **How:** medians of {plan.runs} runs; {plan.seconds:g} s a point after a warm-up; load on the leader; every server with its",
+        f"* **How:** medians of {_runs(results)}; {plan.seconds:g} s a point after a warm-up; load on the leader; every server with its",
         "  default settings, so an acknowledged put is behind fdatasync on a majority (PySyncObj: never).",
         "* **Load:** puts of one key, gets and puts through a follower: h2load, the same command for all, 1 × 1, 8 × 4, 10 × 10 and",
         "  16 × 64 connections × streams. All else: `scripts/support/bench/load`, a client on raw sockets that has encoded",
@@ -127,7 +125,7 @@ def _introduction(results: Results) -> list[str]:
         "  answers a linearizable read.",
         f"* **Leases:** {plan.leases:,} with a key each, granted one after the other within about a second for 5 s.",
         "* **Outage:** from the fault to the first acknowledgement of a put sent after it (one every 10 ms, at the survivors), under",
-        f"  load; {plan.outages_a_run * plan.runs} kills and {plan.cuts_a_run * plan.runs} cuts (network namespaces, packets dropped by nft).",
+        f"  load; {len(results.of(OURS, 'outage'))} kills and {len(results.of(OURS, 'cut'))} cuts (network namespaces, packets dropped by nft).",
         f"* **Long work:** {plan.revisions:,} revisions of a tenth as many keys. *Late* is what our own metric says of the event",
         "  loop's timers (a bound of its histogram); the longest wait of serializable gets, one after the other, includes the machine.",
         "* **PySyncObj** has no server: its load runs inside the leading process, as calls, without any network front.",
