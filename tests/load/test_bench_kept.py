@@ -169,7 +169,8 @@ def test_the_cut_line_of_a_killed_run_is_passed_over(cut: str, tmp_path: Path) -
     ("text", "problem"),
     [
         ("", "nothing was kept"),
-        ("not JSON\n", "line 1: not JSON"),
+        ("not JSON\n", "nothing was kept"),
+        ("not JSON\nnor this\n", "line 1: not JSON"),
         ('{"value": 1}\n', "line 1: not of a run"),
         ('{"plan": {"contenders": [], "rows": [], "parsecs": 12}}\n', "line 1: not of a run"),
         ("[1]\n", "line 1: not of a run"),
@@ -179,6 +180,12 @@ def test_other_files_are_refused(text: str, problem: str, tmp_path: Path, capsys
     (tmp_path / "kept").write_text(text)
     assert again([tmp_path / "kept"], tmp_path / "page", Output()) == 1
     assert problem in capsys.readouterr().err
+
+
+def test_a_run_that_was_killed_at_once_is_in_nobodys_way(tmp_path: Path) -> None:
+    (tmp_path / "kept").write_text('{"plan": {"conten')
+    path = kept(tmp_path / "kept", piece(), value(0, "fluyt", 1))
+    assert together(read(path)).values == [value(0, "fluyt", 1)]
 
 
 def test_what_is_not_the_last_line_must_be_whole(tmp_path: Path) -> None:

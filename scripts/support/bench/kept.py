@@ -48,7 +48,7 @@ def read(path: Path) -> list[Results]:
         try:
             entry = json.loads(line)
         except ValueError:
-            if pieces and (number == len(lines) or lines[number].startswith('{"plan"')):
+            if number == len(lines) or lines[number].startswith('{"plan"'):
                 continue
             raise ValueError(f"{path}, line {number}: not JSON") from None
         try:

@@ -75,10 +75,12 @@ def _legend(axis: Any) -> None:
         axis.legend()
 
 
-def _numbers(axis: Any, steps: tuple[float, ...] = (1.0, 2.0, 5.0)) -> None:
-    """1, 2, 5, 10, … along a logarithmic axis, and nothing between."""
+def _numbers(axis: Any) -> None:
+    """1, 2, 5, 10, … along a logarithmic axis, 3 and 7 too where there is room, and nothing between."""
     from matplotlib.ticker import LogLocator, NullLocator
 
+    low, high = axis.get_view_interval()
+    steps = (1.0, 2.0, 5.0) if high > 30 * low else (1.0, 2.0, 3.0, 5.0, 7.0)
     axis.set_major_locator(LogLocator(subs=steps, numticks=20))
     axis.set_major_formatter(lambda value, _: f"{value:,g}")
     axis.set_minor_locator(NullLocator())
@@ -130,7 +132,7 @@ def _outages(results: Results, axes: Any) -> bool:
                 axis.step(values, shares, where="post", marker=".", label=label, color=_COLOURS[name])
                 drawn = True
         axis.set(title=f"{title}: share of outages at most so long", xlabel="ms", xscale="log", ylim=(0, 1.02))
-        _numbers(axis.xaxis, (1.0, 2.0, 3.0, 5.0, 7.0))
+        _numbers(axis.xaxis)
         _plain(axis)
         _legend(axis)
     return drawn
