@@ -97,10 +97,9 @@ class KeyIndex:
         if isinstance(self.revisions, UnlearnedRevisions):
             self.revisions.known.update(zip(keys, revisions, strict=True))
 
-    def set(self, key: bytes, revision: int) -> None:
-        """The key is alive at this revision."""
-        if key not in self.revisions:
-            self.order.add(key)
+    def add(self, key: bytes, revision: int) -> None:
+        """The key, which was not alive, is so at this revision."""
+        self.order.add(key)
         self.revisions[key] = revision
 
     def remove(self, keys: list[bytes]) -> None:

@@ -35,12 +35,15 @@ _ALL: Final = 1 << 62
 _PACK: Final = HEADER.pack
 _UNPACK: Final = HEADER.unpack_from
 
-_MOST_HEADS: Final = 8192
+_MOST_HEADS: Final = 16384
 
-Head = tuple[int, bytes, bytes, int, bytes, int]
+NO_LEASE: Final = bytes(9)
+"""The end of a record's header: no lease, no flags."""
+
+Head = tuple[int, bytes, bytes, int, bytes, int, bytes]
 """What the next put of a key without a lease wants to know of its current revision, which comes first; then the same
-as 12 bytes, the create revision as 8, the version, the encoded KeyValue up to its mod revision, and the create revision
-as a number."""
+as 12 bytes, the create revision as 8, the version, the end of the record's header with the KeyValue up to its mod
+revision, the create revision as a number, and version_prefix(key)."""
 
 
 class Keyspace:
@@ -199,10 +202,10 @@ class Keyspace:
         if previous:
             head = self.heads.get(key)
             if head is not None and head[0] == previous:
-                _, old_name, create_bytes, version, opening, create = head
+                _, old_name, create_bytes, version, opening, create, prefix = head
                 old_lease = 0
                 if not lease:
-                    self.heads[key] = (revision, name, create_bytes, version + 1, opening, create)
+                    self.heads[key] = (revision, name, create_bytes, version + 1, opening, create, prefix)
             else:
                 old_name = previous.to_bytes(12, "big")
                 old = self.history.get(old_name)
@@ -218,7 +221,7 @@ class Keyspace:
             old_lease = 0
             kv = encode_put(key, main, main, 1, value, lease)
             record = _PACK(0, 0, main, 1, lease, 0) + kv
-            self.index.set(key, revision)
+            self.index.add(key, revision)
         self.history.append(name, record)
         entry = name + lease.to_bytes(8, "big", signed=True) if lease else name
         self._keys.put(key if len(key) <= LONGEST_PLAIN else live_key(key), entry)
@@ -239,8 +242,9 @@ class Keyspace:
             return None
         if len(self.heads) >= _MOST_HEADS:
             self.heads.clear()
-        opening = b"".join((b"\x0a", varint(len(key)), key, b"\x10", varint(create), b"\x18"))
-        head = self.heads[key] = (revision, revision.to_bytes(12, "big"), record[12:20], version, opening, create)
+        opening = b"".join((NO_LEASE, b"\x0a", varint(len(key)), key, b"\x10", varint(create), b"\x18"))
+        name, prefix = revision.to_bytes(12, "big"), version_prefix(key)
+        head = self.heads[key] = (revision, name, record[12:20], version, opening, create, prefix)
         return head
 
     def write_run(self, main: int, versions: dict[bytes, bytes], live: dict[bytes, bytes]) -> None:

@@ -10,20 +10,29 @@ Faults assumed: as for Keyspace; the rows of a run are in one transaction of the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Sequence
+from itertools import repeat
+from typing import Any, Final, cast
 
 from kvstore.varint import SHORT_VARINTS, SPLIT, split_varint, varint
 
 from .encoding import HEADER_SIZE
-from .keyspace import Keyspace
-from .table_keys import version_key
+from .keyspace import NO_LEASE, Keyspace
 from .types import PUT, EventSink, StoredEvent
 
 _NO_REVISION: Final = bytes(12)
-_NO_LEASE: Final = bytes(9)  # nor flags
+_FIRST_VERSION: Final = b"\0\0\0\0\0\0\0\x01" + NO_LEASE
 _LONGEST: Final = 4096
-"""Requests above are not pieced together: tables do not let their rows wait for others."""
+"""Values above are not pieced together: tables do not let their rows wait for others."""
+
+_bytes_of: Final = cast(Callable[[int, int, str], bytes], int.to_bytes)
+
+# How a plain PutRequest begins, for each length of a key → where that key ends; what stands there, for each length of
+# all that follows: the value's tag and its length.
+_KEY_ENDS: Final = {bytes((0x0A, length)): length + 2 for length in range(1, 0x80)}
+_VALUE_TAGS: Final = {
+    1 + len(size) + length: b"\x12" + size for length, size in enumerate(SHORT_VARINTS[: _LONGEST + 1]) if length
+}
 
 
 def key_end(body: bytes) -> int:
@@ -31,88 +40,90 @@ def key_end(body: bytes) -> int:
 
     The key begins at 2, the value's tag stands where the key ends, and its length and bytes are the rest.
     """
-    size = len(body)
-    if not 5 < size <= _LONGEST or body[0] != 0x0A:
-        return 0
-    end = body[1] + 2
-    left = size - end - 2  # for the value, if its length is one byte
-    if not 2 < end < 130 or left < 1 or body[end] != 0x12:
-        return 0
-    first = body[end + 1]
-    if first < 0x80:
-        return end if first == left else 0
-    return end if left > 0x80 and first & 0x7F | body[end + 2] << 7 == left - 1 else 0
+    at = _KEY_ENDS.get(body[:2], 0)
+    return at if body.startswith(_VALUE_TAGS.get(len(body) - at, ()), at) else 0
 
 
-def put_run(keyspace: Keyspace, sink: EventSink, requests: Iterable[Sequence[Any]], kind: int) -> int:
-    """Apply the plain puts that the requests begin with; how many those are.
+def put_run(keyspace: Keyspace, sink: EventSink, requests: Iterable[Sequence[Any]], kind: int, most: int) -> int:
+    """Apply the plain puts that the requests begin with, or the first of these; how many were applied.
 
     requests: each begins with its kind and its encoded body; a PutRequest is of `kind`. The next is asked for when
-    index, heads and `Keyspace.record` know of those before it.
-    Hot: on every member for nearly every put.
+    index, heads and `Keyspace.record` know of those before it. most: no more than that, one or more.
+    Hot: on every member for nearly every put. What counts up with the revisions is made by the iterators of one zip.
     """
-    index, heads, short = keyspace.index, keyspace.heads, SHORT_VARINTS
+    index, heads, records = keyspace.index, keyspace.heads, keyspace.unwritten
     revisions = index.revisions
-    get_revision, get_head = revisions.get, heads.get
-    records = keyspace.unwritten
+    get_revision, get_head, get_end, get_tag = revisions.get, heads.get, _KEY_ENDS.get, _VALUE_TAGS.get
+    join, short = b"".join, SHORT_VARINTS
     versions: dict[bytes, bytes] = {}
     live: dict[bytes, bytes] = {}
     events: list[StoredEvent] | None = [] if sink.watched else None
-    before = main = keyspace.revision
-    lows, high, turn = split_varint(main)
-    for request in requests:
+    first = keyspace.revision + 1
+    lows, high, _ = split_varint(first)
+    lows = lows[first & SPLIT : (first & SPLIT) + most]  # ends where the rest of the varint would be another
+    stamps = range(first << 32, first + len(lows) << 32, 1 << 32)
+    names = map(_bytes_of, stamps, repeat(12), repeat("big"))
+    for revision, name, number, request in zip(stamps, names, lows, requests, strict=False):
         if request[0] != kind:
             break
         body = request[1]
-        at = key_end(body)
-        if not at:
+        at = get_end(body[:2], 0)  # key_end in line
+        if not at or not body.startswith(get_tag(len(body) - at, ()), at):
             break
         key = body[2:at]
         previous = get_revision(key, 0)
-        main += 1
-        if main == turn:
-            lows, high, turn = split_varint(main)
-        number = lows[main & SPLIT] + high
-        revision = main << 32
-        name = revision.to_bytes(12, "big")
         if previous:
             head = get_head(key)
             if head is None or head[0] != previous:
                 head = keyspace.head(key, previous)
                 if head is None:
-                    main -= 1
                     break
-            _, old, create, version, opening, created = head
+            _, old, create, version, opening, created, prefix = head
             version += 1
-            versions[key + b"\0" + old if b"\0" not in key else version_key(key, previous)] = name
+            versions[prefix + old] = name
             revisions[key] = revision
-            heads[key] = (revision, name, create, version, opening, created)
-        else:
-            old, create, version = _NO_REVISION, name[:8], 1
-            opening = b"".join((body[:at], b"\x10", number, b"\x18"))
-            index.set(key, revision)
-        records[name] = record = b"".join(
-            (
-                old,
-                create,
-                version.to_bytes(8, "big"),
-                _NO_LEASE,
-                opening,
-                number,
-                b"\x20",
-                short[version] if version < 0x4000 else varint(version),
-                b"\x2a",
-                body[at + 1 :],
+            heads[key] = (revision, name, create, version, opening, created, prefix)
+            records[name] = record = join(
+                (
+                    old,
+                    create,
+                    version.to_bytes(8, "big"),
+                    opening,
+                    number,
+                    high,
+                    b"\x20",
+                    short[version] if version < 0x4000 else varint(version),
+                    b"\x2a",
+                    body[at + 1 :],
+                )
             )
-        )
+        else:
+            index.add(key, revision)
+            records[name] = record = join(
+                (
+                    _NO_REVISION,
+                    name[:8],
+                    _FIRST_VERSION,
+                    body[:at],
+                    b"\x10",
+                    number,
+                    high,
+                    b"\x18",
+                    number,
+                    high,
+                    b"\x20\x01\x2a",
+                    body[at + 1 :],
+                )
+            )
         live[key] = name
         if events is not None:
             events.append(StoredEvent(PUT, key, revision, record[HEADER_SIZE:], previous))
-    if records:
-        keyspace.write_run(main, versions, live)
+    count = len(records)
+    if count:
+        keyspace.write_run(first + count - 1, versions, live)
         if events:
             _publish(keyspace, sink, events)
-    return main - before
+    return count
 
 
 def _publish(keyspace: Keyspace, sink: EventSink, events: list[StoredEvent]) -> None:

@@ -118,7 +118,7 @@ class Store:
         requests: each begins with its kind and its encoded body; a PutRequest is of `kind`. Returns how many were
         applied, each in a revision of its own; 0 if `put` is to have the first.
         """
-        return put_run(self._keyspace, self._sink, islice(requests, start, end), kind)
+        return put_run(self._keyspace, self._sink, islice(requests, start, end), kind, end - start)
 
     def delete_range(self, req: DeleteRangeRequest) -> DeleteResult:
         """Delete every key of the range in one revision; none is taken if there is none. Raises EMPTY_KEY."""
@@ -179,7 +179,7 @@ class Store:
         requests: each begins with its kind and its encoded body, then perhaps the Swap read from that; a TxnRequest
         is of `kind`. A result for each that was applied; none if `txn` is to have the first.
         """
-        return swap_run(self._keyspace, self._sink, islice(requests, start, end), kind)
+        return swap_run(self._keyspace, self._sink, islice(requests, start, end), kind, end - start)
 
     # ---- reading
 

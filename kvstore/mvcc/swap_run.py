@@ -16,24 +16,25 @@ from .swap import PUT_OP, Swap, chosen, read_swap, run_swap
 from .types import EventSink
 
 
-def swap_run(keyspace: Keyspace, sink: EventSink, requests: Iterable[Sequence[Any]], kind: int) -> list[TxnResult]:
-    """Apply the swaps that the requests begin with; a result for each.
+def swap_run(
+    keyspace: Keyspace, sink: EventSink, requests: Iterable[Sequence[Any]], kind: int, most: int
+) -> list[TxnResult]:
+    """Apply the swaps that the requests begin with, or the first of these; a result for each.
 
     requests: each begins with its kind and its encoded body, then perhaps the Swap read from that; a TxnRequest is of
-    `kind`.
+    `kind`. most: about how many.
     """
     swaps = _swaps(iter(requests), kind)
     results: list[TxnResult] = []
     while True:
-        held: list[bool] = []
-        waiting: list[Swap] = []  # the one that is no part of this run, and ends it
-        before = keyspace.revision
-        count = put_run(keyspace, sink, _puts(keyspace, swaps, held, waiting), PUT_OP)
-        for main in range(before + 1, before + count + 1):
-            results.append(TxnResult(held[main - before - 1], [PutResult(main, None)], main, True))
-        if not waiting:
+        asked: list[tuple[bool, Swap]] = []
+        first = keyspace.revision + 1
+        count = put_run(keyspace, sink, _puts(keyspace, swaps, asked), PUT_OP, most)
+        for main, (succeeded, _) in zip(range(first, first + count), asked, strict=False):
+            results.append(TxnResult(succeeded, [PutResult(main, None)], main, True))
+        if len(asked) == count:
             return results
-        results.append(run_swap(keyspace, sink, waiting[0]))
+        results.append(run_swap(keyspace, sink, asked[count][1]))
 
 
 def _swaps(requests: Iterator[Sequence[Any]], kind: int) -> Iterator[Swap]:
@@ -46,15 +47,11 @@ def _swaps(requests: Iterator[Sequence[Any]], kind: int) -> Iterator[Swap]:
         yield swap
 
 
-def _puts(
-    keyspace: Keyspace, swaps: Iterator[Swap], held: list[bool], waiting: list[Swap]
-) -> Iterator[tuple[int, bytes]]:
-    """The put of each swap, up to one that puts nothing, or whose put the run has not taken."""
+def _puts(keyspace: Keyspace, swaps: Iterator[Swap], asked: list[tuple[bool, Swap]]) -> Iterator[tuple[int, bytes]]:
+    """The put of each swap, up to one that puts nothing. asked: every swap looked at, and whether its compares hold."""
     for swap in swaps:
         succeeded, op = chosen(keyspace, swap)
-        waiting.append(swap)
+        asked.append((succeeded, swap))
         if op is None or op[0] != PUT_OP:
             return
-        held.append(succeeded)
         yield PUT_OP, op[2]
-        waiting.clear()

@@ -101,6 +101,19 @@ def test_usual_puts_are_taken_in_runs_and_nothing_else_is() -> None:
     assert side.several(usual[:6]) == 6
 
 
+@pytest.mark.parametrize("revision", [(1 << 14) - 4, (1 << 21) - 4, (1 << 28) - 4])
+def test_runs_where_a_revision_takes_another_byte(revision: int) -> None:
+    alone, together = Side(), Side()
+    puts: list[Any] = [pb.PutRequest(key=b"k%d" % (n % 3), value=b"v" * n) for n in range(1, 9)]
+    for side in (alone, together):
+        side.store._keyspace.revision = revision
+    for put in puts:
+        alone.one(put)
+    assert together.several(puts) == len(puts)
+    assert together.state() == alone.state()
+    assert together.told() == alone.told()
+
+
 def test_events_are_not_made_while_nobody_watches() -> None:
     side = Side()
     side.sink.watched = False
