@@ -10,7 +10,7 @@ each, and are served in one call.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from kvstore.errors import EtcdError, error
@@ -101,6 +101,15 @@ class ReadQueue:
         self._waiting += 1
         batch.items.append(item)
         return True
+
+    def has_room(self, count: int) -> bool:
+        """Whether so many more can be added, joined or gathered."""
+        return self._waiting + count <= MAX_READS
+
+    def join_all(self, serve: Serve, items: Sequence[Any]) -> None:
+        """join() for items that has_room() for, into a batch that is open."""
+        self._open[serve].items.extend(items)
+        self._waiting += len(items)
 
     def gather(self, deadline: float, serve: Serve, item: Any) -> None:
         """Open a batch with that item; others may join it until the round begins. Raises TOO_MANY_REQUESTS.

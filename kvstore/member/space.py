@@ -69,6 +69,13 @@ class Space:
         if self._short >= PATIENCE:
             self._refuse("the file system is full")
 
+    def admit(self, size: int) -> bool:
+        """check() for requests that add so many bytes together; False, and nothing done, if it would refuse one."""
+        if self._alarms.no_space or self._used + size > self._quota or self._short >= PATIENCE:
+            return False
+        self._used += size
+        return True
+
     def _refuse(self, reason: str) -> None:
         self._alarm(reason)
         raise error("NO_SPACE")

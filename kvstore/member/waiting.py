@@ -51,6 +51,15 @@ class Waiting:
         self.proposals.add(Proposal(kind, body, request, done, self._loop.time() + self._timeout))
         member.driver.wake()
 
+    def propose_all(self, kind: int, bodies: Sequence[bytes], dones: Sequence[Done]) -> None:
+        """propose() for several that need nothing but their bytes, once can_propose() says so."""
+        self.proposals.add_all(kind, bodies, dones, self._loop.time() + self._timeout)
+        self._member.driver.wake()
+
+    def can_propose(self, count: int, size: int) -> bool:
+        """Whether propose() would raise for none of so many requests with so many bytes in all."""
+        return not self._member.stopping and self.proposals.has_room(count, size)
+
     def propose_change(self, requests: Sequence[tuple[int, bytes]], done: Done) -> None:
         """Put a change of membership into the log: of one member, or a joint one of several (membership.py).
 
@@ -86,6 +95,14 @@ class Waiting:
             patience = self._timeout + member.config.heartbeat_interval / 1000
             self.reads.gather(self._loop.time() + patience, serve, item)
             member.driver.wake()
+
+    def gather_all(self, serve: Serve, items: Sequence[Any]) -> bool:
+        """gather() for each of them; False, and nothing done, if it would raise for one."""
+        if self._member.stopping or not self.reads.has_room(len(items)):
+            return False
+        self.gather(serve, items[0])
+        self.reads.join_all(serve, items[1:])
+        return True
 
     def raise_alarm(self, request: pb.AlarmRequest, done: Callable[[], None]) -> None:
         """Put an alarm into the log; `done` when it is on, or could not be put there and is to be tried again."""

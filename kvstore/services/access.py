@@ -13,7 +13,7 @@ it has, so that a client may go to another member with its token at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
 from functools import partial
 
@@ -21,7 +21,7 @@ from kvstore.auth.types import Identity
 from kvstore.errors import EtcdError, error
 from kvstore.member.member import Member
 from kvstore.wire.grpc.call import Call
-from kvstore.wire.grpc.methods import Method, ServerStream, StreamFactory, UnaryHandler
+from kvstore.wire.grpc.methods import Method, ServerStream, StreamFactory, TogetherHandler, UnaryHandler
 from kvstore.wire.server import GrpcServer
 
 # Messages of a stream that wait until its token is known.
@@ -112,8 +112,20 @@ def _guard(method: Method, member: Member, rule: Rule) -> None:
     admit = _ADMITTED[rule]
     if method.unary is not None:
         method.unary = _guarded_unary(method.unary, member, admit)
+    if method.together is not None:
+        method.together = _guarded_together(method.together, member)
     if method.factory is not None:
         method.factory = _guarded_stream(method.factory, member, admit)
+
+
+def _guarded_together(handler: TogetherHandler, member: Member) -> TogetherHandler:
+    auth = member.auth
+
+    def guarded(calls: Sequence[Call], messages: Sequence[bytes]) -> bool:
+        # With auth on each is asked for.
+        return not auth.enabled and handler(calls, messages)
+
+    return guarded
 
 
 def _guarded_unary(handler: UnaryHandler, member: Member, admit: Callable[[Member, Call], None]) -> UnaryHandler:

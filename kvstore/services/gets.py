@@ -7,7 +7,7 @@ is unusual (authentication, a large delete half done, a client that does not rea
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 from kvstore.errors import EtcdError
 from kvstore.member.member import Member
@@ -15,6 +15,7 @@ from kvstore.pb import etcd_pb2 as pb
 from kvstore.services.big_range import HELD_BYTES
 from kvstore.varint import varint
 from kvstore.wire.grpc.call import Call
+from kvstore.wire.grpc.replies import reply_all
 
 Get = tuple[Call, bytes]  # who asks, and for which key
 Ordinary = Callable[[Call, pb.RangeRequest, EtcdError | None], None]
@@ -49,6 +50,14 @@ class Gets:
         member.gather(self._serve_gathered, (call, key))
         return True
 
+    def take_all(self, calls: Sequence[Call], messages: Sequence[bytes]) -> bool:
+        """take() for Ranges that came together; False, and nothing done, if one of them is to go another way."""
+        member = self._member
+        keys = [plain_key(message) for message in messages]
+        if not all(keys) or member.is_learner or not member.leader_id:
+            return False
+        return member.waiting.gather_all(self._serve_gathered, list(zip(calls, keys, strict=True)))
+
     def _serve(self, gets: list[Get], problem: EtcdError | None) -> None:
         member = self._member
         store = member.store
@@ -56,7 +65,13 @@ class Gets:
             for call, key in gets:
                 self._ordinary(call, pb.RangeRequest(key=key), problem)
             return
-        header = member.header_field(store.revision)
+        reply_all(self._answers(gets))
+
+    def _answers(self, gets: list[Get]) -> Iterator[tuple[Call, bytes]]:
+        """The wire's calls that can be answered now, others are answered here. Each is asked for when those before it
+        have their answers."""
+        store = self._member.store
+        header = self._member.header_field(store.revision)
         for call, key in gets:
             if call.closed:
                 continue
@@ -64,4 +79,8 @@ class Gets:
                 self._ordinary(call, pb.RangeRequest(key=key), None)
                 continue
             kv = store.get(key)
-            call.reply(header if kv is None else b"".join((header, b"\x12", varint(len(kv)), kv, _ONE)))
+            answer = header if kv is None else b"".join((header, b"\x12", varint(len(kv)), kv, _ONE))
+            if type(call) is Call:
+                yield call, answer
+            else:
+                call.reply(answer)  # of the JSON gateway

@@ -31,4 +31,4 @@ class PutWaiter(tuple[Call, Headers]):
     def answer_run(waiters: Sequence[Any], first: int) -> None:
         """The puts that these PutWaiters wait for are applied, at the revisions from `first` on. Hot."""
         headers = cast("PutWaiter", waiters[0])[1]
-        reply_all([waiter[0] for waiter in waiters], headers.fields(first, len(waiters)))
+        reply_all(zip([waiter[0] for waiter in waiters], headers.fields(first, len(waiters)), strict=True))

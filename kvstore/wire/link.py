@@ -75,7 +75,7 @@ class Link:
                 self.abort()
             else:
                 self.close()
-        elif connection.has_more:
+        elif connection.ready and connection.has_more:
             self._loop.call_soon(self._go_on)
 
     def _write(self, out: list[Buffer]) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import cast
 
 from kvstore.wire.grpc.deadlines import Deadlines
-from kvstore.wire.grpc.methods import Method, Methods, StreamFactory, UnaryHandler
+from kvstore.wire.grpc.methods import Method, Methods, StreamFactory, TogetherHandler, UnaryHandler
 from kvstore.wire.grpc.server_connection import ServerConnection
 from kvstore.wire.h2.frames import PREFACE
 from kvstore.wire.http import HttpHandler
@@ -63,9 +63,10 @@ class GrpcServer:
         """Every method by path, with its counters."""
         return {method.path: method for method in self._methods.by_path.values()}
 
-    def unary(self, path: str, handler: UnaryHandler) -> None:
-        """handler(call, message) answers with call.reply or call.fail, now or later. ValueError if path is taken."""
-        self._methods.add(Method(path, handler, None))
+    def unary(self, path: str, handler: UnaryHandler, together: TogetherHandler | None = None) -> None:
+        """handler(call, message) answers with call.reply or call.fail, now or later; `together` may do so for several
+        calls. ValueError if path is taken."""
+        self._methods.add(Method(path, handler, None, together))
 
     def stream(self, path: str, factory: StreamFactory) -> None:
         """factory(call) makes the object that hears the call's messages. ValueError if path is taken."""

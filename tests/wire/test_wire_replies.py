@@ -37,7 +37,7 @@ def test_the_same_as_one_by_one(window: int, held: bool) -> None:
     for peer in (together, alone):
         if held:
             peer.connection.hold()
-    reply_all(together.calls, answers)
+    reply_all(zip(together.calls, answers, strict=True))
     for call, answer in zip(alone.calls, answers, strict=True):
         call.reply(answer)
     for peer in (together, alone):
@@ -52,11 +52,11 @@ def test_the_same_as_one_by_one(window: int, held: bool) -> None:
 
 def test_one_that_cannot_be_answered_does_not_keep_the_others_from_it() -> None:
     peer = asked(8, 65_535)
-    peer.calls[5].remote_closed = False
+    peer.calls[5].whole = False
 
     def broken(answer: bytes) -> None:
         raise RuntimeError("odd")
 
     peer.calls[5].reply = broken
-    reply_all(peer.calls, [b"m"] * 8)
+    reply_all((call, b"m") for call in peer.calls)
     assert [call.closed for call in peer.calls] == [True] * 5 + [False] + [True] * 2

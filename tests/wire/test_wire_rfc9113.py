@@ -76,6 +76,7 @@ CASES = [
     ("priority on idle", nothing, lambda p: raw(F.PRIORITY, 0, 1, U32(0) + b"\x10"), NOTHING, None),
     # half-closed (remote)
     ("data after the end", half_closed, lambda p: data(1, b"x"), STREAM, E.STREAM_CLOSED),
+    ("a whole message after the end", half_closed, lambda p: data(1, message(b"x"), end=True), STREAM, E.STREAM_CLOSED),
     ("headers after the end", half_closed, lambda p: p.headers(1, end=True), CONNECTION, E.STREAM_CLOSED),
     ("window update after the end", half_closed, lambda p: frames.window_update(1, 1), NOTHING, None),
     ("priority after the end", half_closed, lambda p: raw(F.PRIORITY, 0, 1, U32(0) + b"\x10"), NOTHING, None),

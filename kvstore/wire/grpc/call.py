@@ -47,6 +47,8 @@ class Call(Stream):
     user: Any = None
     # A unary call of which no DATA came yet.
     fresh = True
+    # A unary call that came in one DATA frame by the short way, and nothing was done to it since.
+    whole = False
     on_closed: Callable[[], None] | None = None
     deadline_bucket: dict[Call, None] | None = None
     # The frames of those of its messages that take the short way: see repeats.py.
@@ -118,8 +120,9 @@ class Call(Stream):
             )
             self.ended = self.local_closed = True
             del connection.streams[stream_id]
-            if self.fresh and self.deadline_bucket is None:
+            if self.whole and self.deadline_bucket is None:
                 # Nothing else that _close would have to undo.
+                self.whole = False
                 self.closed = True
                 self.head.method.handled[0] += 1  # type: ignore[union-attr]
             else:
@@ -184,6 +187,7 @@ class Call(Stream):
 
     def _send_headers(self) -> None:
         self._headers_sent = True
+        self.whole = False
         self.connection.write_block(self.stream_id, RESPONSE, end_stream=False)
 
     def _end(self, code: int, block: bytes) -> None:
@@ -200,6 +204,7 @@ class Call(Stream):
 
     def _close(self, code: int) -> None:
         self.closed = True
+        self.whole = False
         if self.on_drain is not None:
             self.on_drain = None
         if self.on_closed is not None:

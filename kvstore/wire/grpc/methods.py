@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from kvstore.errors import Code
@@ -26,16 +26,26 @@ class ServerStream(Protocol):
 
 UnaryHandler = Callable[["Call", bytes], None]
 StreamFactory = Callable[["Call"], ServerStream]
+TogetherHandler = Callable[[Sequence["Call"], Sequence[bytes]], bool]
+"""Calls of one method that came in one read, and their messages: True if it serves them all; False if it has done
+nothing, and each of them is to go to the unary handler."""
 
 
 class Method:
-    """One path: its handler or factory, and its counters."""
+    """One path: its handler or factory, and its counters. together: what `unary` does, for several calls at once."""
 
-    __slots__ = ("factory", "handled", "path", "started", "unary")
+    __slots__ = ("factory", "handled", "path", "started", "together", "unary")
 
-    def __init__(self, path: str, unary: UnaryHandler | None, factory: StreamFactory | None) -> None:
+    def __init__(
+        self,
+        path: str,
+        unary: UnaryHandler | None,
+        factory: StreamFactory | None,
+        together: TogetherHandler | None = None,
+    ) -> None:
         self.path = path
         self.unary = unary
+        self.together = together
         self.factory = factory
         self.started = 0
         # Calls that ended, by status code.

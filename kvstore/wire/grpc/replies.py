@@ -1,6 +1,7 @@
-"""Answers to many unary calls at once, which is what a log entry full of puts leads to.
+"""Answers to many unary calls at once, which is what a log entry full of puts or a round of gets leads to.
 
-The same as Call.reply for each, with one pack for a short answer's three frames and nothing looked up twice.
+The same as Call.reply for each, with one pack for a short answer's three frames, nothing looked up twice, and one write
+for neighbours on a connection.
 Faults assumed: as for Call: any of the calls may be over, or its client not reading.
 """
 
@@ -13,57 +14,77 @@ from struct import Struct
 from kvstore.wire.grpc.answer import ANSWER_HEAD, LAST, OK_HEAD
 from kvstore.wire.grpc.call import Call
 from kvstore.wire.grpc.messages import PREFIX_SIZE
+from kvstore.wire.grpc.server_connection import ServerConnection
 from kvstore.wire.grpc.status import RESPONSE, TRAILERS_OK
 from kvstore.wire.h2.frames import END_HEADERS
 
 log = logging.getLogger(__name__)
 
-# HEADERS, DATA with one message, HEADERS: the packer of each length of a message.
-_WHOLE = [Struct(f">IBI{len(RESPONSE)}sIBIBI{size}sIBI{len(TRAILERS_OK)}s").pack for size in range(128)]
+# HEADERS, DATA with one message, HEADERS: the packer of each length of a message. Longer ones are rare or dear anyway.
+_WHOLE = [Struct(f">IBI{len(RESPONSE)}sIBIBI{size}sIBI{len(TRAILERS_OK)}s").pack for size in range(512)]
 
 
-def reply_all(calls: Iterable[Call], messages: Iterable[bytes]) -> None:
-    """Reply to each call with its message, shorter than 128 bytes. One that raises is logged, the others go on. Hot."""
+def reply_all(answers: Iterable[tuple[Call, bytes]]) -> None:
+    """Reply to each call with its message. One that raises is logged, the others go on. Hot.
+
+    An answer is asked for when those before it have been given, or are sure to fit the windows.
+    """
     whole, response, trailers = _WHOLE, RESPONSE, TRAILERS_OK
-    for call, message in zip(calls, messages, strict=True):
-        connection = call.connection
-        length = len(message)
-        size = length + PREFIX_SIZE
-        if (
-            call.remote_closed
-            and call.fresh
-            and not call.closed
-            and not call._headers_sent
-            and call.deadline_bucket is None
-            and size <= connection.send_window
-            and size <= connection.peer_window + call.window_delta
-            and not connection.careful
-        ):
-            connection.send_window -= size
-            number = call.stream_id
-            connection.write(
-                whole[length](
-                    ANSWER_HEAD,
-                    END_HEADERS,
-                    number,
-                    response,
-                    size << 8,
-                    0,
-                    number,
-                    0,
-                    length,
-                    message,
-                    OK_HEAD,
-                    LAST,
-                    number,
-                    trailers,
+    connection: ServerConnection | None = None
+    out: list[bytes] = []
+    room = longest = 0
+    try:
+        for call, message in answers:
+            if call.connection is not connection:
+                if out:
+                    _write(connection, out, room)
+                    out = []
+                connection = call.connection
+                room = 0 if connection.careful else connection.send_window
+                longest = min(connection.peer_window, len(whole) - 1 + PREFIX_SIZE)
+            length = len(message)
+            size = length + PREFIX_SIZE
+            if call.whole and call.deadline_bucket is None and size <= longest and size <= room:
+                room -= size
+                number = call.stream_id
+                out.append(
+                    whole[length](
+                        ANSWER_HEAD,
+                        END_HEADERS,
+                        number,
+                        response,
+                        size << 8,
+                        0,
+                        number,
+                        0,
+                        length,
+                        message,
+                        OK_HEAD,
+                        LAST,
+                        number,
+                        trailers,
+                    )
                 )
-            )
-            call.ended = call.local_closed = call.closed = True
-            del connection.streams[number]
-            call.head.method.handled[0] += 1  # type: ignore[union-attr]
-        else:
-            _reply(call, message)
+                call.whole = False
+                call.ended = call.local_closed = call.closed = True
+                del connection.streams[number]
+                call.head.method.handled[0] += 1  # type: ignore[union-attr]
+            else:
+                if out:
+                    _write(connection, out, room)
+                    out = []
+                _reply(call, message)
+                connection = None
+    finally:
+        if out:
+            _write(connection, out, room)
+
+
+def _write(connection: ServerConnection | None, out: list[bytes], room: int) -> None:
+    """What was packed for it, which leaves so much of its window."""
+    assert connection is not None
+    connection.send_window = room
+    connection.write(b"".join(out))
 
 
 def _reply(call: Call, message: bytes) -> None:

@@ -129,6 +129,8 @@ class ServerConnection(Connection):
         most = self.limits.max_concurrent_streams
         repeats = self.repeats
         run: list[Repeat] = []
+        calls: list[Call] = []
+        messages: list[bytes] = []
         # Shorter frames than a head and a prefix are nothing that this knows.
         last = end - HEAD_AND_PREFIX.size
         while at <= last:
@@ -142,6 +144,9 @@ class ServerConnection(Connection):
             if repeats:
                 repeat = repeats.get(data[at:stop])
                 if repeat is not None and size <= self.recv_left and repeat.call.hear_again(size):
+                    if calls:
+                        self._serve(calls, messages)
+                        calls, messages = [], []
                     run.append(repeat)
                     at = stop
                     self.recv_left -= size
@@ -164,16 +169,22 @@ class ServerConnection(Connection):
                     break
                 if flags == END_STREAM:
                     # It ends a unary call.
-                    if call.fresh is not True or call.length_left not in (None, size):
+                    if not call.fresh or call.length_left not in (None, size):
                         break
-                    call.remote_closed = True
-                    try:
-                        call.head.plain.unary(call, data[start + PREFIX_SIZE : stop])  # type: ignore[union-attr,misc]
-                    except Exception as fault:
-                        call.fail_with(fault)
-                # Else one message of an open stream: what watches, leases and peers send.
-                elif flags or not call.hear(data[start + PREFIX_SIZE : stop], size):
-                    break
+                    call.fresh = False
+                    call.remote_closed = call.whole = True
+                    if calls and call.head is not calls[0].head:
+                        self._serve(calls, messages)
+                        calls, messages = [], []
+                    calls.append(call)
+                    messages.append(data[start + PREFIX_SIZE : stop])
+                else:
+                    if calls:
+                        self._serve(calls, messages)
+                        calls, messages = [], []
+                    # One message of an open stream: what watches, leases and peers send.
+                    if flags or not call.hear(data[start + PREFIX_SIZE : stop], size):
+                        break
                 at = stop
                 self.recv_left -= size
                 if self.recv_left < self._recv_low:
@@ -208,11 +219,39 @@ class ServerConnection(Connection):
                 break
         if run:
             run[0].serve(run)
+        if calls:
+            self._serve(calls, messages)
         return at
+
+    def _serve(self, calls: list[Call], messages: list[bytes]) -> None:
+        """Unary calls of one method that came in one read: together if its handler can, else one after the other."""
+        if len(calls) == 1:
+            calls[0].run(messages[0])
+            return
+        together = calls[0].head.plain.together  # type: ignore[union-attr]
+        if together is not None:
+            try:
+                if together(calls, messages):
+                    return
+            except Exception as fault:
+                for call in calls:
+                    call.fail_with(fault)
+                return
+        for call, message in zip(calls, messages, strict=True):
+            call.run(message)
 
     def receive(self, data: bytes, now: float) -> None:
         """Bytes from the client, at time `now` (seconds, monotonic)."""
-        super().receive(data, now)
+        # Hot: mostly nothing was left over, and nothing will be.
+        if self.settled and not self._rest and self._block is None and self.failed is None:
+            self.now = self._last_heard = now
+            self._awake = True
+            end = len(data)
+            done = self._burst(data, 0, end)
+            if done < end:
+                super().receive(data[done:], now)
+        else:
+            super().receive(data, now)
         if self._timed:
             timed, self._timed = self._timed, []
             self.deadlines.watch(timed, now)
