@@ -3,7 +3,7 @@ goes to the apply loop.
 
 One *pump* a loop turn, whatever happened in it. Proposals are held while the disk is busy, so that all that arrive
 during one fdatasync become one entry, one log write and one message per follower; a leader's messages leave before
-its own write is durable (Raft dissertation, 10.2.1), what a follower promises only after.
+its own write begins (Raft dissertation, 10.2.1), what a follower promises only after it is durable.
 
 Committed entries are applied in slices: after SLICE_SECONDS the loop gets a turn.
 """
@@ -15,6 +15,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Protocol
 
 from kvstore.errors import error
@@ -41,6 +42,7 @@ from kvstore.raft.types import (
     Ready,
     Role,
     SoftState,
+    size_of,
 )
 from kvstore.storage.errors import NoSpace
 from kvstore.storage.log import Log
@@ -171,7 +173,7 @@ class Driver:
                 self.raw.step(message)
         except InvariantViolation as problem:
             self._machine.failed(problem)
-        self.wake()
+        self._go_on()
 
     def _receive_proposal(self, message: Message) -> None:
         """A follower passes a batch on.
@@ -228,6 +230,11 @@ class Driver:
 
     # ---- the pump ----
 
+    def _go_on(self) -> None:
+        """Pump, if that has anything to do: a turn of the loop costs more than many an answer that comes."""
+        if self._unsynced or self._would_propose() or self.raw.has_news():
+            self.wake()
+
     def _pump(self) -> None:
         self._scheduled = False
         if self._stopped:
@@ -250,8 +257,8 @@ class Driver:
             # The leader waits for our promise; what is committed is applied when that has left, and whatever comes
             # meanwhile.
             self.disk.here()
-            self._loop.call_soon(self._finish)
-        elif spoke:
+            spoke = True
+        if spoke and (self._committed or self.disk.due or self._reads.confirmed):
             # What was said leaves first, so that followers begin while we apply and our own disk works.
             self._loop.call_soon(self._finish)
         else:
@@ -261,20 +268,26 @@ class Driver:
         """The second half of a turn."""
         if self._stopped:
             return
+        answers = bool(self._committed)
         try:
             self._apply()
         except Exception as problem:  # as in _pump
             self._machine.failed(problem)
-        if self.disk.due:
+        if self.disk.due and answers:
             # Behind the answers that applying has made.
             self._loop.call_soon(self._sync_here)
+        elif self.disk.due:
+            self.disk.here()
         if self._commits:
             # Behind those, and behind the events, which take a turn more.
             self._loop.call_soon(self._loop.call_soon, self._tell_commits)
 
+    def _would_propose(self) -> bool:
+        return bool(self._proposals.waiting or self._forwarded or self._changes or self._due_changes)
+
     def _propose(self) -> None:
         raw, proposals = self.raw, self._proposals
-        if not (proposals.waiting or self._forwarded or self._changes or self._due_changes):
+        if not self._would_propose():
             return
         if raw.role is LEADER:
             if self._syncing:
@@ -309,6 +322,8 @@ class Driver:
             due.popleft()
 
     def _ask_reads(self) -> None:
+        if not self._reads.waiting:
+            return
         context = self._reads.begin(self._loop.time())
         if context is None:
             return
@@ -360,24 +375,19 @@ class Driver:
             self._ask_reads()
 
     def _handle(self, ready: Ready) -> bool:
-        """False: the disk is full; nothing of it has happened, and the next tick tries it again."""
+        """False: the disk is full; nothing of it is written, and the next tick tries that again."""
         if ready.snapshot is not None:
             self._installing = True
             self._machine.install_snapshot(ready, lambda: self._installed(ready))
             return True
         if ready.hard_state is not None:
             self._hard_state = ready.hard_state
-        if ready.must_sync:
-            # A newer commit index alone is not worth a write: a restart learns it again from the leader.
-            try:
-                self._wal.append(ready.entries, self._hard_state)
-            except NoSpace as problem:
-                self._unwritten = ready
-                self._say_full(problem)
-                return False
-            self._is_full = False
         if ready.messages:
+            # First: they promise nothing that is in this log, and others have more to do with them than we.
             self._speak(ready)
+        # A newer commit index alone is not worth a write: a restart learns it again from the leader.
+        if ready.must_sync and not self._write(ready):
+            return False
         if ready.read_states:
             self._confirm_reads(ready.read_states)
         self._committed.extend(ready.committed)
@@ -387,6 +397,16 @@ class Driver:
             self._unsynced.append(ready)  # its promises may not overtake those before it
         else:
             self._saved(ready)
+        return True
+
+    def _write(self, ready: Ready) -> bool:
+        try:
+            self._wal.append(ready.entries, self._hard_state)
+        except NoSpace as problem:
+            self._unwritten = replace(ready, messages=[])  # these have left
+            self._say_full(problem)
+            return False
+        self._is_full = False
         return True
 
     def _speak(self, ready: Ready) -> None:
@@ -416,7 +436,7 @@ class Driver:
         if not self._unsynced or self._syncing:
             return
         self._syncing, self._unsynced = self._unsynced, []
-        size = sum(len(entry.data) for ready in self._syncing for entry in ready.entries)
+        size = sum([size_of(ready.entries) for ready in self._syncing])
         # Other requests than the one that waits for the disk.
         others = self._serves_others or len(self._proposals) > 1 or self._reads.waiting
         self._serves_others = False
@@ -435,7 +455,7 @@ class Driver:
         except InvariantViolation as problem:
             self._machine.failed(problem)
         # Behind the callbacks that write to the sockets.
-        self.wake()
+        self._go_on()
 
     def _installed(self, ready: Ready) -> None:
         """The snapshot is durable: log and state machine now stand at its index."""
@@ -458,7 +478,7 @@ class Driver:
             self._apply_slice()
             self.raw.applied(self._applied)
             machine.applied_turn()
-            if self._committed or self.raw.has_ready():
+            if self._committed or self.raw.has_news():
                 self.wake()
         if machine.readable:
             for done in self._reads.ready(self._applied):

@@ -30,7 +30,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from kvstore.member.pace import Pace
-from kvstore.raft.types import APPEND, COMMITS, Message
+from kvstore.raft.types import APPEND, COMMITS, Message, size_of
 
 HOLD_SECONDS = 0.002
 TOGETHER_SECONDS = 0.010
@@ -59,7 +59,7 @@ class _Held:
         if message.entries:
             self.entries.append(message)
             self.since.append(now)
-            self.bytes += _size(message)
+            self.bytes += size_of(message.entries)
             self.commit = None
         else:
             self.commit = message
@@ -173,7 +173,7 @@ class Outbox:
             return message.context in COMMITS and self._flows(now)
         if self._pace.needs(message.to, now):
             return False
-        return _size(message) + (held.bytes if held else 0) <= HELD_BYTES
+        return size_of(message.entries) + (held.bytes if held else 0) <= HELD_BYTES
 
     def _hold(self, message: Message, held: _Held | None, now: float) -> None:
         if held is None:
@@ -201,8 +201,3 @@ class Outbox:
             if message.kind is APPEND and message.entries:
                 self._pace.sent(peer, message.index + len(message.entries), now)
         return messages
-
-
-def _size(message: Message) -> int:
-    entries = message.entries
-    return len(entries[0].data) if len(entries) == 1 else sum([len(entry.data) for entry in entries])

@@ -81,6 +81,11 @@ class ReadQueue:
         """Whether reads wait for a round, or for the answer to one."""
         return self._under_way or bool(self._next)
 
+    @property
+    def confirmed(self) -> bool:
+        """Whether reads have had their round, and wait for no more than what it says to be applied."""
+        return bool(self._confirmed)
+
     def add(self, deadline: float, done: ReadDone) -> None:
         """Queue a read. Raises TOO_MANY_REQUESTS when the bound is reached."""
         if self._waiting >= MAX_READS:

@@ -37,7 +37,8 @@ class RaftLog:
         """applied may be ahead of committed: the state machine's disk may have been faster than the log's."""
         self.storage = storage
         self.entries: list[Entry] = []
-        self.saved = storage.last_index()
+        # Index of the last entry, saved or not. Kept beside `entries`, because everybody asks for it all the time.
+        self.last_index = self.saved = storage.last_index()
         self.offset = self.saved + 1
         self.handed = self.saved
         self.snapshot: SnapshotMeta | None = None
@@ -55,11 +56,6 @@ class RaftLog:
     def first_index(self) -> int:
         """Index of the first entry that can be read."""
         return self.storage.first_index() if self.snapshot is None else self.snapshot.index + 1
-
-    @property
-    def last_index(self) -> int:
-        """Index of the last entry, saved or not."""
-        return self.offset + len(self.entries) - 1
 
     @property
     def last_term(self) -> int:
@@ -125,8 +121,10 @@ class RaftLog:
     def append(self, entries: list[Entry]) -> int:
         """Put entries behind the log, over whatever stands at their indexes; the new last index."""
         if entries:
-            self.truncate(entries[0].index)
+            if entries[0].index != self.last_index + 1:
+                self.truncate(entries[0].index)
             self.entries.extend(entries)
+            self.last_index = entries[-1].index
         return self.last_index
 
     def truncate(self, index: int) -> None:
@@ -140,7 +138,7 @@ class RaftLog:
             self.entries.clear()
         else:
             del self.entries[index - self.offset :]
-        before = index - 1
+        before = self.last_index = index - 1
         self.handed = min(self.handed, before)
         self.saved = min(self.saved, before)
         for write in self._writes:
@@ -150,6 +148,8 @@ class RaftLog:
         """Entries come after (index, term). The last index that now agrees with the leader; None if they do not fit."""
         if not self.matches(index, term):
             return None
+        if index == self.last_index:
+            return self.append(entries)
         for at, entry in enumerate(entries):
             if not self.matches(entry.index, entry.term):
                 self.append(entries[at:])
@@ -173,7 +173,7 @@ class RaftLog:
         self._snapshot_handed = False
         self.entries = []
         self.offset = meta.index + 1
-        self.handed = self.committed = meta.index
+        self.handed = self.committed = self.last_index = meta.index
         # Nothing that is being written now says anything about the log that replaces it.
         self.saved = 0
         for write in self._writes:
@@ -186,7 +186,7 @@ class RaftLog:
         """Whether the owner has something to write that it was not given yet."""
         if self.snapshot is not None and not self._snapshot_handed:
             return True
-        return self.handed + 1 < self.offset + len(self.entries)
+        return self.handed < self.last_index
 
     def hand_out(self, number: int) -> tuple[list[Entry], SnapshotMeta | None]:
         """What is to be written, once. A snapshot goes alone; the entries behind it come with the next Ready."""

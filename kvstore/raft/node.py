@@ -165,16 +165,21 @@ class RawNode:
             or soft.role is not r.role
         )
 
+    def has_news(self) -> bool:
+        """Whether has_ready() is worth asking; a leader's messages are not made yet, so that more may go with them."""
+        r = self._raft
+        return r.appends_due or r.read_round > r.read_round_sent or self.has_ready()
+
     def ready(self) -> Ready:
         """What the owner has to do now, each thing once."""
         r = self._raft
-        self._flush()
+        if r.role is LEADER:
+            self._flush()
         self._number += 1
         voted = r.term != self._hard.term or r.vote != self._hard.vote
         entries, snapshot = r.log.hand_out(self._number)
         committed = r.log.take_committed(r.config.max_committed_bytes)
-        replication.on_committed(r, committed)
-        changed = bool(committed) and self._note_changes(committed)
+        changed = bool(committed) and self._note_committed(committed)
         ready = Ready(
             self._number,
             self._take_soft(),
@@ -193,42 +198,38 @@ class RawNode:
         r.messages, r.messages_after_save, r.read_states = [], [], []
         return ready
 
-    def _note_changes(self, committed: list[Entry]) -> bool:
-        """Whether there are changes of membership to apply.
+    def _note_committed(self, committed: list[Entry]) -> bool:
+        """Entries are handed out to be applied. Whether there are changes of membership among them.
 
         Then the commit index goes to the disk at once: a member that forgot that a change is committed might wait for
         votes of members that are gone.
         """
+        replication.on_committed(self._raft, committed)
         changes = [entry.index for entry in committed if entry.kind == CONF_CHANGE]
         if changes:
             self._raft.last_change_index = changes[-1]
         return bool(changes)
 
     def _flush(self) -> None:
+        """What a leader has to say goes among the messages."""
         r = self._raft
-        if r.role is LEADER:
-            if r.appends_due:
-                replication.flush(r)
-            if reads.round_due(r):
-                replication.heartbeat(r)
-
-    def _hard_changed(self) -> bool:
-        r, hard = self._raft, self._hard
-        return r.log.committed != hard.commit or r.term != hard.term or r.vote != hard.vote
+        if r.appends_due:
+            replication.flush(r)
+        if r.read_round > r.read_round_sent:  # a round of reads has begun
+            replication.heartbeat(r)
 
     def _take_hard(self) -> HardState | None:
-        if not self._hard_changed():
+        r, hard = self._raft, self._hard
+        if r.log.committed == hard.commit and r.term == hard.term and r.vote == hard.vote:
             return None
-        self._hard = self._raft.hard_state
+        self._hard = r.hard_state
         return self._hard
 
-    def _soft_changed(self) -> bool:
-        return self._soft.leader != self._raft.leader or self._soft.role is not self._raft.role
-
     def _take_soft(self) -> SoftState | None:
-        if not self._soft_changed():
+        r, soft = self._raft, self._soft
+        if soft.leader == r.leader and soft.role is r.role:
             return None
-        self._soft = SoftState(self._raft.leader, self._raft.role)
+        self._soft = SoftState(r.leader, r.role)
         return self._soft
 
     def saved(self, ready: Ready) -> None:

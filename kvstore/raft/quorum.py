@@ -28,7 +28,7 @@ def majority_index(voters: Collection[int], acked: Callable[[int], int]) -> int 
 def joint_index(voters: Collection[int], outgoing: Collection[int], acked: Callable[[int], int]) -> int:
     """The highest index that a majority of each half has reached; 0 if there is no voter at all."""
     first = majority_index(voters, acked)
-    second = majority_index(outgoing, acked)
+    second = majority_index(outgoing, acked) if outgoing else None
     if first is None or second is None:
         return first or second or 0
     return min(first, second)

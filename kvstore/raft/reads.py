@@ -34,11 +34,6 @@ def release(r: Raft) -> None:
         confirm(r)
 
 
-def round_due(r: Raft) -> bool:
-    """Whether heartbeats have to go out for a round that has begun."""
-    return r.read_round > r.read_round_sent
-
-
 def round_context(r: Raft) -> bytes:
     """What a heartbeat carries now: the latest round, if anybody still waits for one."""
     r.read_round_sent = r.read_round

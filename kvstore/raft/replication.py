@@ -13,7 +13,7 @@ from kvstore.raft import reads, transfer
 from kvstore.raft.progress import PROBE, REPLICATE, SNAPSHOT, Progress
 from kvstore.raft.state import Raft
 from kvstore.raft.storage import Compacted
-from kvstore.raft.types import APPEND, COMMIT_ASKING, COMMIT_ONLY, LEADER, Entry, Message, MessageKind
+from kvstore.raft.types import APPEND, COMMIT_ASKING, COMMIT_ONLY, LEADER, Entry, Message, MessageKind, size_of
 
 
 def append(r: Raft, kind: int, data: bytes) -> int:
@@ -35,13 +35,13 @@ def on_committed(r: Raft, entries: list[Entry]) -> None:
     """Entries were handed out to be applied: they no longer count as uncommitted."""
     if r.uncommitted_bytes:
         # What an earlier leader took on was never counted here.
-        r.uncommitted_bytes = max(0, r.uncommitted_bytes - sum(len(entry.data) for entry in entries))
+        r.uncommitted_bytes = max(0, r.uncommitted_bytes - size_of(entries))
 
 
 def on_saved(r: Raft) -> None:
     """More of our own log is on disk."""
     own = r.tracker.progress.get(r.id)
-    if r.role is LEADER and own is not None and own.accepted(r.log.saved):
+    if r.role is LEADER and own is not None and own.accepted(r.log.saved) and r.log.saved > r.log.committed:
         advance_commit(r)
 
 
@@ -64,7 +64,7 @@ def flush(r: Raft) -> None:
     r.appends_due = False
     committed, last = r.log.committed, r.log.last_index
     for peer, progress in r.tracker.peers:
-        while not progress.paused and (progress.next <= last or progress.state is PROBE):
+        while (progress.next <= last or progress.state is PROBE) and not progress.paused:
             if not _send_append(r, peer, progress):
                 break
         if progress.sent_commit < committed and progress.state is REPLICATE and not progress.paused:
@@ -87,7 +87,7 @@ def _send_append(r: Raft, peer: int, progress: Progress) -> bool:
         message.context = COMMIT_ONLY if progress.match >= previous else COMMIT_ASKING
     r.send(message)
     last = previous + len(entries)
-    progress.sent(last, sum(len(entry.data) for entry in entries))
+    progress.sent(last, size_of(entries))
     progress.sent_commit = min(log.committed, last)
     return True
 
@@ -154,7 +154,7 @@ def _on_accept(r: Raft, m: Message, progress: Progress) -> None:
     elif progress.match + 1 >= r.log.first_index:
         progress.become_probe()
         progress.become_replicate()
-    if new:
+    if new and m.index > r.log.committed:
         advance_commit(r)
     if progress.next <= r.log.last_index or progress.sent_commit < r.log.committed:
         r.appends_due = True

@@ -143,8 +143,10 @@ def _message(data: bytes, at: int, stop: int) -> Message | None:
     context = b""
     entries: list[Entry] = []
     while at < stop:
-        tag = data[at]
-        number, at = _read_varint(data, at + 1)
+        tag, number = data[at], data[at + 1]
+        at += 2
+        if number > 0x7F:
+            number, at = _read_varint(data, at - 1)
         if tag == _INDEX:
             index = number
         elif tag == _COMMIT:
@@ -171,8 +173,10 @@ def _read_entry(data: bytes, at: int, stop: int) -> Entry | None:
     term = index = kind = 0
     body = b""
     while at < stop:
-        tag = data[at]
-        number, at = _read_varint(data, at + 1)
+        tag, number = data[at], data[at + 1]
+        at += 2
+        if number > 0x7F:
+            number, at = _read_varint(data, at - 1)
         if tag == 0x22:
             body = data[at : at + number]
             at += number

@@ -24,7 +24,7 @@ def step(r: Raft, m: Message) -> None:
     """Take in one message from another member."""
     if not m.kind or m.from_ == r.id:
         return  # nothing that a member says; its term must not count either
-    if m.kind not in WITHOUT_TERM and not _term_allows(r, m):
+    if m.term != r.term and m.kind not in WITHOUT_TERM and not _term_allows(r, m):
         return
     if m.kind in VOTES:
         election.on_vote_request(r, m)
@@ -41,10 +41,8 @@ def _term_allows(r: Raft, m: Message) -> bool:
     """Catch up with a later term, turn away an earlier one. Whether the message still matters."""
     if m.term > r.term:
         return _later_term(r, m)
-    if m.term < r.term:
-        _earlier_term(r, m)
-        return False
-    return True
+    _earlier_term(r, m)
+    return False
 
 
 def _later_term(r: Raft, m: Message) -> bool:

@@ -48,6 +48,11 @@ class Turns:
             work, arguments = self.soon.popleft()
             work(*arguments)
 
+    def run(self) -> None:
+        """Until nothing is left to do."""
+        while self.soon:
+            self.turn()
+
 
 class Notes:
     """A state machine that notes what is done, in order."""
@@ -60,6 +65,7 @@ class Notes:
         self.asked: list[bytes] = []  # rounds of reads
         self.asked_of: list[int] = []
         self.leaders: list[int] = []
+        self.appends: list[int] = []  # how many entries each of them had
 
     def apply(self, entry: Entry, late: Callable[[], bool]) -> bool:
         self.done.append(("applied", entry.index))
@@ -70,6 +76,8 @@ class Notes:
 
     def send(self, messages: Iterable[Message]) -> None:
         for message in messages:
+            if message.kind is MessageKind.APPEND and message.entries:
+                self.appends.append(len(message.entries))
             if message.kind is MessageKind.APPEND_REPLY:
                 self.done.append(("promised", message.index))
             elif message.kind is MessageKind.READ_INDEX:
@@ -203,18 +211,63 @@ def test_reads_without_a_leader_keep_nobody_awake(follower: Follower) -> None:
     assert follower.notes.asked == []
 
 
+def lead(follower: Follower) -> None:
+    """It is elected, and has written and sent its first entry."""
+    follower.driver.raw.campaign()
+    follower.driver.wake()
+    for kind in (MessageKind.PRE_VOTE_REPLY, MessageKind.VOTE_REPLY):
+        follower.loop.run()
+        follower.driver.receive([Message(kind, to=1, from_=2, term=1)])
+    follower.loop.run()
+
+
+def test_a_leader_speaks_before_it_writes_and_says_it_once(follower: Follower, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its followers need not wait for its disk, not even for one that has no room: only the leader itself does."""
+    monkeypatch.setattr(Turns, "call_later", lambda *arguments: None)
+    lead(follower)
+    follower.driver.receive([Message(MessageKind.APPEND_REPLY, to=1, from_=2, term=1, index=1)])
+    follower.loop.run()
+    spoken = len(follower.notes.appends)
+    said: list[int] = []
+
+    def full(*written: object) -> None:
+        said.append(len(follower.notes.appends) - spoken)
+        raise NoSpace("the log: no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Log, "append", full)
+        follower.driver.raw.propose(b"x")
+        for _ in range(3):
+            follower.driver.wake()
+            follower.loop.run()
+    assert said == [1, 1, 1]
+    assert (follower.wal.last_index(), follower.driver.raw.last_index) == (1, 2)
+    follower.driver.wake()
+    follower.loop.run()
+    assert len(follower.notes.appends) - spoken == 1
+    assert follower.wal.last_index() == 2
+    follower.driver.receive([Message(MessageKind.APPEND_REPLY, to=1, from_=2, term=1, index=2)])
+    follower.loop.run()
+    assert ("applied", 2) in follower.notes.done
+
+
+def test_an_answer_that_changes_nothing_costs_no_turn(follower: Follower, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The slower follower's, for one, when the quicker one's has committed the entry."""
+    monkeypatch.setattr(Turns, "call_later", lambda *arguments: None)
+    lead(follower)
+    for peer, news in ((2, True), (3, True), (3, False)):
+        follower.driver.receive([Message(MessageKind.APPEND_REPLY, to=1, from_=peer, term=1, index=1)])
+        assert bool(follower.loop.soon) is news
+        follower.loop.run()
+
+
 def test_a_leader_answers_before_it_tells_its_followers_what_is_committed(
     follower: Follower, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Unless entries flow: then the commit index rides on the next."""
     monkeypatch.setattr(Turns, "call_later", lambda *arguments: None)
-    follower.driver.raw.campaign()
-    follower.driver.wake()
-    answers = {MessageKind.PRE_VOTE_REPLY: 0, MessageKind.VOTE_REPLY: 0, MessageKind.APPEND_REPLY: 1}
-    for kind, index in answers.items():
-        while follower.loop.soon:
-            follower.loop.turn()
-        follower.driver.receive([Message(kind, to=1, from_=2, term=1, index=index)])
+    lead(follower)
+    follower.driver.receive([Message(MessageKind.APPEND_REPLY, to=1, from_=2, term=1, index=1)])
     for _ in range(2):
         follower.loop.turn()
     assert follower.notes.done == [("applied", 1)]

@@ -195,3 +195,24 @@ def test_a_second_snapshot_overtakes_the_first() -> None:
     assert (log.snapshot, log.applied) == (metas[1], 0)
     log.saved_to(2)
     assert (log.snapshot, log.applied, log.saved) == (None, 9, 9)
+
+
+terms = st.integers(1, 3)
+
+
+@given(st.lists(st.tuples(st.integers(0, 8), st.lists(terms, max_size=4), st.booleans()), max_size=12))
+def test_what_is_accepted_is_what_a_plain_list_of_terms_would_hold(steps: list[tuple[int, list[int], bool]]) -> None:
+    """Behind the end, over a tail, or what is there already: the last index is known, and nothing else is kept."""
+    log, held = log_of([1]), [1]
+    for number, (after, new, saves) in enumerate(steps, 1):
+        after = min(after, len(held))
+        agrees = log.accept(after, held[after - 1] if after else 0, entries(new, after + 1))
+        assert agrees == after + len(new)
+        if held[after : after + len(new)] != new:
+            same = next(at for at, term in enumerate([*new, 0]) if held[after + at : after + at + 1] != [term])
+            held[after + same :] = new[same:]
+        if saves:
+            write(log, number)
+            log.saved_to(number)
+        assert log.last_index == len(held) == log.offset + len(log.entries) - 1
+        assert [log.term(index) for index in range(1, len(held) + 1)] == held
