@@ -10,27 +10,24 @@ Faults assumed: as for Keyspace; the rows of a run are in one transaction of the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from itertools import repeat
-from typing import Any, Final, cast
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
 
 from kvstore.varint import SHORT_VARINTS, SPLIT, split_varint, varint
 
 from .encoding import HEADER_SIZE
 from .keyspace import NO_LEASE, Keyspace
-from .types import PUT, EventSink, StoredEvent
+from .types import PUT, EventSink, StoredEvent, numbers_to_bytes
 
 _NO_REVISION: Final = bytes(12)
 _FIRST_VERSION: Final = b"\0\0\0\0\0\0\0\x01" + NO_LEASE
 _LONGEST: Final = 4096
 """Values above are not pieced together: tables do not let their rows wait for others."""
 
-_bytes_of: Final = cast(Callable[[int, int, str], bytes], int.to_bytes)
-
 # How a plain PutRequest begins, for each length of a key → where that key ends; what stands there, for each length of
 # all that follows: the value's tag and its length.
 _KEY_ENDS: Final = {bytes((0x0A, length)): length + 2 for length in range(1, 0x80)}
-_VALUE_TAGS: Final = {
+VALUE_TAGS: Final = {
     1 + len(size) + length: b"\x12" + size for length, size in enumerate(SHORT_VARINTS[: _LONGEST + 1]) if length
 }
 
@@ -41,7 +38,7 @@ def key_end(body: bytes) -> int:
     The key begins at 2, the value's tag stands where the key ends, and its length and bytes are the rest.
     """
     at = _KEY_ENDS.get(body[:2], 0)
-    return at if body.startswith(_VALUE_TAGS.get(len(body) - at, ()), at) else 0
+    return at if body.startswith(VALUE_TAGS.get(len(body) - at, ()), at) else 0
 
 
 def put_run(keyspace: Keyspace, sink: EventSink, requests: Iterable[Sequence[Any]], kind: int, most: int) -> int:
@@ -53,7 +50,7 @@ def put_run(keyspace: Keyspace, sink: EventSink, requests: Iterable[Sequence[Any
     """
     index, heads, records = keyspace.index, keyspace.heads, keyspace.unwritten
     revisions = index.revisions
-    get_revision, get_head, get_end, get_tag = revisions.get, heads.get, _KEY_ENDS.get, _VALUE_TAGS.get
+    get_revision, get_head, get_end, get_tag = revisions.get, heads.get, _KEY_ENDS.get, VALUE_TAGS.get
     join, short = b"".join, SHORT_VARINTS
     versions: dict[bytes, bytes] = {}
     live: dict[bytes, bytes] = {}
@@ -62,7 +59,7 @@ def put_run(keyspace: Keyspace, sink: EventSink, requests: Iterable[Sequence[Any
     lows, high, _ = split_varint(first)
     lows = lows[first & SPLIT : (first & SPLIT) + most]  # ends where the rest of the varint would be another
     stamps = range(first << 32, first + len(lows) << 32, 1 << 32)
-    names = map(_bytes_of, stamps, repeat(12), repeat("big"))
+    names = numbers_to_bytes(stamps, 12)
     for revision, name, number, request in zip(stamps, names, lows, requests, strict=False):
         if request[0] != kind:
             break

@@ -21,6 +21,7 @@ from .history_events import read_events, superseded_kv
 from .keyspace import Keyspace
 from .large_delete import LargeDelete, large_delete, range_slices, sorted_slices
 from .meta import Meta
+from .one_key_run import one_key_run
 from .put_run import put_run
 from .ranges import range_size, read_range, read_slices
 from .results import DeleteResult, HashResult, PutResult, RangeResult, TxnResult
@@ -118,7 +119,9 @@ class Store:
         requests: each begins with its kind and its encoded body; a PutRequest is of `kind`. Returns how many were
         applied, each in a revision of its own; 0 if `put` is to have the first.
         """
-        return put_run(self._keyspace, self._sink, islice(requests, start, end), kind, end - start)
+        keyspace, sink = self._keyspace, self._sink
+        count = one_key_run(keyspace, sink, requests, start, end, kind)
+        return count or put_run(keyspace, sink, islice(requests, start, end), kind, end - start)
 
     def delete_range(self, req: DeleteRangeRequest) -> DeleteResult:
         """Delete every key of the range in one revision; none is taken if there is none. Raises EMPTY_KEY."""

@@ -7,8 +7,9 @@ big-endian, so that LMDB's order is revision order.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final, Protocol
+from collections.abc import Callable, Iterable, Iterator
+from itertools import repeat
+from typing import Final, Protocol, cast
 
 PUT = 0
 DELETE = 1
@@ -36,6 +37,14 @@ def to_bytes(revision: int) -> bytes:
 def from_bytes(data: bytes) -> int:
     """The packed revision in 12 bytes."""
     return int.from_bytes(data, "big")
+
+
+_bytes_of: Final = cast(Callable[[int, int, str], bytes], int.to_bytes)
+
+
+def numbers_to_bytes(numbers: Iterable[int], width: int) -> Iterator[bytes]:
+    """Each in so many bytes, big-endian (packed revisions: REVISION_BYTES). Hot: no line of Python for each."""
+    return map(_bytes_of, numbers, repeat(width), repeat("big"))
 
 
 class Table(Protocol):
