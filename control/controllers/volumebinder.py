@@ -38,6 +38,8 @@ VOLUMES: Final = "persistentvolumes"
 CLASSES: Final = "storageclasses.storage.k8s.io"
 _BOUND: Final = "pv.kubernetes.io/bind-completed"
 _BY_US: Final = "pv.kubernetes.io/bound-by-controller"
+# Where a volume is wanted; the scheduler writes it.
+_SELECTED_NODE: Final = "volume.kubernetes.io/selected-node"
 _WAIT: Final = 15.0
 _NOBODY: Final = "kubernetes.io/no-provisioner"
 # Both names are read by provisioners.
@@ -148,7 +150,7 @@ def _why_pending(claim: Object, storage_class: Object | None) -> Event:
     if storage_class is None:
         return Event(claim, "ProvisioningFailed", f'storageclass.storage.k8s.io "{name}" not found', "Warning")
     provisioner = storage_class.get("provisioner", "")
-    if storage_class.get("volumeBindingMode") == "WaitForFirstConsumer":
+    if _waits_for_a_pod(claim, storage_class):
         return Event(claim, "WaitForFirstConsumer", "waiting for first consumer to be created before binding")
     if provisioner == _NOBODY:
         return Event(claim, "ProvisioningFailed", f"no volume plugin matched name: {provisioner}", "Warning")
@@ -160,10 +162,16 @@ def _why_pending(claim: Object, storage_class: Object | None) -> Event:
     return Event(claim, "ExternalProvisioning", why)
 
 
+def _waits_for_a_pod(claim: Object, storage_class: Object) -> bool:
+    """Whether nobody may make its volume yet, since nobody knows the node."""
+    late = storage_class.get("volumeBindingMode") == "WaitForFirstConsumer"
+    return late and _SELECTED_NODE not in annotations_of(claim)
+
+
 def _asked_of(claim: Object, storage_class: Object | None) -> tuple[Action, ...]:
     """Tell the provisioner, a program of others, that a volume is wanted of it: by annotations, as it expects."""
     provisioner = (storage_class or {}).get("provisioner", _NOBODY)
-    late = (storage_class or {}).get("volumeBindingMode") == "WaitForFirstConsumer"
+    late = storage_class is not None and _waits_for_a_pod(claim, storage_class)
     if provisioner == _NOBODY or late or all(annotations_of(claim).get(name) == provisioner for name in _PROVISIONER):
         return ()
     noted = with_metadata(claim, annotations={**annotations_of(claim), **dict.fromkeys(_PROVISIONER, provisioner)})

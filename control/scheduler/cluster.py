@@ -21,6 +21,7 @@ from control.scheduler.pod import Pod, Term
 from control.scheduler.requests import amounts
 from control.scheduler.sorts import Sort
 from control.scheduler.tally import Tally
+from control.scheduler.volumes import Volumes
 from kvstore.invariant import invariant
 
 Points = NDArray[np.float64]
@@ -74,6 +75,7 @@ class Cluster:
         self.placed: dict[str, int] = {}  # uid → row
         self.ports: dict[tuple[str, int], dict[int, list[str]]] = {}
         self.namespaces: dict[str, Mapping[str, str]] = {}
+        self.volumes = Volumes()
         self.sorts: dict[str, Tally[Sort]] = {}  # by namespace
         # Pods that want something of the pods around them, which others must look at, by the terms: of required
         # anti-affinity; of preferences and required affinity.

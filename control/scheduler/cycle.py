@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from control.scheduler.cluster import Cluster
-from control.scheduler.filters import FILTERS, NOT_HELPED_BY_PREEMPTION
+from control.scheduler.filters import FILTERS, NOT_HELPED_BY_PREEMPTION, VOLUME_BINDING
 from control.scheduler.labels import ALL, At, Rows
 from control.scheduler.pod import Pod
 from control.scheduler.question import Question
 from control.scheduler.scores import SCORES
+from control.scheduler.volumes import Claim
 
 # A pod that made others leave a node (its name), and gets their place.
 Reserved = tuple[Pod, str]
@@ -23,21 +24,27 @@ class Diagnosis:
     """Why no node can take a pod: how many nodes for which reason, and whom preemption might help.
 
     plugins: filters that failed somewhere; what they depend on may make the pod schedulable.
+    refusal: what keeps the pod from every node alike, before any was asked; "" if nothing does.
     """
 
     nodes: int
     reasons: dict[str, int]
     plugins: frozenset[str]
     hopeless: Rows
+    refusal: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """node: its name; "" with a diagnosis. feasible: how many nodes could have taken the pod."""
+    """node: its name; "" with a diagnosis. feasible: how many nodes could have taken the pod.
+
+    awaited: claims that must be bound before the pod may be, on that node.
+    """
 
     node: str
     feasible: int = 0
     diagnosis: Diagnosis | None = None
+    awaited: tuple[Claim, ...] = ()
 
 
 def feasible(question: Question, at: At = ALL) -> tuple[Rows, dict[str, int], frozenset[str], Rows]:
@@ -72,6 +79,10 @@ def decide(cluster: Cluster, pod: Pod, turn: int = 0, reserved: Iterable[Reserve
     turn: any number, which breaks ties between equally good nodes. reserved: those of at least this pod's priority keep
     their place.
     """
+    refusal = cluster.volumes.refusal(pod) if pod.claims else ""
+    if refusal:
+        everywhere = cluster.there.copy()
+        return Decision("", diagnosis=Diagnosis(cluster.size, {}, frozenset({VOLUME_BINDING}), everywhere, refusal))
     held = held_against(cluster, pod, reserved)
     for other, node in held:
         cluster.add_pod(other, node)
@@ -79,7 +90,8 @@ def decide(cluster: Cluster, pod: Pod, turn: int = 0, reserved: Iterable[Reserve
         rows, reasons, plugins, hopeless = feasible(Question(cluster, pod))
         if not rows.any():
             return Decision("", diagnosis=Diagnosis(cluster.size, reasons, plugins, hopeless))
-        return _best(cluster, pod, rows, turn)
+        best = _best(cluster, pod, rows, turn)
+        return replace(best, awaited=cluster.volumes.awaited(pod)) if pod.claims else best
     finally:
         for other, _ in held:
             cluster.remove_pod(other.uid)

@@ -11,7 +11,8 @@ def unschedulable(diagnosis: Diagnosis, preemption: str = "") -> str:
     """The message of the event and of the PodScheduled condition. preemption: why it did not help either."""
     if not diagnosis.nodes:
         return NO_NODES
-    text = f"0/{diagnosis.nodes} nodes are available: {_counted(diagnosis.reasons)}."
+    why = diagnosis.refusal or _counted(diagnosis.reasons)
+    text = f"0/{diagnosis.nodes} nodes are available: {why}."
     return f"{text} preemption: {preemption}" if preemption else text
 
 

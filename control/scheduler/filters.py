@@ -15,10 +15,12 @@ import numpy as np
 from control.scheduler.labels import At, Rows
 from control.scheduler.node_rules import KEEPS_AWAY, affine, first_untolerated
 from control.scheduler.question import Question
+from control.scheduler.volume_rows import volume_failures
 
 Failures = Iterator[tuple[str, Rows]]
 Filter = Callable[[Question, At], Failures]
 
+VOLUME_BINDING: Final = "VolumeBinding"
 UNSCHEDULABLE_TAINT: Final = "node.kubernetes.io/unschedulable"
 
 
@@ -74,6 +76,11 @@ def resources(question: Question, at: At) -> Failures:
             yield "Too many pods" if resource == "pods" else f"Insufficient {resource}", lacking
 
 
+def volumes(question: Question, at: At) -> Failures:
+    if question.pod.claims:
+        yield from volume_failures(question.cluster, question.pod, at)
+
+
 def spread(question: Question, at: At) -> Failures:
     if any(constraint.hard for constraint in question.pod.spread):
         yield from _once(question.skews.failures(at))
@@ -109,8 +116,11 @@ FILTERS: Final[dict[str, Filter]] = {
     "NodeAffinity": node_affinity,
     "NodePorts": ports,
     "NodeResourcesFit": resources,
+    VOLUME_BINDING: volumes,
     "PodTopologySpread": spread,
     "InterPodAffinity": neighbours,
 }
 # A node that fails one of these takes the pod no sooner when others leave it.
-NOT_HELPED_BY_PREEMPTION: Final = frozenset({"NodeUnschedulable", "NodeName", "TaintToleration", "NodeAffinity"})
+NOT_HELPED_BY_PREEMPTION: Final = frozenset(
+    {"NodeUnschedulable", "NodeName", "TaintToleration", "NodeAffinity", VOLUME_BINDING}
+)

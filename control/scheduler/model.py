@@ -8,7 +8,7 @@ is none of ours; what was assumed is believed until the API says otherwise, or t
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,7 +17,8 @@ from control.api.schema import Object
 from control.api.status import StatusError
 from control.scheduler.cluster import Cluster
 from control.scheduler.cycle import Decision, Reserved, decide
-from control.scheduler.pod import Pod, pod_of
+from control.scheduler.filters import VOLUME_BINDING
+from control.scheduler.pod import Pod, Wanted, pod_of
 from control.scheduler.preemption import Budgets, Plan, Search, search
 from control.scheduler.queue import SchedulingQueue
 
@@ -32,7 +33,7 @@ _NAMESPACE: Final = frozenset({"InterPodAffinity"})
 
 @dataclass(slots=True)
 class Promise:
-    """A pod for whom others were told to leave a node."""
+    """A pod for whom others were told to leave a node, or whose volumes are being made for that node."""
 
     pod: Pod
     node: str
@@ -46,6 +47,7 @@ class Model:
         self.cluster = Cluster()
         self.queue = SchedulingQueue()
         self.promised: dict[str, Promise] = {}
+        self._volumes_come: dict[str, Promise] = {}
         self._names = names
         self._assumed: dict[str, tuple[Pod, str]] = {}
         self._budgets: dict[tuple[str, str], Object] = {}
@@ -76,6 +78,7 @@ class Model:
         self.queue.remove(uid)
         self._assumed.pop(uid, None)
         self.promised.pop(uid, None)
+        self._volumes_come.pop(uid, None)
         if uid in self.cluster.placed:
             self.cluster.remove_pod(uid)
             self._news(_POD_GONE, now)
@@ -87,6 +90,7 @@ class Model:
         self.queue.remove(pod.uid)
         self._assumed.pop(pod.uid, None)
         self.promised.pop(pod.uid, None)
+        self._volumes_come.pop(pod.uid, None)
         self.cluster.add_pod(pod)
         relabelled = old is not None and meta.labels(old) != pod.labels
         if fresh or relabelled:
@@ -121,6 +125,28 @@ class Model:
         else:
             self._budgets[meta.key(new)] = new
 
+    def claim_changed(self, old: Object | None, new: Object | None, now: float) -> None:
+        """A claim came, changed or went: its pods may have been waiting for that."""
+        namespace, name = key = meta.key(new or old or {})
+        if self.cluster.volumes.put_claim(key, new):
+            uses = (Wanted(name, ephemeral=False), Wanted(name, ephemeral=True))
+            self._volume_news(now, lambda pod: pod.namespace == namespace and any(w in pod.claims for w in uses))
+
+    def volume_changed(self, old: Object | None, new: Object | None, now: float) -> None:
+        """A persistent volume came, changed or went."""
+        name = meta.name(new or old or {})
+        if self.cluster.volumes.put_volume(name, new):
+            self._volume_news(now, lambda pod: self.cluster.volumes.concerns(name, pod))
+
+    def class_changed(self, old: Object | None, new: Object | None, now: float) -> None:
+        """A storage class came, changed or went."""
+        if self.cluster.volumes.put_class(meta.name(new or old or {}), new):
+            self._volume_news(now, lambda pod: bool(pod.claims))
+
+    def _volume_news(self, now: float, concerns: Callable[[Pod], bool]) -> None:
+        self.cluster.version += 1
+        self.queue.happened(lambda failed: VOLUME_BINDING in failed, now, concerns)
+
     def _news(self, plugins: frozenset[str] | None, now: float) -> None:
         """plugins: whose verdict may be another now; None: anybody's."""
         self.queue.happened(lambda failed: plugins is None or bool(plugins & failed), now)
@@ -130,10 +156,11 @@ class Model:
     def decide(self, pod: Pod) -> Decision:
         """A node for a pod in hand."""
         self._turn += 1
+        self._volumes_come.pop(pod.uid, None)
         return decide(self.cluster, pod, self._turn, self._reserved())
 
     def _reserved(self) -> list[Reserved]:
-        return [(promise.pod, promise.node) for promise in self.promised.values()]
+        return [(p.pod, p.node) for promises in (self.promised, self._volumes_come) for p in promises.values()]
 
     def preempt(self, pod: Pod, decision: Decision) -> Search:
         """In steps: who would have to go for a pod that found no node. A pod that others are leaving for waits."""
@@ -154,6 +181,15 @@ class Model:
     def promise(self, pod: Pod, node: str) -> None:
         """The pod gets a place there when others have left."""
         self.promised[pod.uid] = Promise(pod, node)
+
+    def await_volumes(self, pod: Pod, node: str, now: float) -> None:
+        """The pod keeps its place there until its claims are bound, or something else is decided."""
+        self._volumes_come[pod.uid] = Promise(pod, node)
+        self.queue.failed(pod.uid, {VOLUME_BINDING}, now)
+
+    def try_again(self, pod: Pod, now: float) -> None:
+        """What was to be written for the pod was not: after its backoff."""
+        self.queue.failed(pod.uid, (), now)
 
     # ---- what is assumed
 
@@ -178,6 +214,7 @@ class Model:
         """A term is over: what was not bound is tried again, by us or by another leader."""
         for pod, _ in list(self._assumed.values()):
             self.binding_failed(pod, now)
+        self._volume_news(now, lambda pod: pod.uid in self._volumes_come)
 
 
 def _is_over(pod: Mapping[str, Any]) -> bool:

@@ -20,6 +20,13 @@ class Port(NamedTuple):
     address: str
 
 
+class Wanted(NamedTuple):
+    """A persistent volume claim that a pod uses; ephemeral: it is the pod's own, made for it."""
+
+    name: str
+    ephemeral: bool
+
+
 class Toleration(NamedTuple):
     """operator: Exists or Equal. key and effect "" match all."""
 
@@ -79,6 +86,7 @@ class Pod:
     requests: dict[str, int]
     assumed: dict[str, int]
     ports: tuple[Port, ...]
+    claims: tuple[Wanted, ...]
     node_selector: dict[str, str]
     required_nodes: list[Object] | None
     preferred_nodes: list[Object]
@@ -125,6 +133,7 @@ def pod_of(obj: Object) -> Pod:
         requests=pod_requests(spec),
         assumed=assumed_requests(spec),
         ports=_ports(spec),
+        claims=_claims(obj),
         node_selector=spec.get("nodeSelector") or {},
         required_nodes=None if required is None else required.get("nodeSelectorTerms") or [],
         preferred_nodes=nodes.get("preferredDuringSchedulingIgnoredDuringExecution") or [],
@@ -149,6 +158,17 @@ def _ports(spec: Object) -> tuple[Port, ...]:
         for port in container.get("ports") or ()
         if port.get("hostPort")
     )
+
+
+def _claims(obj: Object) -> tuple[Wanted, ...]:
+    found = []
+    for volume in obj["spec"].get("volumes") or ():
+        source = volume.get("persistentVolumeClaim")
+        if source is not None:
+            found.append(Wanted(source["claimName"], ephemeral=False))
+        elif volume.get("ephemeral") is not None:
+            found.append(Wanted(f"{meta.name(obj)}-{volume['name']}", ephemeral=True))
+    return tuple(found)
 
 
 def _sidecars(spec: Object) -> list[Object]:

@@ -110,13 +110,21 @@ class SchedulingQueue:
         else:
             self._place(entry, "unschedulable", now)
 
-    def happened(self, helps: Callable[[frozenset[str]], bool], now: float) -> None:
-        """Something changed. helps(the filters a pod failed): whether that may make such a pod schedulable."""
+    def happened(
+        self,
+        helps: Callable[[frozenset[str]], bool],
+        now: float,
+        concerns: Callable[[Pod], bool] = lambda pod: True,
+    ) -> None:
+        """Something changed. helps(the filters a pod failed): whether that may make such a pod schedulable; concerns:
+        which of those pods it is about.
+        """
         for entry in self._in_hand.values():
             entry.news = True
         for blocked_by in [group for group in self._unschedulable if helps(group)]:
             for entry in list(self._unschedulable[blocked_by].values()):
-                self._retry(entry, now)
+                if concerns(entry.pod):
+                    self._retry(entry, now)
 
     def next_at(self, now: float) -> float | None:
         """When take() may have something new without further news; None: never."""

@@ -59,11 +59,15 @@ class Scheduler:
         self._news = asyncio.Event()
         self._room = asyncio.Semaphore(MOST_WRITES)
         live = "status.phase!=Succeeded,status.phase!=Failed"
-        budgets = "poddisruptionbudgets.policy"
+        budgets, classes = "poddisruptionbudgets.policy", "storageclasses.storage.k8s.io"
+        claims, volumes = "persistentvolumeclaims", "persistentvolumes"
         self._informers = {
             "namespaces": (Informer(client, "namespaces", transform=slim), self.model.namespace_changed),
             "nodes": (Informer(client, "nodes", transform=slim), self.model.node_changed),
             budgets: (Informer(client, budgets, transform=slim), self.model.budget_changed),
+            classes: (Informer(client, classes, transform=slim), self.model.class_changed),
+            volumes: (Informer(client, volumes, transform=slim), self.model.volume_changed),
+            claims: (Informer(client, claims, transform=slim), self.model.claim_changed),
             "pods": (Informer(client, "pods", field_selector=live, transform=slim), self.model.pod_changed),
         }
 
@@ -133,7 +137,10 @@ class Scheduler:
         """One pod: decide now, or after a search in slices if others must leave; write in a task of its own."""
         began = time.perf_counter()
         decision = self.model.decide(pod)
-        if decision.node:
+        if decision.node and decision.awaited:
+            self.model.await_volumes(pod, decision.node, self._clock())
+            task = self._select(writes, pod, decision)
+        elif decision.node:
             self.model.assume(pod, decision.node)
             task = self._bind(writes, pod, decision.node, decision.feasible)
         else:
@@ -145,7 +152,8 @@ class Scheduler:
             text = unschedulable(decision.diagnosis, plan.refusal)
             self.model.queue.failed(pod.uid, decision.diagnosis.plugins, self._clock())
             task = self._unschedulable(writes, pod, text, plan)
-        self.metrics.decided(bool(decision.node), time.perf_counter() - began)
+        if not decision.awaited:  # else the decision that counts is still to come
+            self.metrics.decided(bool(decision.node), time.perf_counter() - began)
         group.create_task(self._freeing(task))
 
     async def _preemption(self, pod: Pod, decision: Decision) -> Plan:
@@ -172,6 +180,17 @@ class Scheduler:
         self.model.bound(pod)
         where = f"{pod.namespace}/{pod.name}"
         self._tell(pod.object, "Normal", "Scheduled", f"Successfully assigned {where} to {node}")
+
+    async def _select(self, writes: Writes, pod: Pod, decision: Decision) -> None:
+        """Tell those who make volumes where; the pod is decided on anew when its claims change."""
+        try:
+            for claim in decision.awaited:
+                if claim.selected != decision.node:
+                    await writes.select_node(claim, decision.node, pod)
+        except (StatusError, Unreachable) as problem:
+            log.info("pod %s/%s: its claims: %s", pod.namespace, pod.name, problem)
+            self.model.try_again(pod, self._clock())
+            self._news.set()
 
     async def _unschedulable(self, writes: Writes, pod: Pod, message: str, plan: Plan) -> None:
         now = timestamp(datetime.now(UTC))

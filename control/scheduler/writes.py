@@ -11,6 +11,7 @@ from control.client.cause import Cause
 from control.client.client import Client
 from control.elected.term_end import FenceLost
 from control.scheduler.pod import Pod
+from control.scheduler.volumes import SELECTED_NODE, Claim
 
 UNSCHEDULABLE: Final = "Unschedulable"
 GATED: Final = "SchedulingGated"
@@ -34,6 +35,17 @@ class Writes:
         try:
             await self._client.create(
                 "pods", binding, namespace=pod.namespace, name=pod.name, subresource="binding", cause=cause
+            )
+        except StatusError as refused:
+            raise _lost_or(refused) from None
+
+    async def select_node(self, claim: Claim, node: str, pod: Pod) -> None:
+        """Note on a claim where its volume is wanted; only on that very claim."""
+        patch: Object = {"metadata": {"uid": claim.uid, "annotations": {SELECTED_NODE: node}}}
+        cause = Cause.of("pods", pod.object, f"scheduled: its volume is wanted on {node}")
+        try:
+            await self._client.patch(
+                "persistentvolumeclaims", claim.name, patch, namespace=claim.namespace, cause=cause
             )
         except StatusError as refused:
             raise _lost_or(refused) from None

@@ -191,6 +191,7 @@ def test_default_roles(bootstrapped: FakeCluster, who: str, role: str, asked: At
     [
         (user("x", "system:masters"), ask("delete", "nodes"), True),
         (user("system:kube-scheduler"), ask("create", "pods/binding", namespace="a"), True),
+        (user("system:kube-scheduler"), ask("patch", "persistentvolumeclaims", namespace="a"), True),
         (user("system:kube-scheduler"), ask("get", "secrets", namespace="a"), False),
         (user("system:kube-controller-manager"), ask("create", "pods", namespace="a"), True),
         (user("system:kube-controller-manager"), ask("list", "widgets", group="example.com"), True),

@@ -393,6 +393,22 @@ def test_a_claim_says_what_it_waits_for(
     assert api.get("persistentvolumeclaims", "default", "data")["spec"]["volumeName"] == "made"
 
 
+def test_a_late_claim_is_asked_for_once_the_scheduler_has_chosen_its_node(api: MemoryApi) -> None:
+    late = {"provisioner": "example.org/disks", "volumeBindingMode": "WaitForFirstConsumer"}
+    api.put(volumebinder.CLASSES, {"metadata": {"name": "late"}, **late})
+    _claim(api, "data", "1Gi", storageClassName="late")
+    api.settle(volumebinder.reconcile_claim, "data")
+    claim = api.get("persistentvolumeclaims", "default", "data")
+    assert "volume.kubernetes.io/storage-provisioner" not in (claim["metadata"].get("annotations") or {})
+    claim["metadata"]["annotations"] = {"volume.kubernetes.io/selected-node": "n1"}
+    api.put("persistentvolumeclaims", claim)
+    api.settle(volumebinder.reconcile_claim, "data")
+    noted = api.get("persistentvolumeclaims", "default", "data")["metadata"]["annotations"]
+    assert noted["volume.kubernetes.io/storage-provisioner"] == "example.org/disks"
+    assert noted["volume.kubernetes.io/selected-node"] == "n1"
+    assert "ExternalProvisioning" in {why for _, why, _ in api.events}
+
+
 def test_a_volume_of_a_deleted_claim_is_released_and_not_reused(api: MemoryApi) -> None:
     _volume(api, "only", "5Gi")
     _claim(api, "one", "1Gi")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import urllib.request
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -102,6 +104,65 @@ def test_a_job_finishes(cluster: WholeCluster) -> None:
     said = cluster.kubectl("logs", "-l", "job-name=squares").splitlines()
     assert sorted(said) == ["0 squared is 0", "1 squared is 1", "2 squared is 4"]
     cluster.kubectl("delete", "job", "squares")
+
+
+def test_a_pod_goes_where_its_volume_is_and_waits_for_a_claim_that_has_none(cluster: WholeCluster) -> None:
+    disk = cluster.home / "disk"
+    cluster.apply(volume("disk", disk, "", "n2"), claim("kept", ""), writer("kept"), claim("none", "no-such"))
+    cluster.apply(writer("none"))
+    cluster.kubectl("wait", "--for=jsonpath={.status.phase}=Running", "pod/kept", "--timeout=60s")
+    assert cluster.kubectl("get", "pod", "kept", "-o", "jsonpath={.spec.nodeName}") == "n2"
+    cluster.wait(lambda: (disk / "written").exists(), "the file in the volume")
+    unbound = "2 nodes are available: pod has unbound immediate PersistentVolumeClaims"
+    cluster.wait(lambda: unbound in cluster.kubectl("describe", "pod", "none"), "the pod to be told why")
+    assert cluster.kubectl("get", "pod", "none", "-o", "jsonpath={.status.phase}{.spec.nodeName}") == "Pending"
+    cluster.kubectl("delete", "pod/kept", "pod/none", "pvc/kept", "pvc/none", "pv/disk", "--now")
+
+
+def test_a_volume_is_made_on_the_node_that_the_scheduler_chose(cluster: WholeCluster) -> None:
+    late = {"kind": "StorageClass", "apiVersion": "storage.k8s.io/v1", "metadata": {"name": "late"}}
+    late |= {"provisioner": "example.org/disks", "volumeBindingMode": "WaitForFirstConsumer"}
+    cluster.apply(late, claim("made", "late"), writer("made"))
+
+    def asked() -> Any:
+        notes = json.loads(cluster.kubectl("get", "pvc", "made", "-o", "json"))["metadata"].get("annotations") or {}
+        return "volume.kubernetes.io/storage-provisioner" in notes and notes["volume.kubernetes.io/selected-node"]
+
+    node = cluster.wait(asked, "the provisioner to be told where")
+    assert cluster.kubectl("get", "pod", "made", "-o", "jsonpath={.spec.nodeName}") == ""
+    cluster.apply(volume("made", cluster.home / "made", "late", node))
+    cluster.kubectl("wait", "--for=jsonpath={.status.phase}=Running", "pod/made", "--timeout=60s")
+    assert cluster.kubectl("get", "pod", "made", "-o", "jsonpath={.spec.nodeName}") == node
+    cluster.kubectl("delete", "pod/made", "pvc/made", "pv/made", "storageclass/late", "--now")
+
+
+def volume(name: str, folder: Path, of: str, node: str) -> Object:
+    """A folder of one node's."""
+    terms = [{"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}]}]
+    spec = {
+        "capacity": {"storage": "1Gi"},
+        "accessModes": ["ReadWriteOnce"],
+        "storageClassName": of,
+        "hostPath": {"path": str(folder), "type": "DirectoryOrCreate"},
+        "nodeAffinity": {"required": {"nodeSelectorTerms": terms}},
+    }
+    return {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name}, "spec": spec}
+
+
+def claim(name: str, of: str) -> Object:
+    resources = {"requests": {"storage": "1Gi"}}
+    spec = {"accessModes": ["ReadWriteOnce"], "storageClassName": of, "resources": resources}
+    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name}, "spec": spec}
+
+
+def writer(claim: str) -> Object:
+    """A pod named like its claim, that leaves a file there."""
+    mounts = [{"name": "data", "mountPath": "/data"}]
+    container = {"name": "main", "image": "host", "volumeMounts": mounts}
+    container |= {"command": ["sh", "-c", "touch /data/written; exec sleep 600"]}
+    volumes = [{"name": "data", "persistentVolumeClaim": {"claimName": claim}}]
+    spec = {"containers": [container], "volumes": volumes, "terminationGracePeriodSeconds": 0}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": claim}, "spec": spec}
 
 
 @pytest.mark.soak

@@ -75,8 +75,10 @@ class Engine:
 
 
 def _containers(obj: Object) -> list[Object]:
-    """Of whatever has a pod template, at whatever depth."""
+    """Of a pod, and of whatever has a pod template, at whatever depth."""
     spec = obj.get("spec") or {}
+    if obj.get("kind") == "Pod":
+        return list(spec["containers"])
     if "jobTemplate" in spec:
         return _containers(spec["jobTemplate"])
     return list(spec["template"]["spec"]["containers"]) if "template" in spec else []
