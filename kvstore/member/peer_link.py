@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from kvstore.errors import Code, EtcdError
@@ -45,7 +44,7 @@ class PeerLink:
         self._peer = peer
         self.addresses = addresses
         self._call: ClientCall | None = None
-        self._flush: Callable[[], None] = _nothing
+        self._channel: Channel | None = None
         self._lost: asyncio.Event = asyncio.Event()
         self._heard: asyncio.Event = asyncio.Event()
         self.up_since: float | None = None
@@ -59,14 +58,13 @@ class PeerLink:
 
     def send(self, messages: list[Message]) -> bool:
         """False if the messages were dropped."""
-        call = self._call
-        if call is None or call.buffered > MAX_BUFFERED:
+        channel, call = self._channel, self._call
+        if channel is None or call is None or call.buffered > MAX_BUFFERED:
             return False
         frame = codec.encode_frame(messages)
         self._links.sent_bytes[self._peer] = self._links.sent_bytes.get(self._peer, 0) + len(frame)
-        call.send(frame)
         # At once: between this and the end of the loop's turn lie the requests of many clients, and applying.
-        self._flush()
+        channel.send_now(call, frame)
         return True
 
     def close(self) -> None:
@@ -102,12 +100,12 @@ class PeerLink:
             )
             call = channel.open(STREAM_PATH, listener=self)
             call.send(raft_pb2.Frame(hello=self._links.hello(self._peer)).SerializeToString())
-            self._call, self._flush = call, channel.flush
+            self._channel, self._call = channel, call
             await self._until_lost(channel)
         except (OSError, EtcdError, TimeoutError) as problem:
             self._say(f"cannot reach peer {self._peer:x} at {address}: {problem}")
         finally:
-            self._call, self._flush = None, _nothing
+            self._channel = self._call = None
             if channel is not None:
                 channel.close()
         was_up, self.up_since = self.up, None
@@ -154,7 +152,3 @@ class PeerLink:
         if text != self._said:
             self._said = text
             log.info("%s", text)
-
-
-def _nothing() -> None:
-    """There is no connection that could be flushed."""

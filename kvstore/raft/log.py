@@ -89,7 +89,7 @@ class RaftLog:
         """Entries lo <= index < hi: at most max_bytes of data, at least one. Raises Compacted, Unavailable."""
         if lo >= hi:
             return []
-        if lo < self.first_index:
+        if lo < self.offset and lo < self.first_index:
             raise Compacted(lo)
         if hi > self.last_index + 1:
             raise Unavailable(hi - 1)
@@ -240,6 +240,8 @@ class RaftLog:
 
 def bounded(entries: list[Entry], max_bytes: int) -> list[Entry]:
     """The longest head of entries with at most max_bytes of data, but at least one entry."""
+    if len(entries) == 1:
+        return entries
     size = 0
     for count, entry in enumerate(entries):
         size += len(entry.data)

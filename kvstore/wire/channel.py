@@ -98,9 +98,9 @@ class Channel:
         timed.watch(self._loop, call, timeout)
         return call
 
-    def flush(self) -> None:
-        """What was sent leaves now, before whatever else this turn of the loop does."""
-        self._protocol.flush()
+    def send_now(self, call: ClientCall, message: bytes) -> None:
+        """Send one message on a call of this channel's; it leaves before whatever else this turn of the loop does."""
+        self._protocol.send_now(call, message)
 
     async def unary(
         self,
@@ -201,10 +201,14 @@ class _ClientProtocol(asyncio.Protocol):
         if self._link is not None:
             self._link.wake()
 
-    def flush(self) -> None:
-        """Write what there is, if the connection is up."""
-        if self._link is not None:
-            self._link.flush()
+    def send_now(self, call: ClientCall, message: bytes) -> None:
+        """Send it and write it, if the connection is up: then there is nothing left to wake for."""
+        if self._link is None:
+            call.send(message)
+            return
+        self.connection.hush()
+        call.send(message)
+        self._link.flush()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)

@@ -263,8 +263,9 @@ class Channel:
             raise EtcdError(Code.UNAVAILABLE, "connection lost")
         return ClientCall(self._connection, path, listener)
 
-    def flush(self) -> None:
-        """Everything has left already."""
+    def send_now(self, call: ClientCall, message: bytes) -> None:
+        """Here everything leaves at once."""
+        call.send(message)
 
     async def unary(self, path: str, message: bytes, timeout: float | None = None, metadata: Any = ()) -> bytes:
         """One message there, one back."""

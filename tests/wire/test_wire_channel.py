@@ -209,7 +209,7 @@ def test_against_ourselves():
     run(go())
 
 
-def test_what_is_flushed_leaves_in_this_very_turn():
+def test_what_is_sent_now_leaves_in_this_very_turn_and_nothing_else_does():
     async def go() -> None:
         pair = Pair()
         channel = await pair.channel()
@@ -218,17 +218,16 @@ def test_what_is_flushed_leaves_in_this_very_turn():
         before = channel.traffic.sent
         call.send(b"first")
         assert channel.traffic.sent == before, "by itself it waits for the end of the turn"
-        channel.flush()
+        channel.send_now(call, b"second")
         after = channel.traffic.sent
         assert after > before
-        channel.flush()
-        call.send(b"second")
+        call.send(b"third")
         call.half_close()
         assert channel.traffic.sent == after
         assert await ear.wait() == (0, "")
-        assert ear.messages == [b"first", b"second"]
+        assert ear.messages == [b"first", b"second", b"third"]
         channel.close()
-        channel.flush()  # of no use any more, and harmless
+        channel.send_now(call, b"fourth")  # of no use any more, and harmless
         await pair.server.stop()
 
     run(go())

@@ -64,6 +64,10 @@ class Output:
         self._turn_left = _TURN
         self._resets: dict[int, None] = {}
 
+    def hush(self) -> None:
+        """Wake nobody for what is queued now: the caller takes the output itself, before anything else happens."""
+        self._awake = True
+
     def write(self, data: Buffer) -> None:
         """Queue whole frames for the transport."""
         self._out.append(data)
