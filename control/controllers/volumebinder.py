@@ -55,10 +55,11 @@ def reconcile_claim(key: Key, observed: Observed, now: datetime) -> Decision:
     phase = status_of(claim).get("phase")
     if phase in ("Bound", "Lost"):
         return _lost(claim) if volume is None and phase == "Bound" else NOTHING
-    if volume is None and not spec_of(claim).get("volumeName"):
+    storage_class = observed.get(CLASSES, "", spec_of(claim).get("storageClassName") or "")
+    if volume is None and not spec_of(claim).get("volumeName") and not _is_late(storage_class):
         volume = _best(claim, observed.all(VOLUMES))
     if volume is None:
-        return _pending(claim, observed.get(CLASSES, "", spec_of(claim).get("storageClassName") or ""))
+        return _pending(claim, storage_class)
     return Decision(_bind(claim, volume))
 
 
@@ -164,8 +165,12 @@ def _why_pending(claim: Object, storage_class: Object | None) -> Event:
 
 def _waits_for_a_pod(claim: Object, storage_class: Object) -> bool:
     """Whether nobody may make its volume yet, since nobody knows the node."""
-    late = storage_class.get("volumeBindingMode") == "WaitForFirstConsumer"
-    return late and _SELECTED_NODE not in annotations_of(claim)
+    return _is_late(storage_class) and _SELECTED_NODE not in annotations_of(claim)
+
+
+def _is_late(storage_class: Object | None) -> bool:
+    """Whether the scheduler, which knows the pod and its node, chooses the volume or where it is made."""
+    return storage_class is not None and storage_class.get("volumeBindingMode") == "WaitForFirstConsumer"
 
 
 def _asked_of(claim: Object, storage_class: Object | None) -> tuple[Action, ...]:

@@ -13,7 +13,8 @@ from control.scheduler.labels import ALL, At, Rows
 from control.scheduler.pod import Pod
 from control.scheduler.question import Question
 from control.scheduler.scores import SCORES
-from control.scheduler.volumes import Claim
+from control.scheduler.volume_rows import awaited
+from control.scheduler.volumes import Awaited
 
 # A pod that made others leave a node (its name), and gets their place.
 Reserved = tuple[Pod, str]
@@ -44,7 +45,7 @@ class Decision:
     node: str
     feasible: int = 0
     diagnosis: Diagnosis | None = None
-    awaited: tuple[Claim, ...] = ()
+    awaited: tuple[Awaited, ...] = ()
 
 
 def feasible(question: Question, at: At = ALL) -> tuple[Rows, dict[str, int], frozenset[str], Rows]:
@@ -91,7 +92,7 @@ def decide(cluster: Cluster, pod: Pod, turn: int = 0, reserved: Iterable[Reserve
         if not rows.any():
             return Decision("", diagnosis=Diagnosis(cluster.size, reasons, plugins, hopeless))
         best = _best(cluster, pod, rows, turn)
-        return replace(best, awaited=cluster.volumes.awaited(pod)) if pod.claims else best
+        return replace(best, awaited=awaited(cluster, pod, best.node)) if pod.claims else best
     finally:
         for other, _ in held:
             cluster.remove_pod(other.uid)

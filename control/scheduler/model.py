@@ -21,6 +21,7 @@ from control.scheduler.filters import VOLUME_BINDING
 from control.scheduler.pod import Pod, Wanted, pod_of
 from control.scheduler.preemption import Budgets, Plan, Search, search
 from control.scheduler.queue import SchedulingQueue
+from control.scheduler.volumes import Awaited
 
 log = logging.getLogger(__name__)
 
@@ -33,10 +34,11 @@ _NAMESPACE: Final = frozenset({"InterPodAffinity"})
 
 @dataclass(slots=True)
 class Promise:
-    """A pod for whom others were told to leave a node, or whose volumes are being made for that node."""
+    """A pod for whom others were told to leave a node; or whose claims are being bound for it, to these volumes."""
 
     pod: Pod
     node: str
+    volumes: tuple[str, ...] = ()
 
 
 class Model:
@@ -78,7 +80,7 @@ class Model:
         self.queue.remove(uid)
         self._assumed.pop(uid, None)
         self.promised.pop(uid, None)
-        self._volumes_come.pop(uid, None)
+        self._choose_anew(uid)
         if uid in self.cluster.placed:
             self.cluster.remove_pod(uid)
             self._news(_POD_GONE, now)
@@ -90,7 +92,7 @@ class Model:
         self.queue.remove(pod.uid)
         self._assumed.pop(pod.uid, None)
         self.promised.pop(pod.uid, None)
-        self._volumes_come.pop(pod.uid, None)
+        self._choose_anew(pod.uid)
         self.cluster.add_pod(pod)
         relabelled = old is not None and meta.labels(old) != pod.labels
         if fresh or relabelled:
@@ -128,14 +130,14 @@ class Model:
     def claim_changed(self, old: Object | None, new: Object | None, now: float) -> None:
         """A claim came, changed or went: its pods may have been waiting for that."""
         namespace, name = key = meta.key(new or old or {})
-        if self.cluster.volumes.put_claim(key, new):
+        if _understood(key, lambda: self.cluster.volumes.put_claim(key, new)):
             uses = (Wanted(name, ephemeral=False), Wanted(name, ephemeral=True))
             self._volume_news(now, lambda pod: pod.namespace == namespace and any(w in pod.claims for w in uses))
 
     def volume_changed(self, old: Object | None, new: Object | None, now: float) -> None:
         """A persistent volume came, changed or went."""
         name = meta.name(new or old or {})
-        if self.cluster.volumes.put_volume(name, new):
+        if _understood(name, lambda: self.cluster.volumes.put_volume(name, new)):
             self._volume_news(now, lambda pod: self.cluster.volumes.concerns(name, pod))
 
     def class_changed(self, old: Object | None, new: Object | None, now: float) -> None:
@@ -156,7 +158,7 @@ class Model:
     def decide(self, pod: Pod) -> Decision:
         """A node for a pod in hand."""
         self._turn += 1
-        self._volumes_come.pop(pod.uid, None)
+        self._choose_anew(pod.uid)
         return decide(self.cluster, pod, self._turn, self._reserved())
 
     def _reserved(self) -> list[Reserved]:
@@ -182,13 +184,21 @@ class Model:
         """The pod gets a place there when others have left."""
         self.promised[pod.uid] = Promise(pod, node)
 
-    def await_volumes(self, pod: Pod, node: str, now: float) -> None:
-        """The pod keeps its place there until its claims are bound, or something else is decided."""
-        self._volumes_come[pod.uid] = Promise(pod, node)
+    def await_volumes(self, pod: Pod, node: str, awaited: tuple[Awaited, ...], now: float) -> None:
+        """The pod keeps its place there, and its claims their volumes, until it can be bound or is decided on anew."""
+        chosen = {entry.volume.name: entry.claim.key for entry in awaited if entry.volume is not None}
+        self.cluster.volumes.chosen.update(chosen)
+        self._volumes_come[pod.uid] = Promise(pod, node, tuple(chosen))
         self.queue.failed(pod.uid, {VOLUME_BINDING}, now)
+
+    def _choose_anew(self, uid: str) -> None:
+        promise = self._volumes_come.pop(uid, None)
+        for name in promise.volumes if promise is not None else ():
+            self.cluster.volumes.chosen.pop(name, None)
 
     def try_again(self, pod: Pod, now: float) -> None:
         """What was to be written for the pod was not: after its backoff."""
+        self._choose_anew(pod.uid)
         self.queue.failed(pod.uid, (), now)
 
     # ---- what is assumed
@@ -215,6 +225,15 @@ class Model:
         for pod, _ in list(self._assumed.values()):
             self.binding_failed(pod, now)
         self._volume_news(now, lambda pod: pod.uid in self._volumes_come)
+
+
+def _understood(name: object, put: Callable[[], bool]) -> bool:
+    """Whether it changed anything; what cannot be understood changes nothing."""
+    try:
+        return put()
+    except (StatusError, KeyError, TypeError) as problem:
+        log.warning("%s cannot be understood: %s", name, problem)
+        return False
 
 
 def _is_over(pod: Mapping[str, Any]) -> bool:

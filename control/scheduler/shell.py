@@ -138,7 +138,7 @@ class Scheduler:
         began = time.perf_counter()
         decision = self.model.decide(pod)
         if decision.node and decision.awaited:
-            self.model.await_volumes(pod, decision.node, self._clock())
+            self.model.await_volumes(pod, decision.node, decision.awaited, self._clock())
             task = self._select(writes, pod, decision)
         elif decision.node:
             self.model.assume(pod, decision.node)
@@ -182,11 +182,13 @@ class Scheduler:
         self._tell(pod.object, "Normal", "Scheduled", f"Successfully assigned {where} to {node}")
 
     async def _select(self, writes: Writes, pod: Pod, decision: Decision) -> None:
-        """Tell those who make volumes where; the pod is decided on anew when its claims change."""
+        """Give claims their volumes, or tell those who make them where; the pod is decided on anew when they change."""
         try:
-            for claim in decision.awaited:
-                if claim.selected != decision.node:
+            for claim, volume in ((entry.claim, entry.volume) for entry in decision.awaited):
+                if volume is None and claim.selected != decision.node:
                     await writes.select_node(claim, decision.node, pod)
+                elif volume is not None and not volume.claim_uid:
+                    await writes.give_volume(volume, claim, pod)
         except (StatusError, Unreachable) as problem:
             log.info("pod %s/%s: its claims: %s", pod.namespace, pod.name, problem)
             self.model.try_again(pod, self._clock())

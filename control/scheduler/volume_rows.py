@@ -1,4 +1,5 @@
-"""Which nodes can have a pod's volumes: a bound claim's volume must be reachable, a late one's must be possible there.
+"""Which nodes can have a pod's volumes: a bound claim's volume must be reachable, a late one must find
+one there that is free, or one must be made there.
 
 Source: "Persistent Volumes: Node Affinity", "Storage Classes: Allowed Topologies" of Kubernetes' documentation; the
 words are kube-scheduler 1.32's.
@@ -13,9 +14,9 @@ import numpy as np
 
 from control.api.schema import Object
 from control.scheduler.cluster import Cluster
-from control.scheduler.labels import At, Rows, term_rows
+from control.scheduler.labels import At, Numbers, Rows, term_rows
 from control.scheduler.pod import Pod
-from control.scheduler.volumes import NO_PROVISIONER, Claim
+from control.scheduler.volumes import NO_PROVISIONER, Awaited, Claim, Volume
 
 NO_VOLUME: Final = "node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)"
 ELSEWHERE: Final = "node(s) had volume node affinity conflict"
@@ -31,11 +32,21 @@ def volume_failures(cluster: Cluster, pod: Pod, at: At) -> Iterator[tuple[str, R
         return
     claims = volumes.of(pod)
     yield from _bound_failures(cluster, [claim for claim in claims if claim.bound], at)
-    impossible = np.zeros_like(cluster.there[at])
-    for claim in claims:
-        if not claim.bound:
-            impossible |= ~_possible(cluster, claim, at)
-    yield NONE_TO_BIND, impossible
+    late = [claim for claim in claims if not claim.bound]
+    if late:
+        yield NONE_TO_BIND, ~_possible(cluster, late, at)
+
+
+def awaited(cluster: Cluster, pod: Pod, node: str) -> tuple[Awaited, ...]:
+    """What must happen to the pod's claims before it may be bound to that node, which has passed the filter."""
+    late = [claim for claim in cluster.volumes.of(pod) if not claim.bound]
+    row = cluster.rows[node]
+    found = {claim.key: (volumes, got) for claim, volumes, got in _choices(cluster, late, slice(row, row + 1))}
+    answer = []
+    for claim in late:
+        volumes, got = found.get(claim.key, ([], None))
+        answer.append(Awaited(claim, volumes[int(got[0])] if got is not None and got[0] >= 0 else None))
+    return tuple(answer)
 
 
 def _bound_failures(cluster: Cluster, claims: list[Claim], at: At) -> Iterator[tuple[str, Rows]]:
@@ -46,16 +57,49 @@ def _bound_failures(cluster: Cluster, claims: list[Claim], at: At) -> Iterator[t
         if volume is None:
             yield NO_VOLUME, left
             return
-        if volume.terms is not None:
-            matching = _any_term(cluster, volume.terms, at)
-            yield ELSEWHERE, left & ~matching
-            left = left & matching
+        reachable = _reachable(cluster, volume, at)
+        yield ELSEWHERE, left & ~reachable
+        left = left & reachable
 
 
-def _possible(cluster: Cluster, claim: Claim, at: At) -> Rows:
-    """Rows where a volume for a late claim can be made."""
-    if claim.selected:
-        return np.equal(cluster.labels.numbers[at], cluster.rows.get(claim.selected, -1))
+def _possible(cluster: Cluster, late: list[Claim], at: At) -> Rows:
+    """Rows where each late claim finds a volume, or one can be made."""
+    possible = np.ones_like(cluster.there[at])
+    for claim in late:
+        if claim.selected:
+            possible &= np.equal(cluster.labels.numbers[at], cluster.rows.get(claim.selected, -1))
+    for claim, volumes, got in _choices(cluster, late, at):
+        meant = any(volume.claim == claim.key for volume in volumes)
+        possible &= (got >= 0) if meant else (got >= 0) | _makeable(cluster, claim, at)
+    return possible
+
+
+def _choices(cluster: Cluster, late: list[Claim], at: At) -> Iterator[tuple[Claim, list[Volume], Numbers]]:
+    """For claims without a chosen node, the smallest first: the volumes that there are, and which of them (its number;
+    -1 for none) the claim would get on which row. On one row, no volume goes to two claims.
+    """
+    taken: dict[str, Rows] = {}
+    for claim in sorted((claim for claim in late if not claim.selected), key=lambda claim: claim.asked):
+        volumes = cluster.volumes.fitting(claim)
+        got = np.full_like(cluster.labels.numbers[at], -1)
+        for number, volume in enumerate(volumes):
+            here = (got < 0) & _reachable(cluster, volume, at)
+            before = taken.get(volume.name)
+            if before is not None:
+                here &= ~before
+            got[here] = number
+            taken[volume.name] = here if before is None else before | here
+        yield claim, volumes, got
+
+
+def _reachable(cluster: Cluster, volume: Volume, at: At) -> Rows:
+    if volume.terms is None:
+        return np.ones_like(cluster.there[at])
+    return _any_term(cluster, volume.terms, at)
+
+
+def _makeable(cluster: Cluster, claim: Claim, at: At) -> Rows:
+    """Rows where the claim's class has volumes made."""
     found = cluster.volumes.classes[claim.storage_class]
     if found.provisioner == NO_PROVISIONER:
         return np.zeros_like(cluster.there[at])

@@ -1,18 +1,21 @@
 """What the scheduler knows of claims, persistent volumes and storage classes, reduced to what a decision asks of them.
 
 A claim is *bound* once the volume controller has said so on it; an unbound one of a class that waits for its first
-consumer is *late*: the scheduler chooses a node, notes it on the claim, and the pod is bound after the claim is.
+consumer is *late*: the scheduler chooses a node, and with it a volume that waits there or, noted on the claim, the
+place where one is to be made; the pod is bound after the claim is.
 Pure. Invariant: what changed nothing here is no news to any pod.
 Source: "Persistent Volumes" and "Storage Classes: Volume Binding Mode" of Kubernetes' documentation.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from control.api import meta
+from control.api.quantity import Quantity
 from control.api.schema import Object
+from control.api.selectors import LabelSelector, label_selector_of
 from control.scheduler.pod import Pod, Wanted
 
 K = TypeVar("K")
@@ -20,13 +23,17 @@ V = TypeVar("V")
 ClaimKey = tuple[str, str]  # namespace, name
 
 BIND_COMPLETED: Final = "pv.kubernetes.io/bind-completed"
+BY_US: Final = "pv.kubernetes.io/bound-by-controller"
 SELECTED_NODE: Final = "volume.kubernetes.io/selected-node"
 NO_PROVISIONER: Final = "kubernetes.io/no-provisioner"
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """volume: its name, "" if none was given. selected: the node that was chosen for it. owner: uid, "" if none."""
+    """volume: its name, "" if none was given. selected: the node that was chosen for it. owner: uid, "" if none.
+
+    asked: bytes.
+    """
 
     namespace: str
     name: str
@@ -38,6 +45,14 @@ class Claim:
     completed: bool
     lost: bool
     deleting: bool
+    asked: Quantity
+    modes: frozenset[str]
+    kind: str
+    selector: LabelSelector | None
+
+    @property
+    def key(self) -> ClaimKey:
+        return (self.namespace, self.name)
 
     @property
     def bound(self) -> bool:
@@ -47,11 +62,40 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """terms: of the node selector that its nodes must match; None: any node will do."""
+    """terms: of the node selector that its nodes must match; None: any node will do. claim, claim_uid: whose it is, or
+    is to be; ("", ""), "" if it is to be had. available: nobody has it, and its controller has said so. capacity: in
+    bytes.
+    """
 
     name: str
     terms: list[Object] | None
     claim: ClaimKey
+    claim_uid: str
+    storage_class: str
+    capacity: Quantity
+    modes: frozenset[str]
+    kind: str
+    labels: dict[str, str]
+    available: bool
+    uid: str
+    version: str = field(compare=False)  # who writes, writes to this one
+
+    def fits(self, claim: Claim) -> bool:
+        """Whether it is what a claim of its class asks for."""
+        return (
+            claim.modes <= self.modes
+            and claim.kind == self.kind
+            and (claim.selector is None or claim.selector.matches(self.labels))
+            and not self.capacity < claim.asked
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Awaited:
+    """A claim that must be bound before its pod. volume: the one that it is to get; None: it is made for it."""
+
+    claim: Claim
+    volume: Volume | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +114,25 @@ class Volumes:
         self.claims: dict[ClaimKey, Claim] = {}
         self.volumes: dict[str, Volume] = {}
         self.classes: dict[str, StorageClass] = {}
+        # Volumes that were chosen for a claim, until that can be heard of: volume → claim.
+        self.chosen: dict[str, ClaimKey] = {}
+        self._by_class: dict[str, dict[str, None]] = {}
 
     def put_claim(self, key: ClaimKey, new: Object | None) -> bool:
+        """StatusError: what it asks for is no quantity, or its selector none."""
         return _put(self.claims, key, None if new is None else claim_of(new))
 
     def put_volume(self, name: str, new: Object | None) -> bool:
-        return _put(self.volumes, name, None if new is None else _volume_of(new))
+        """StatusError: its capacity is no quantity."""
+        before = self.volumes.get(name)
+        changed = _put(self.volumes, name, None if new is None else _volume_of(new))
+        if before is not None:
+            self._by_class[before.storage_class].pop(name, None)
+            if not self._by_class[before.storage_class]:
+                del self._by_class[before.storage_class]
+        if new is not None:
+            self._by_class.setdefault(self.volumes[name].storage_class, {})[name] = None
+        return changed
 
     def put_class(self, name: str, new: Object | None) -> bool:
         return _put(self.classes, name, None if new is None else _class_of(new))
@@ -90,9 +147,14 @@ class Volumes:
         keys = [(pod.namespace, wanted.name) for wanted in pod.claims]
         return [self.claims[key] for key in keys if key in self.claims]
 
-    def awaited(self, pod: Pod) -> tuple[Claim, ...]:
-        """Claims that must be bound before the pod may be."""
-        return tuple(claim for claim in self.of(pod) if not claim.bound)
+    def fitting(self, claim: Claim) -> list[Volume]:
+        """Volumes that there are for a late claim: the one that is meant for it, or all that do, smallest first."""
+        known = [self.volumes[name] for name in self._by_class.get(claim.storage_class, ())]
+        meant = [v for v in known if v.claim == claim.key and v.claim_uid in ("", claim.uid)]
+        if meant:
+            return meant
+        free = (v for v in known if v.available and self.chosen.get(v.name, claim.key) == claim.key)
+        return sorted((v for v in free if v.fits(claim)), key=lambda v: (v.capacity, v.name))
 
     def refusal(self, pod: Pod) -> str:
         """Why no node at all may have the pod, in kube-scheduler's words; "" if some may."""
@@ -109,7 +171,11 @@ class Volumes:
         """Whether a volume is, or is to be, that of a claim of the pod's."""
         volume = self.volumes.get(name)
         keys = [(pod.namespace, wanted.name) for wanted in pod.claims]
-        return (volume is not None and volume.claim in keys) or any(c.volume == name for c in self.of(pod))
+        if volume is not None and volume.claim in keys:
+            return True
+        claims = self.of(pod)
+        offers = volume.storage_class if volume is not None and volume.available else None
+        return any(c.volume == name or (c.storage_class == offers and self.is_late(c)) for c in claims)
 
 
 def _problem(pod: Pod, wanted: Wanted, claim: Claim | None) -> str:
@@ -128,13 +194,10 @@ def _problem(pod: Pod, wanted: Wanted, claim: Claim | None) -> str:
 
 
 def _put(table: dict[K, V], key: K, new: V | None) -> bool:
-    if table.get(key) == new:
-        return False
-    if new is None:
-        del table[key]
-    else:
+    before = table.pop(key, None)
+    if new is not None:
         table[key] = new
-    return True
+    return before != new
 
 
 def claim_of(obj: Object) -> Claim:
@@ -152,6 +215,10 @@ def claim_of(obj: Object) -> Claim:
         completed=BIND_COMPLETED in annotations,
         lost=(obj.get("status") or {}).get("phase") == "Lost",
         deleting=meta.is_deleting(obj),
+        asked=Quantity.parse(((spec.get("resources") or {}).get("requests") or {}).get("storage", 0)),
+        modes=frozenset(spec.get("accessModes") or ()),
+        kind=spec.get("volumeMode") or "Filesystem",
+        selector=None if spec.get("selector") is None else label_selector_of(spec["selector"]),
     )
 
 
@@ -163,7 +230,20 @@ def _volume_of(obj: Object) -> Volume:
         name=meta.name(obj),
         terms=None if required is None else required.get("nodeSelectorTerms") or [],
         claim=(reference.get("namespace") or "", reference.get("name") or ""),
+        claim_uid=reference.get("uid") or "",
+        storage_class=spec.get("storageClassName") or "",
+        capacity=Quantity.parse((spec.get("capacity") or {}).get("storage", 0)),
+        modes=frozenset(spec.get("accessModes") or ()),
+        kind=spec.get("volumeMode") or "Filesystem",
+        labels=meta.labels(obj),
+        available=_is_available(obj, reference),
+        uid=meta.uid(obj),
+        version=obj["metadata"].get("resourceVersion") or "",
     )
+
+
+def _is_available(obj: Object, reference: Object) -> bool:
+    return not reference and not meta.is_deleting(obj) and (obj.get("status") or {}).get("phase") == "Available"
 
 
 def _class_of(obj: Object) -> StorageClass:

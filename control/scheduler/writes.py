@@ -11,7 +11,7 @@ from control.client.cause import Cause
 from control.client.client import Client
 from control.elected.term_end import FenceLost
 from control.scheduler.pod import Pod
-from control.scheduler.volumes import SELECTED_NODE, Claim
+from control.scheduler.volumes import BY_US, SELECTED_NODE, Claim, Volume
 
 UNSCHEDULABLE: Final = "Unschedulable"
 GATED: Final = "SchedulingGated"
@@ -47,6 +47,18 @@ class Writes:
             await self._client.patch(
                 "persistentvolumeclaims", claim.name, patch, namespace=claim.namespace, cause=cause
             )
+        except StatusError as refused:
+            raise _lost_or(refused) from None
+
+    async def give_volume(self, volume: Volume, claim: Claim, pod: Pod) -> None:
+        """The volume is for that claim; 409 if it is not any more as it was seen. The volume controller binds both."""
+        reference = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": claim.namespace}
+        reference |= {"name": claim.name, "uid": claim.uid}
+        metadata = {"uid": volume.uid, "resourceVersion": volume.version, "annotations": {BY_US: "yes"}}
+        patch: Object = {"metadata": metadata, "spec": {"claimRef": reference}}
+        cause = Cause.of("pods", pod.object, f"scheduled: given to claim {claim.namespace}/{claim.name}")
+        try:
+            await self._client.patch("persistentvolumes", volume.name, patch, cause=cause)
         except StatusError as refused:
             raise _lost_or(refused) from None
 

@@ -384,8 +384,9 @@ def test_a_claim_says_what_it_waits_for(
     assert any(why == reason and words in text for _, why, text in api.events), api.events
     provisioner = (claim["metadata"].get("annotations") or {}).get("volume.kubernetes.io/storage-provisioner")
     assert (provisioner == "example.org/disks") is asked
-    # Whoever makes a volume for it: it is bound.
-    _volume(api, "made", "1Gi", storageClassName="fast")
+    # Whoever makes a volume for it says so on the volume: it is bound.
+    reference = {"kind": "PersistentVolumeClaim", "namespace": "default", "name": "data"}
+    _volume(api, "made", "1Gi", storageClassName="fast", claimRef={**reference, "uid": claim["metadata"]["uid"]})
     assert [key.name for key in volumebinder.wake_class("", None, {"metadata": {"name": "fast"}}, api.observed())] == [
         "data"
     ]
@@ -395,6 +396,7 @@ def test_a_claim_says_what_it_waits_for(
 
 def test_a_late_claim_is_asked_for_once_the_scheduler_has_chosen_its_node(api: MemoryApi) -> None:
     late = {"provisioner": "example.org/disks", "volumeBindingMode": "WaitForFirstConsumer"}
+    _volume(api, "free", "1Gi", storageClassName="late")  # perhaps on a node that the pod cannot have
     api.put(volumebinder.CLASSES, {"metadata": {"name": "late"}, **late})
     _claim(api, "data", "1Gi", storageClassName="late")
     api.settle(volumebinder.reconcile_claim, "data")

@@ -108,15 +108,18 @@ def test_a_job_finishes(cluster: WholeCluster) -> None:
 
 def test_a_pod_goes_where_its_volume_is_and_waits_for_a_claim_that_has_none(cluster: WholeCluster) -> None:
     disk = cluster.home / "disk"
-    cluster.apply(volume("disk", disk, "", "n2"), claim("kept", ""), writer("kept"), claim("none", "no-such"))
-    cluster.apply(writer("none"))
+    local = {"kind": "StorageClass", "apiVersion": "storage.k8s.io/v1", "metadata": {"name": "local"}}
+    local |= {"provisioner": "kubernetes.io/no-provisioner", "volumeBindingMode": "WaitForFirstConsumer"}
+    cluster.apply(local, claim("kept", "local"), writer("kept", "n2"), claim("none", ""), writer("none"))
+    cluster.apply(*(volume(f"disk-{node}", disk, "local", node) for node in ("n1", "n2")))
     cluster.kubectl("wait", "--for=jsonpath={.status.phase}=Running", "pod/kept", "--timeout=60s")
     assert cluster.kubectl("get", "pod", "kept", "-o", "jsonpath={.spec.nodeName}") == "n2"
     cluster.wait(lambda: (disk / "written").exists(), "the file in the volume")
     unbound = "2 nodes are available: pod has unbound immediate PersistentVolumeClaims"
     cluster.wait(lambda: unbound in cluster.kubectl("describe", "pod", "none"), "the pod to be told why")
     assert cluster.kubectl("get", "pod", "none", "-o", "jsonpath={.status.phase}{.spec.nodeName}") == "Pending"
-    cluster.kubectl("delete", "pod/kept", "pod/none", "pvc/kept", "pvc/none", "pv/disk", "--now")
+    cluster.kubectl("delete", "pod/kept", "pod/none", "pvc/kept", "pvc/none", "pv/disk-n1", "pv/disk-n2", "--now")
+    cluster.kubectl("delete", "storageclass", "local")
 
 
 def test_a_volume_is_made_on_the_node_that_the_scheduler_chose(cluster: WholeCluster) -> None:
@@ -130,13 +133,14 @@ def test_a_volume_is_made_on_the_node_that_the_scheduler_chose(cluster: WholeClu
 
     node = cluster.wait(asked, "the provisioner to be told where")
     assert cluster.kubectl("get", "pod", "made", "-o", "jsonpath={.spec.nodeName}") == ""
-    cluster.apply(volume("made", cluster.home / "made", "late", node))
+    mine = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": "default", "name": "made"}
+    cluster.apply(volume("made", cluster.home / "made", "late", node, claimRef=mine))
     cluster.kubectl("wait", "--for=jsonpath={.status.phase}=Running", "pod/made", "--timeout=60s")
     assert cluster.kubectl("get", "pod", "made", "-o", "jsonpath={.spec.nodeName}") == node
     cluster.kubectl("delete", "pod/made", "pvc/made", "pv/made", "storageclass/late", "--now")
 
 
-def volume(name: str, folder: Path, of: str, node: str) -> Object:
+def volume(name: str, folder: Path, of: str, node: str, **more: Any) -> Object:
     """A folder of one node's."""
     terms = [{"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}]}]
     spec = {
@@ -145,6 +149,7 @@ def volume(name: str, folder: Path, of: str, node: str) -> Object:
         "storageClassName": of,
         "hostPath": {"path": str(folder), "type": "DirectoryOrCreate"},
         "nodeAffinity": {"required": {"nodeSelectorTerms": terms}},
+        **more,
     }
     return {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name}, "spec": spec}
 
@@ -155,13 +160,14 @@ def claim(name: str, of: str) -> Object:
     return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name}, "spec": spec}
 
 
-def writer(claim: str) -> Object:
-    """A pod named like its claim, that leaves a file there."""
+def writer(claim: str, node: str = "") -> Object:
+    """A pod named like its claim, that leaves a file there. node: the only one that it can be on, if any."""
     mounts = [{"name": "data", "mountPath": "/data"}]
     container = {"name": "main", "image": "host", "volumeMounts": mounts}
     container |= {"command": ["sh", "-c", "touch /data/written; exec sleep 600"]}
     volumes = [{"name": "data", "persistentVolumeClaim": {"claimName": claim}}]
-    spec = {"containers": [container], "volumes": volumes, "terminationGracePeriodSeconds": 0}
+    spec: Object = {"containers": [container], "volumes": volumes, "terminationGracePeriodSeconds": 0}
+    spec |= {"nodeSelector": {"kubernetes.io/hostname": node}} if node else {}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": claim}, "spec": spec}
 
 

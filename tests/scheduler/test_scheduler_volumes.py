@@ -38,18 +38,23 @@ def claim(name: str = "data", volume: str = "", of: str = "", **more: Any) -> Ob
         metadata["deletionTimestamp"] = "2026-01-01T00:00:00Z"
     if owner := more.get("owner"):
         metadata["ownerReferences"] = [{"controller": True, "uid": owner, "kind": "Pod", "name": owner}]
-    spec = {k: v for k, v in {"volumeName": volume or more.get("named"), "storageClassName": of}.items() if v}
+    spec: Object = {k: v for k, v in {"volumeName": volume or more.get("named"), "storageClassName": of}.items() if v}
+    spec["resources"] = {"requests": {"storage": more.get("size", "1Gi")}}
+    spec |= {"accessModes": ["ReadWriteOnce"], **more.get("spec", {})}
     return {"metadata": metadata, "spec": spec, "status": {"phase": more.get("phase", "Pending")}}
 
 
-def volume(name: str, zone: str = "", claim: str = "") -> Object:
-    spec: Object = {"hostPath": {"path": "/data"}}
+def volume(name: str, zone: str = "", claim: str = "", of: str = "", size: str = "1Gi", **spec: Any) -> Object:
+    """claim: whose it is, or is meant to be; available otherwise. of: its class."""
+    spec = {"capacity": {"storage": size}, "accessModes": ["ReadWriteOnce"], "storageClassName": of, **spec}
+    phase = "Bound" if claim else "Available"
     if zone:
         terms = [{"matchExpressions": [{"key": "zone", "operator": "In", "values": [zone]}]}]
         spec["nodeAffinity"] = {"required": {"nodeSelectorTerms": terms}}
     if claim:
         spec["claimRef"] = {"namespace": "default", "name": claim}
-    return {"metadata": {"name": name}, "spec": spec}
+    labels = {"disk": name}
+    return {"metadata": {"name": name, "labels": labels}, "spec": spec, "status": {"phase": phase}}
 
 
 def using(*claims: str, **more: Any) -> Object:
@@ -194,12 +199,85 @@ def test_a_late_claim_gets_a_node_and_the_pod_waits(made: Object, where: set[str
     of.pod_changed(None, using("data"), 0.0)
     decision = tried(of)
     assert decision.node in where
-    assert [waited.name for waited in decision.awaited] == ["data"]
+    assert [(entry.claim.name, entry.volume) for entry in decision.awaited] == [("data", None)]
 
 
 @pytest.mark.parametrize("made", [claim(of="local"), claim(of="late", annotations={SELECTED_NODE: "gone"})])
 def test_a_late_claim_without_a_place_keeps_its_pod_from_all_nodes(made: Object) -> None:
     assert after(using("data"), made) == f"0/3 nodes are available: 3 {NONE}."
+
+
+def gets(of: Model, one: Object) -> dict[str, str | None] | str:
+    """Of the pod's claims that wait, which volume each is to get; or what the pod is told."""
+    of.pod_changed(None, one, 0.0)
+    decision = tried(of)
+    if not decision.node:
+        return told(decision)
+    return {a.claim.name: None if a.volume is None else a.volume.name for a in decision.awaited}
+
+
+@pytest.mark.parametrize(
+    ("asks", "offered", "found"),
+    [
+        ({}, [volume("big", "b", of="local", size="9Gi"), volume("small", "b", of="local")], "small"),
+        ({"size": "2Gi"}, [volume("big", "a", of="local", size="9Gi"), volume("small", "b", of="local")], "big"),
+        ({}, [volume("lies", "c", of="local"), volume("here", "b", of="local", size="9Gi")], "here"),
+        ({}, [volume("his", "a", of="local", claim="another"), volume("mine", "b", of="local", claim="data")], "mine"),
+        ({}, [volume("free", "a", of="local"), volume("mine", "b", of="local", claim="data", size="9Gi")], "mine"),
+        (
+            {"spec": {"selector": {"matchLabels": {"disk": "w"}}}},
+            [volume("v", of="local"), volume("w", of="local")],
+            "w",
+        ),
+        ({}, [volume("raw", of="local", volumeMode="Block"), volume("w", of="local", size="2Gi")], "w"),
+        ({"spec": {"accessModes": ["ReadWriteMany"]}}, [volume("v", of="local")], ""),
+        ({}, [volume("v", of="late")], ""),
+        ({"size": "2Gi"}, [volume("v", of="local")], ""),
+        ({}, [volume("mine", "c", of="local", claim="data"), volume("free", "a", of="local")], ""),
+        ({}, [{**volume("v", of="local"), "status": {}}], ""),
+    ],
+)
+def test_a_late_claim_gets_the_smallest_volume_that_does_where_the_pod_can_be(
+    asks: Object, offered: list[Object], found: str
+) -> None:
+    of = model(claim(of="local", **asks), *offered)
+    nothing = f"0/3 nodes are available: 3 {NONE}."
+    assert gets(of, using("data")) == ({"data": found} if found else nothing)
+
+
+def test_the_volume_is_one_of_the_node_that_suits_the_pod() -> None:
+    of = model(claim(of="local"), volume("small", "a", of="local"), volume("big", "b", of="local", size="9Gi"))
+    assert gets(of, using("data", nodeSelector={"zone": "b"})) == {"data": "big"}
+
+
+def test_two_claims_of_a_pod_never_get_one_volume_and_must_meet_on_a_node() -> None:
+    two = (claim("one", of="local", size="1Gi"), claim("two", of="local", size="1Gi"))
+    apart = (volume("va", "a", of="local"), volume("vb", "b", of="local"))
+    assert gets(model(*two, *apart), using("one", "two")) == f"0/3 nodes are available: 3 {NONE}."
+    found = gets(model(*two, *apart, volume("vb2", "b", of="local")), using("one", "two"))
+    assert isinstance(found, dict)
+    assert set(found.values()) == {"vb", "vb2"}
+    mixed = (claim("one", of="local"), claim("two", of="late"), claim("three", volume="v"))
+    assert gets(model(*mixed, *apart, volume("v", "b")), using("one", "two", "three")) == {"one": "vb", "two": None}
+
+
+def test_a_volume_that_was_chosen_is_not_chosen_again_until_it_is_let_go() -> None:
+    of = model(claim("data", of="local"), claim("other", of="local"), volume("v", of="local"))
+    of.pod_changed(None, using("data"), 0.0)
+    waiting = _waits(of, tried(of))
+    assert of.cluster.volumes.chosen == {"v": ("default", "data")}
+    other = pod("q", volumes=using("other")["spec"]["volumes"])
+    assert NONE in told(of.decide(other))
+    of.try_again(waiting, 1.0)
+    assert of.cluster.volumes.chosen == {}
+    (entry,) = of.decide(other).awaited
+    assert entry.volume is not None
+
+
+def test_what_cannot_be_understood_changes_nothing() -> None:
+    of = model(volume("v", size="much"), claim("data", size="lots"), claim("other"))
+    assert set(of.cluster.volumes.claims) == {("default", "other")}
+    assert of.cluster.volumes.volumes == {}
 
 
 def test_while_volumes_are_made_the_place_is_kept_and_then_taken() -> None:
@@ -214,8 +292,8 @@ def test_while_volumes_are_made_the_place_is_kept_and_then_taken() -> None:
     of.claim_changed(None, chosen, 5.0)
     again = tried(of, 5.0)
     assert again.node == "b1"
-    assert again.awaited[0].selected == "b1", "nothing is left to write"
-    of.await_volumes(waiting, again.node, 5.0)
+    assert again.awaited[0].claim.selected == "b1", "nothing is left to write"
+    of.await_volumes(waiting, again.node, again.awaited, 5.0)
     assert of.queue.take(60.0) is None
     of.claim_changed(None, claim(of="zoned", volume="v", annotations={SELECTED_NODE: "b1"}), 60.0)
     of.volume_changed(None, volume("v", zone="b", claim="data"), 60.0)
@@ -227,7 +305,7 @@ def test_while_volumes_are_made_the_place_is_kept_and_then_taken() -> None:
 def _waits(of: Model, decision: Decision) -> Pod:
     """The decided pod waits for its volumes on the node."""
     waiting = _in_queue(of)
-    of.await_volumes(waiting, decision.node, 0.0)
+    of.await_volumes(waiting, decision.node, decision.awaited, 0.0)
     return waiting
 
 
@@ -274,6 +352,9 @@ def test_what_could_not_be_written_is_tried_again_after_the_backoff() -> None:
         ((claim(volume="v"), volume("v", zone="c")), volume("v", zone="a"), True),
         ((claim(),), volume("w"), False),
         ((claim(),), volume("w", claim="data"), True),
+        ((claim(of="local"),), volume("w", of="local"), True),
+        ((claim(of="local"),), volume("w", of="local", claim="another"), False),
+        ((claim(of="local"),), volume("w", of="late"), False),
         ((claim(of="nobody-knows"),), {**LATE, "metadata": {"name": "nobody-knows"}}, True),
     ],
 )
@@ -299,5 +380,5 @@ def test_claims_that_come_and_go_leave_nothing_behind() -> None:
     for found in (FAST, LATE, LOCAL, ZONED):
         of.class_changed(found, None, 1.0)
     volumes = of.cluster.volumes
-    assert (volumes.claims, volumes.volumes, volumes.classes) == ({}, {}, {})
+    assert (volumes.claims, volumes.volumes, volumes.classes, volumes._by_class) == ({}, {}, {}, {})
     of.claim_changed(claim(), None, 1.0)

@@ -137,7 +137,7 @@ RULES: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("create", "core", "bindings pods/binding"),
         ("patch update", "core", "pods/status"),
         (_READ, "core", "persistentvolumeclaims persistentvolumes replicationcontrollers services"),
-        ("patch update", "core", "persistentvolumeclaims"),
+        ("patch update", "core", "persistentvolumeclaims persistentvolumes"),
         (_READ, "storage.k8s.io", "storageclasses"),
         (_READ, "apps", "daemonsets replicasets statefulsets"),
         (_READ, "policy", "poddisruptionbudgets"),
