@@ -78,8 +78,8 @@ class Burst(Connection):
             self.deadlines.watch(timed, now)
 
     def _burst(self, data: bytes, at: int, end: int) -> int:
-        # Hot: locals for everything, and one frame at a time, because clients send the HEADERS of several calls
-        # before their DATA. Whatever is not the plain shape is left to the general way, nothing of it done yet.
+        # Hot: locals for everything, and HEADERS and DATA by themselves, because clients send the HEADERS of several
+        # calls before their DATA. Whatever is not the plain shape is left to the general way, nothing of it done yet.
         known = self.headers.known
         cut = self.headers.cut
         streams = cast("dict[int, Call]", self.streams)
