@@ -82,6 +82,7 @@ def _choices(cluster: Cluster, late: list[Claim], at: At) -> Iterator[tuple[Clai
     for claim in sorted((claim for claim in late if not claim.selected), key=lambda claim: claim.asked):
         volumes = cluster.volumes.fitting(claim)
         got = np.full_like(cluster.labels.numbers[at], -1)
+        left = got.size
         for number, volume in enumerate(volumes):
             here = (got < 0) & _reachable(cluster, volume, at)
             before = taken.get(volume.name)
@@ -89,6 +90,9 @@ def _choices(cluster: Cluster, late: list[Claim], at: At) -> Iterator[tuple[Clai
                 here &= ~before
             got[here] = number
             taken[volume.name] = here if before is None else before | here
+            left -= int(np.count_nonzero(here))
+            if not left:
+                break
         yield claim, volumes, got
 
 

@@ -261,6 +261,15 @@ def test_two_claims_of_a_pod_never_get_one_volume_and_must_meet_on_a_node() -> N
     assert gets(model(*mixed, *apart, volume("v", "b")), using("one", "two", "three")) == {"one": "vb", "two": None}
 
 
+def test_one_node_is_given_the_volumes_that_it_has_among_all() -> None:
+    """What is chosen for the node alone is what the filter saw there: the smallest of it, not of the cluster."""
+    disks = [volume(f"v{n}", "ab"[n % 2], of="local", size=f"{9 - n}Gi") for n in range(6)]
+    of = model(claim("one", of="local"), claim("two", of="local"), *disks, volume("net", of="late"))
+    for zone, names in (("a", {"v4", "v2"}), ("b", {"v5", "v3"})):
+        one = pod("p", volumes=using("one", "two")["spec"]["volumes"], nodeSelector={"zone": zone})
+        assert {a.volume.name for a in of.decide(one).awaited if a.volume is not None} == names
+
+
 def test_a_volume_that_was_chosen_is_not_chosen_again_until_it_is_let_go() -> None:
     of = model(claim("data", of="local"), claim("other", of="local"), volume("v", of="local"))
     of.pod_changed(None, using("data"), 0.0)
