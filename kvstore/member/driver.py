@@ -395,8 +395,8 @@ class Driver:
             self._unsynced.append(ready)
         elif self._unsynced or self._syncing:
             self._unsynced.append(ready)  # its promises may not overtake those before it
-        else:
-            self._saved(ready)
+        elif ready.messages_after_save:
+            self._outbox.send(ready.messages_after_save)  # there was nothing to save
         return True
 
     def _write(self, ready: Ready) -> bool:

@@ -194,6 +194,8 @@ class RaftLog:
             self._snapshot_handed = True
             self._writes.append(_Write(number, self.snapshot.index, self.snapshot))
             return [], self.snapshot
+        if self.handed == self.last_index:
+            return [], None  # nothing to write proves nothing
         entries = self.entries[self.handed + 1 - self.offset :]
         self.handed = self.last_index
         self._writes.append(_Write(number, self.handed, None))

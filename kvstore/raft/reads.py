@@ -45,7 +45,8 @@ def on_round_ack(r: Raft, from_: int, context: bytes) -> None:
     number = int.from_bytes(context, "big")
     if number > r.read_acks.get(from_, 0):
         r.read_acks[from_] = number
-        confirm(r)
+        if r.held_reads:
+            confirm(r)
 
 
 def confirm(r: Raft) -> None:
