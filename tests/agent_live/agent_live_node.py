@@ -44,6 +44,8 @@ class LiveNode:
             "client-ca-file": master / "pki" / "ca.crt",
             "pod-manifest-path": self.static,
             "file-check-frequency": "200ms",
+            # What is on the test machine's disk is nothing to them.
+            "eviction-hard": "memory.available<100Mi,nodefs.available<1%",
             **{name.replace("_", "-"): value for name, value in flags.items()},
         }
         self.agent: Process
