@@ -158,6 +158,7 @@ class NodeAgent:
         self._tasks: list[asyncio.Task[None]] = []
         self._unsubscribe: Callable[[], None] | None = None
         self._heard: set[str] = set()  # uids that the API server has
+        self.reached = False  # the runtime has answered once; before that its silence says nothing
         self.looked = asyncio.Event()  # what runs is known
         # Pods of other sources than the API server: taken up before what is of no source is wound up.
         self.first_pods: Callable[[], Awaitable[None]] | None = None
@@ -222,6 +223,7 @@ class NodeAgent:
                 self.registration.changed()
                 await asyncio.sleep(self.context.retry)
         self.view.answered()
+        self.reached = True
         self.runtime_version = version.for_node()
         self.registration.changed()
         self.context.runtime_name = version.runtime

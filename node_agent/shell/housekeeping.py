@@ -128,19 +128,23 @@ class Housekeeping:
     async def look_after_node(self) -> None:
         """Measure, set the conditions, evict one pod if something is short; tell of changes."""
         agent = self._agent
+        # Until the runtime is open, who opens it says why it is not: it has no folders yet that could be looked at.
+        images = await self._look_at_runtime() if agent.reached else None
+        pressure = await asyncio.to_thread(self._measure, agent.parts.root, images)
+        self._conditions(pressure)
+        self._tell_ready()
+        await self._relieve(pressure)
+
+    async def _look_at_runtime(self) -> FsUsage | None:
+        """Whether it is well; the disk of its images, if it is."""
+        agent = self._agent
         health = await agent.parts.runtime.health()
         agent.fault("runtime", "" if health.ready else f"container runtime is down: {health.message or health.reason}")
         network = f"container runtime network not ready: {health.message}"
         # A runtime without a network of its own will do where every pod has the node's.
         matters = agent.settings.pod_network and health.ready and not health.network_ready
         agent.fault("network", network if matters else "")
-        images = None
-        if health.ready:
-            images = await agent.parts.runtime.image_fs()
-        pressure = await asyncio.to_thread(self._measure, agent.parts.root, images)
-        self._conditions(pressure)
-        self._tell_ready()
-        await self._relieve(pressure)
+        return await agent.parts.runtime.image_fs() if health.ready else None
 
     def _conditions(self, pressure: Pressure) -> None:
         agent, now = self._agent, self._agent.parts.now()

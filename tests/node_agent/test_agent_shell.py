@@ -456,6 +456,7 @@ def test_a_runtime_without_a_network_will_do_where_pods_have_the_nodes(tmp_path:
     async def life(pod_network: bool) -> set[str]:
         agent = new_agent(FakeApi(), NoNetwork(World(), "n1"), pod_network=pod_network)
         await agent.start()
+        await agent.looked.wait()
         with housekeeping(agent, tmp_path, Pressure) as keeper:
             await keeper.look_after_node()
         await agent.stop()
@@ -493,3 +494,24 @@ def test_a_start_that_could_not_be_seen_is_not_made_twice() -> None:
             assert len(_running(runtime)) == 1
 
     asyncio.run(life())
+
+
+def test_a_runtime_that_is_not_open_yet_is_not_down(tmp_path: Path) -> None:
+    """Its folders may not have been made when the agent looks at the node for the first time."""
+
+    class NotThereYet(SimulatedRuntime):
+        async def health(self) -> Health:
+            return Health(ready=False, reason="RuntimeUnavailable", message="No such file or directory")
+
+    async def life() -> tuple[set[str], set[str]]:
+        agent = new_agent(FakeApi(), NotThereYet(World(), "n1"))
+        with housekeeping(agent, tmp_path, Pressure) as keeper:
+            await keeper.look_after_node()
+            before = set(agent.faults)
+            await agent.start()
+            await agent.looked.wait()
+            await keeper.look_after_node()
+        await agent.stop()
+        return before, set(agent.faults)
+
+    assert asyncio.run(life()) == (set(), {"runtime"})
