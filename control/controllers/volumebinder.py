@@ -15,6 +15,13 @@ from typing import Any, Final
 from control.api.quantity import Quantity
 from control.api.schema import Object
 from control.api.selectors import label_selector_of
+from control.api.volume_binding import (
+    BIND_COMPLETED,
+    BY_CONTROLLER,
+    NO_PROVISIONER,
+    SELECTED_NODE,
+    waits_for_consumer,
+)
 from control.controllers.actions import NOTHING, Action, Decision, Event, Key, Update, UpdateStatus
 from control.controllers.objects import (
     annotations_of,
@@ -36,12 +43,7 @@ from control.controllers.observed import Observed
 CLAIMS: Final = "persistentvolumeclaims"
 VOLUMES: Final = "persistentvolumes"
 CLASSES: Final = "storageclasses.storage.k8s.io"
-_BOUND: Final = "pv.kubernetes.io/bind-completed"
-_BY_US: Final = "pv.kubernetes.io/bound-by-controller"
-# Where a volume is wanted; the scheduler writes it.
-_SELECTED_NODE: Final = "volume.kubernetes.io/selected-node"
 _WAIT: Final = 15.0
-_NOBODY: Final = "kubernetes.io/no-provisioner"
 # Both names are read by provisioners.
 _PROVISIONER: Final = ("volume.kubernetes.io/storage-provisioner", "volume.beta.kubernetes.io/storage-provisioner")
 
@@ -56,7 +58,7 @@ def reconcile_claim(key: Key, observed: Observed, now: datetime) -> Decision:
     if phase in ("Bound", "Lost"):
         return _lost(claim) if volume is None and phase == "Bound" else NOTHING
     storage_class = observed.get(CLASSES, "", spec_of(claim).get("storageClassName") or "")
-    if volume is None and not spec_of(claim).get("volumeName") and not _is_late(storage_class):
+    if volume is None and not spec_of(claim).get("volumeName") and not waits_for_consumer(storage_class or {}):
         volume = _best(claim, observed.all(VOLUMES))
     if volume is None:
         return _pending(claim, storage_class)
@@ -115,13 +117,13 @@ def _bind(claim: Object, volume: Object) -> list[Action]:
     because = cause(CLAIMS, claim, f"bound to volume {name_of(volume)}")
     reference = {**object_reference(claim)}
     if (spec_of(volume).get("claimRef") or {}).get("uid") != uid_of(claim):
-        noted = with_metadata(volume, annotations={**annotations_of(volume), _BY_US: "yes"})
+        noted = with_metadata(volume, annotations={**annotations_of(volume), BY_CONTROLLER: "yes"})
         volume = {**noted, "spec": {**spec_of(volume), "claimRef": reference}}
         actions.append(Update(VOLUMES, volume, because))
     if status_of(volume).get("phase") != "Bound":
         actions.append(UpdateStatus(VOLUMES, with_status(volume, {**status_of(volume), "phase": "Bound"}), because))
-    if spec_of(claim).get("volumeName") != name_of(volume) or _BOUND not in annotations_of(claim):
-        noted = with_metadata(claim, annotations={**annotations_of(claim), _BOUND: "yes", _BY_US: "yes"})
+    if spec_of(claim).get("volumeName") != name_of(volume) or BIND_COMPLETED not in annotations_of(claim):
+        noted = with_metadata(claim, annotations={**annotations_of(claim), BIND_COMPLETED: "yes", BY_CONTROLLER: "yes"})
         claim = {**noted, "spec": {**spec_of(claim), "volumeName": name_of(volume)}}
         actions.append(Update(CLAIMS, claim, because))
     status = {
@@ -153,7 +155,7 @@ def _why_pending(claim: Object, storage_class: Object | None) -> Event:
     provisioner = storage_class.get("provisioner", "")
     if _waits_for_a_pod(claim, storage_class):
         return Event(claim, "WaitForFirstConsumer", "waiting for first consumer to be created before binding")
-    if provisioner == _NOBODY:
+    if provisioner == NO_PROVISIONER:
         return Event(claim, "ProvisioningFailed", f"no volume plugin matched name: {provisioner}", "Warning")
     why = (
         f"Waiting for a volume to be created either by the external provisioner '{provisioner}' or manually by the "
@@ -165,19 +167,18 @@ def _why_pending(claim: Object, storage_class: Object | None) -> Event:
 
 def _waits_for_a_pod(claim: Object, storage_class: Object) -> bool:
     """Whether nobody may make its volume yet, since nobody knows the node."""
-    return _is_late(storage_class) and _SELECTED_NODE not in annotations_of(claim)
-
-
-def _is_late(storage_class: Object | None) -> bool:
-    """Whether the scheduler, which knows the pod and its node, chooses the volume or where it is made."""
-    return storage_class is not None and storage_class.get("volumeBindingMode") == "WaitForFirstConsumer"
+    return waits_for_consumer(storage_class) and SELECTED_NODE not in annotations_of(claim)
 
 
 def _asked_of(claim: Object, storage_class: Object | None) -> tuple[Action, ...]:
     """Tell the provisioner, a program of others, that a volume is wanted of it: by annotations, as it expects."""
-    provisioner = (storage_class or {}).get("provisioner", _NOBODY)
+    provisioner = (storage_class or {}).get("provisioner", NO_PROVISIONER)
     late = storage_class is not None and _waits_for_a_pod(claim, storage_class)
-    if provisioner == _NOBODY or late or all(annotations_of(claim).get(name) == provisioner for name in _PROVISIONER):
+    if (
+        provisioner == NO_PROVISIONER
+        or late
+        or all(annotations_of(claim).get(name) == provisioner for name in _PROVISIONER)
+    ):
         return ()
     noted = with_metadata(claim, annotations={**annotations_of(claim), **dict.fromkeys(_PROVISIONER, provisioner)})
     return (Update(CLAIMS, noted, cause(CLAIMS, claim, f"{provisioner} is asked for a volume")),)

@@ -13,10 +13,11 @@ from typing import Final
 import numpy as np
 
 from control.api.schema import Object
+from control.api.volume_binding import NO_PROVISIONER
 from control.scheduler.cluster import Cluster
 from control.scheduler.labels import At, Numbers, Rows, term_rows
 from control.scheduler.pod import Pod
-from control.scheduler.volumes import NO_PROVISIONER, Awaited, Claim, Volume
+from control.scheduler.volumes import Awaited, Claim, Volume
 
 NO_VOLUME: Final = "node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)"
 ELSEWHERE: Final = "node(s) had volume node affinity conflict"

@@ -10,22 +10,18 @@ Source: "Persistent Volumes" and "Storage Classes: Volume Binding Mode" of Kuber
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from control.api import meta
 from control.api.quantity import Quantity
 from control.api.schema import Object
 from control.api.selectors import LabelSelector, label_selector_of
+from control.api.volume_binding import BIND_COMPLETED, NO_PROVISIONER, SELECTED_NODE, waits_for_consumer
 from control.scheduler.pod import Pod, Wanted
 
 K = TypeVar("K")
 V = TypeVar("V")
 ClaimKey = tuple[str, str]  # namespace, name
-
-BIND_COMPLETED: Final = "pv.kubernetes.io/bind-completed"
-BY_US: Final = "pv.kubernetes.io/bound-by-controller"
-SELECTED_NODE: Final = "volume.kubernetes.io/selected-node"
-NO_PROVISIONER: Final = "kubernetes.io/no-provisioner"
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +244,7 @@ def _is_available(obj: Object, reference: Object) -> bool:
 
 def _class_of(obj: Object) -> StorageClass:
     return StorageClass(
-        late=obj.get("volumeBindingMode") == "WaitForFirstConsumer",
+        late=waits_for_consumer(obj),
         provisioner=obj.get("provisioner") or NO_PROVISIONER,
         topologies=obj.get("allowedTopologies") or [],
     )

@@ -7,11 +7,12 @@ from typing import Any, Final
 from control.api import meta
 from control.api.schema import Object
 from control.api.status import StatusError
+from control.api.volume_binding import BY_CONTROLLER, SELECTED_NODE
 from control.client.cause import Cause
 from control.client.client import Client
 from control.elected.term_end import FenceLost
 from control.scheduler.pod import Pod
-from control.scheduler.volumes import BY_US, SELECTED_NODE, Claim, Volume
+from control.scheduler.volumes import Claim, Volume
 
 UNSCHEDULABLE: Final = "Unschedulable"
 GATED: Final = "SchedulingGated"
@@ -54,7 +55,7 @@ class Writes:
         """The volume is for that claim; 409 if it is not any more as it was seen. The volume controller binds both."""
         reference = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": claim.namespace}
         reference |= {"name": claim.name, "uid": claim.uid}
-        metadata = {"uid": volume.uid, "resourceVersion": volume.version, "annotations": {BY_US: "yes"}}
+        metadata = {"uid": volume.uid, "resourceVersion": volume.version, "annotations": {BY_CONTROLLER: "yes"}}
         patch: Object = {"metadata": metadata, "spec": {"claimRef": reference}}
         cause = Cause.of("pods", pod.object, f"scheduled: given to claim {claim.namespace}/{claim.name}")
         try:

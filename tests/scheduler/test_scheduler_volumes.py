@@ -9,12 +9,12 @@ import pytest
 from scheduling_objects import cluster, node, pod, pod_object
 
 from control.api.schema import Object
+from control.api.volume_binding import BIND_COMPLETED, SELECTED_NODE
 from control.scheduler.cycle import Decision, decide, feasible
 from control.scheduler.explain import unschedulable
 from control.scheduler.model import Model
 from control.scheduler.pod import Pod
 from control.scheduler.question import Question
-from control.scheduler.volumes import BIND_COMPLETED, SELECTED_NODE
 
 NODES = (node("a1", labels={"zone": "a"}), node("a2", labels={"zone": "a"}), node("b1", labels={"zone": "b"}))
 UNBOUND = "pod has unbound immediate PersistentVolumeClaims"
