@@ -24,6 +24,7 @@ from control.controllers.actions import (
     Key,
     Narration,
     Plan,
+    Update,
     UpdateStatus,
 )
 from control.controllers.conditions import is_true
@@ -65,11 +66,11 @@ def reconcile(key: Key, observed: Observed, now: datetime) -> Decision:
     plan = Plan()
     status = _status(plan, owner, jobs)
     plan.actions += _forget(owner, jobs)
-    if not is_deleting(owner) and not spec_of(owner).get("suspend"):
-        _schedule(plan, owner, jobs, observed, status, now)
     if not same_status(status, status_of(owner)):
         rule = f"status: {len(status['active'])} active"
         plan.actions.append(UpdateStatus(RESOURCE, with_status(owner, status), cause(RESOURCE, owner, rule)))
+    if not is_deleting(owner) and not spec_of(owner).get("suspend"):
+        _schedule(plan, owner, jobs, observed, status, now)
     return plan.decision()
 
 
@@ -93,7 +94,10 @@ def _schedule(
             f"too many missed start times: {missed}. Set or decrease .spec.startingDeadlineSeconds or check clock skew"
         )
         plan.events.append(Event(owner, "TooManyMissedTimes", text, "Warning"))
-    if moment is None or _is_done(owner, moment, jobs, observed):
+    if moment is None or status_of(owner).get("lastScheduleTime") == format_time(moment):
+        return
+    if _is_made(owner, moment, jobs, observed):
+        plan.actions.append(_turn_taken(owner, moment, status))
         return
     if deadline is not None and (now - moment).total_seconds() > float(deadline):
         text = f"Missed scheduled time to start a job: {format_time(moment)}"
@@ -116,10 +120,8 @@ def _parsed(plan: Plan, owner: Object) -> Schedule | None:
         return None
 
 
-def _is_done(owner: Object, moment: datetime, jobs: Sequence[Object], observed: Observed) -> bool:
-    """Whether that time's job was made: it is there, or was and the status says so."""
-    if status_of(owner).get("lastScheduleTime") == format_time(moment):
-        return True
+def _is_made(owner: Object, moment: datetime, jobs: Sequence[Object], observed: Observed) -> bool:
+    """Whether that time's job is there, which the status does not say yet."""
     name = job_name(owner, moment)
     return any(name_of(job) == name for job in jobs) or observed.get(JOBS, namespace_of(owner), name) is not None
 
@@ -142,7 +144,13 @@ def _start(
     told = Narration(owner, "SuccessfulCreate", "Created job {name}", "FailedCreate", "Error creating job: {error}")
     because = cause(RESOURCE, owner, f"scheduled for {format_time(moment)}")
     plan.actions.append(Create(JOBS, _job(owner, moment, zone), because, told))
-    status["lastScheduleTime"] = format_time(moment)
+    plan.actions.append(_turn_taken(owner, moment, status))
+
+
+def _turn_taken(owner: Object, moment: datetime, status: dict[str, Any]) -> Update:
+    """Note that a time's job was made. An update like any other: a job that was refused must still have its turn."""
+    noted = with_status(owner, {**status, "lastScheduleTime": format_time(moment)})
+    return Update(RESOURCE, noted, cause(RESOURCE, owner, f"started: {format_time(moment)}"), subresource="status")
 
 
 def _job(owner: Object, moment: datetime, zone: str) -> Object:

@@ -27,6 +27,7 @@ from control.controllers.actions import (
     Patch,
     Plan,
     Read,
+    Update,
     UpdateStatus,
 )
 from control.controllers.hpa_behavior import Limited, Memory, Rules, bounded, rules, stabilized
@@ -98,7 +99,12 @@ class Autoscaler:
             _Pass(self, hpa, target, observed, now, plan, status).run()
         if not same_status(status.fields, status_of(hpa)):
             because = cause(RESOURCE, hpa, f"status: {status.fields.get('desiredReplicas', 0)} replicas desired")
-            plan.actions.append(UpdateStatus(RESOURCE, with_status(hpa, status.fields), because))
+            said = with_status(hpa, status.fields)
+            # After a step an update like any other: if the step is refused, this must not say that it was made.
+            step = bool(plan.actions)
+            plan.actions.append(
+                Update(RESOURCE, said, because, subresource="status") if step else UpdateStatus(RESOURCE, said, because)
+            )
         plan.look_again(self.settings.every)
         return plan.decision()
 
@@ -108,7 +114,7 @@ class Autoscaler:
         memory = self.memories.get(uid)
         if memory is None or memory.idle(now) > _FORGOTTEN * self.settings.every:
             memory = self.memories[uid] = Memory([(now, replicas)])
-        memory.looked = now
+        memory.see(replicas, now)
         return memory
 
     def forget(self, living: set[str]) -> None:
@@ -218,12 +224,25 @@ class _Pass:
         self.status.fields["desiredReplicas"] = replicas
         if replicas == current:
             return
-        memory.steps.append((self.now, replicas - current))
+        memory.begun = (self.now, current, replicas)
+        self._say_refused()
         self.status.able(
             "True", "SucceededRescale", f"the HPA controller was able to update the target scale to {replicas}"
         )
         self.status.scaled()
         self.plan.actions.append(self._patch(replicas, reason))
+
+    def _say_refused(self) -> None:
+        """The last try was refused: that is what there is to say until one is not."""
+        if not self.observed.failure:
+            return
+        before = Status({**status_of(self.hpa)}, self.now)
+        text = f"the HPA controller was unable to update the target scale: {self.observed.failure}"
+        before.able("False", "FailedUpdateScale", text)
+        before.fields["desiredReplicas"] = self.target.replicas
+        if not same_status(before.fields, status_of(self.hpa)):
+            because = cause(RESOURCE, self.hpa, "status: the target could not be scaled")
+            self.plan.actions.append(UpdateStatus(RESOURCE, with_status(self.hpa, before.fields), because))
 
     def _patch(self, replicas: int, reason: str) -> Action:
         text = f"New size: {replicas}; reason: {reason}"

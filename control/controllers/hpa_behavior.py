@@ -31,11 +31,24 @@ _DOWN: Final[Rules] = {
 
 @dataclass(slots=True)
 class Memory:
-    """recommended: (when, replicas); steps: (when, by how many), up positive. looked: when it was last used."""
+    """recommended: (when, replicas); steps: (when, by how many), up positive. looked: when it was last used.
+
+    begun: a step that may have been refused: when, from and to how many.
+    """
 
     recommended: list[tuple[datetime, int]] = field(default_factory=list)
     steps: list[tuple[datetime, int]] = field(default_factory=list)
     looked: datetime | None = None
+    begun: tuple[datetime, int, int] | None = None
+
+    def see(self, replicas: int, now: datetime) -> None:
+        """It is used again: what was begun counts as a step if it was made."""
+        if self.begun is not None:
+            when, before, wanted = self.begun
+            if replicas != before:
+                self.steps.append((when, wanted - before))
+            self.begun = None
+        self.looked = now
 
     def idle(self, now: datetime) -> float:
         """Seconds since it was last used."""

@@ -55,8 +55,10 @@ def reconcile_claim(key: Key, observed: Observed, now: datetime) -> Decision:
         return NOTHING
     volume = _volume_of(claim, observed)
     phase = status_of(claim).get("phase")
-    if phase in ("Bound", "Lost"):
-        return _lost(claim) if volume is None and phase == "Bound" else NOTHING
+    if phase == "Lost":
+        return NOTHING
+    if phase == "Bound" and spec_of(claim).get("volumeName") and BIND_COMPLETED in annotations_of(claim):
+        return _lost(claim) if volume is None else NOTHING
     storage_class = observed.get(CLASSES, "", spec_of(claim).get("storageClassName") or "")
     if volume is None and not spec_of(claim).get("volumeName") and not waits_for_consumer(storage_class or {}):
         volume = _best(claim, observed.all(VOLUMES))
@@ -112,7 +114,10 @@ def _capacity(volume: Object) -> Quantity:
 
 
 def _bind(claim: Object, volume: Object) -> list[Action]:
-    """Volume, claim, and the status of both, in the order that a crash in between can be finished from."""
+    """Volume, claim, and the status of both, in the order that a crash in between can be finished from.
+
+    The status says what the writes before have made, so it is an update like them: none of it after one that failed.
+    """
     actions: list[Action] = []
     because = cause(CLAIMS, claim, f"bound to volume {name_of(volume)}")
     reference = {**object_reference(claim)}
@@ -121,7 +126,8 @@ def _bind(claim: Object, volume: Object) -> list[Action]:
         volume = {**noted, "spec": {**spec_of(volume), "claimRef": reference}}
         actions.append(Update(VOLUMES, volume, because))
     if status_of(volume).get("phase") != "Bound":
-        actions.append(UpdateStatus(VOLUMES, with_status(volume, {**status_of(volume), "phase": "Bound"}), because))
+        bound = with_status(volume, {**status_of(volume), "phase": "Bound"})
+        actions.append(Update(VOLUMES, bound, because, subresource="status"))
     if spec_of(claim).get("volumeName") != name_of(volume) or BIND_COMPLETED not in annotations_of(claim):
         noted = with_metadata(claim, annotations={**annotations_of(claim), BIND_COMPLETED: "yes", BY_CONTROLLER: "yes"})
         claim = {**noted, "spec": {**spec_of(claim), "volumeName": name_of(volume)}}
@@ -132,7 +138,7 @@ def _bind(claim: Object, volume: Object) -> list[Action]:
         "accessModes": spec_of(volume).get("accessModes") or [],
         "capacity": spec_of(volume).get("capacity") or {},
     }
-    return [*actions, UpdateStatus(CLAIMS, with_status(claim, status), because)]
+    return [*actions, Update(CLAIMS, with_status(claim, status), because, subresource="status")]
 
 
 def _pending(claim: Object, storage_class: Object | None) -> Decision:

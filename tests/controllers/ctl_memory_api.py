@@ -168,17 +168,17 @@ class MemoryApi:
                 fresh = deepcopy(obj)
                 fresh.pop("status", None)
                 return self.put(resource, fresh)
-            case Update(resource, obj, subresource=subresource):
-                old = self._unchanged(resource, obj, written)
-                kept = obj if subresource == "finalize" else {**obj, "status": old.get("status", {})}
-                new = self._replace(resource, old, {k: v for k, v in kept.items() if v != {}})
-            case UpdateStatus(resource, obj):
+            case UpdateStatus(resource, obj) | Update(resource, obj, subresource="status"):
                 old = self._unchanged(resource, obj, written)
                 # As the real server, it takes these of metadata with it.
                 own = {} if (resource, self._place(obj)) in written else obj["metadata"]
                 taken = {field: own[field] for field in ("labels", "annotations", "finalizers") if field in own}
                 metadata = {**old["metadata"], **taken}
                 new = self._replace(resource, old, {**old, "metadata": metadata, "status": obj["status"]})
+            case Update(resource, obj, subresource=subresource):
+                old = self._unchanged(resource, obj, written)
+                kept = obj if subresource == "finalize" else {**obj, "status": old.get("status", {})}
+                new = self._replace(resource, old, {k: v for k, v in kept.items() if v != {}})
             case Patch(resource, namespace, name, patch, kind=kind):
                 old = self.get(resource, namespace, name)
                 self._same_uid(resource, old, (patch.get("metadata") or {}).get("uid"))

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from control.api.cron import parse_schedule
+from control.api.status import conflict, forbidden
 from control.controllers import cronjob
-from control.controllers.actions import Answer, Create, Patch, Read
+from control.controllers.actions import Answer, Create, Patch, Read, Update
 from control.controllers.cronjob_times import due, next_after
 from control.controllers.horizontalpodautoscaler import METRICS, RESOURCE, Autoscaler
 from control.controllers.observed import KnownKind
@@ -68,6 +69,35 @@ def test_a_new_leader_does_not_start_the_same_time_again(api: MemoryApi) -> None
     api.change(CRONS, "default", "c", {"status": None})
     decision = api.reconcile(cronjob.reconcile, "c")
     assert not [action for action in decision.actions if isinstance(action, Create)]
+
+
+def test_a_job_that_was_refused_still_has_its_turn(api: MemoryApi) -> None:
+    """A quota was used up: once it is not, that time's job is made."""
+    _cron(api)
+    api.pass_time(601)
+    api.refuse = lambda action: forbidden(JOBS, "c", "exceeded quota: q") if isinstance(action, Create) else None
+    for _ in range(2):
+        api.reconcile(cronjob.reconcile, "c")
+    assert "lastScheduleTime" not in api.get(CRONS, "default", "c").get("status", {})
+    api.refuse = lambda _action: None
+    api.reconcile(cronjob.reconcile, "c")
+    assert len(_jobs(api)) == 1
+    assert api.get(CRONS, "default", "c")["status"]["lastScheduleTime"] == "2026-01-01T00:10:00Z"
+
+
+def test_a_job_that_ended_before_its_turn_was_noted_does_not_run_again(api: MemoryApi) -> None:
+    """The one who made it died before it wrote the status; the next notes it before the job may go."""
+    _cron(api, successfulJobsHistoryLimit=0)
+    api.pass_time(601)
+    api.refuse = lambda action: conflict(CRONS, "c") if isinstance(action, Update) else None
+    api.reconcile(cronjob.reconcile, "c")
+    (name,) = _jobs(api)
+    api.refuse = lambda _action: None
+    api.reconcile(cronjob.reconcile, "c")
+    _finish(api, name)
+    for _ in range(3):
+        api.reconcile(cronjob.reconcile, "c")
+    assert _jobs(api) == []
 
 
 def test_a_job_made_by_hand_is_nobody_s_turn(api: MemoryApi) -> None:
@@ -264,6 +294,23 @@ def test_more_load_more_replicas() -> None:
     status = world.api.get(RESOURCE, "default", "h")["status"]
     (current,) = status["currentMetrics"]
     assert current["resource"]["current"] == {"averageUtilization": 100, "averageValue": "100m"}
+
+
+def test_a_step_that_was_refused_is_said_and_not_counted() -> None:
+    world = World(replicas=2)
+    world.use(100)
+    world.api.refuse = lambda action: forbidden("deployments", "web", "no") if isinstance(action, Patch) else None
+    for _ in range(3):
+        assert world.look() == 2
+        world.api.pass_time(1)
+    assert world.condition("AbleToScale") == ("False", "FailedUpdateScale")
+    status = world.api.get(RESOURCE, "default", "h")["status"]
+    assert status["desiredReplicas"] == 2
+    assert "lastScaleTime" not in status
+    world.api.refuse = lambda _action: None
+    assert world.look() == 4
+    assert world.condition("AbleToScale") == ("True", "SucceededRescale")
+    assert world.api.get(RESOURCE, "default", "h")["status"]["desiredReplicas"] == 4
 
 
 @pytest.mark.parametrize("milli", [45, 50, 55])
