@@ -48,8 +48,8 @@ def lax() -> Iterator[Pair]:
     yield from both(1, "--strict-reconfig-check=false")
 
 
-# What is said while a change of membership cannot be taken yet; the last by etcd for the second, if a learner that never
-# ran is among its peers.
+# What is said while a change of membership cannot be taken yet; the last of them by etcd, if a learner that never ran
+# is among its peers.
 EARLY = (
     "etcdserver: unhealthy cluster",
     "etcdserver: request timed out",
