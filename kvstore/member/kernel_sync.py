@@ -135,9 +135,10 @@ class KernelSync:
         code = -self._result.result
         return OSError(code, os.strerror(code)) if code else None
 
-    def close(self) -> None:
-        """Wait for the one under way, whose end is not told any more, and let go of everything."""
+    def close(self) -> OSError | None:
+        """Wait for the one under way, and let go of everything. How that one ended, which is not told otherwise."""
         self._loop.remove_reader(self._event)
-        self._take(1)
+        problem = self._take(1) if self.busy else None
         self._call(self._numbers.destroy, self._context)
         os.close(self._event)
+        return problem

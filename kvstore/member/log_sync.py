@@ -104,8 +104,13 @@ class LogSync:
         self._durable()
 
     def stop(self) -> None:
-        """Wait for the one under way; its end is not told any more if the kernel does it."""
+        """Wait for the one under way. That the kernel has ended one well is not told any more.
+
+        That it has not, the log must know: it would sync again when it is closed, and say that all of it is durable.
+        """
         self._thread.stop()
         if self._kernel is not None:
-            self._kernel.close()
-            self._kernel = None
+            kernel, self._kernel = self._kernel, None
+            problem = kernel.close()
+            if problem is not None:
+                self._kernel_done(problem)

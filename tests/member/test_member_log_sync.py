@@ -28,6 +28,8 @@ class Orders:
         self.kernel_done: Callable[[OSError | None], None]
         self.thread_done: Callable[[BaseException | None], None]
         self.seconds = 0.0005
+        # How what was under way when the kernel's part was closed has ended.
+        self.last: OSError | None = None
 
     def thread(self, loop: Any, name: str, work: Any, done: Callable[[BaseException | None], None]) -> Orders:
         self.thread_done = done
@@ -53,8 +55,9 @@ class _Kernel:
             self._orders.asked.append("kernel")
         return self._orders.takes
 
-    def close(self) -> None:
+    def close(self) -> OSError | None:
         self._orders.asked.append("closed")
+        return self._orders.last
 
 
 class Bench:
@@ -152,6 +155,21 @@ def test_a_sync_that_failed_is_said_and_never_tried_again(bench: Bench) -> None:
         bench.wal.sync()
     with pytest.raises(StorageFailed, match="fsync failed"):
         bench.append()
+
+
+def test_a_sync_that_fails_while_the_member_stops_is_not_made_good_by_closing(bench: Bench) -> None:
+    """A second fdatasync may succeed though the first has lost the pages; the log must not call itself durable."""
+    bench.append()
+    bench.sync.start(100, busy=True)
+    end = bench.wal._segments.live.end
+    bench.orders.last = OSError(errno.EIO, "Input/output error")
+    bench.sync.stop()
+    assert "fsync failed" in bench.ended[0]
+    with pytest.raises(StorageFailed, match="fsync failed"):
+        bench.wal.sync()
+    live = bench.wal._segments.live
+    bench.wal.close()
+    assert live.end == end, "a last record says that all before it is durable"
 
 
 def test_stop_waits_for_both(bench: Bench) -> None:

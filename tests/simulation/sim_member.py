@@ -55,7 +55,8 @@ class SimSyncThread:
         self._done = done
         self.busy = False
         self.seconds = 0.0
-        self._problem: BaseException | None = None
+        self._called = False
+        self._problem: Exception | None = None
 
     def refuses(self) -> bool:
         """One time in ten."""
@@ -66,6 +67,7 @@ class SimSyncThread:
         self.busy = True
         world, life = self._world, self._world.life
         assert life is not None
+        self._called = False
         self.seconds = world.random.expovariate(1 / 0.003)
         early = world.random.random() < 0.5
         if early:
@@ -73,6 +75,7 @@ class SimSyncThread:
         world.at(world.now + self.seconds, life, self._end, not early)
 
     def _call(self) -> None:
+        self._called = True
         self._problem = None
         try:
             self._work()
@@ -91,11 +94,14 @@ class SimSyncThread:
         self.busy = False
         self._done(self._problem)
 
-    def stop(self) -> None:
-        """After the call under way."""
-        if self.busy:
-            self.busy = False
+    def stop(self) -> Exception | None:
+        """After the call under way; how it ended."""
+        if not self.busy:
+            return None
+        self.busy = False
+        if not self._called:
             self._call()
+        return self._problem
 
 
 class SimKernelSync:
@@ -113,9 +119,9 @@ class SimKernelSync:
         self._thread.start()
         return True
 
-    def close(self) -> None:
-        """After the one under way."""
-        self._thread.stop()
+    def close(self) -> Exception | None:
+        """After the one under way; how it ended."""
+        return self._thread.stop()
 
 
 class ObservedLog(Log):
