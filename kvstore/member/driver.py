@@ -27,6 +27,7 @@ from kvstore.member.log_sync import LogSync
 from kvstore.member.outbox import Outbox
 from kvstore.member.proposals import ProposalQueue
 from kvstore.member.reads import ReadQueue
+from kvstore.member.speech import Speech
 from kvstore.raft import codec
 from kvstore.raft.node import RawNode
 from kvstore.raft.types import (
@@ -50,6 +51,8 @@ from kvstore.storage.log import Log
 log = logging.getLogger(__name__)
 
 SLICE_SECONDS = 0.004
+# So few requests in flight are answered ahead of what a pump would do.
+FEW = 4
 
 
 class StateMachine(Protocol):
@@ -106,7 +109,7 @@ class Driver:
         self._changes = changes
         self._machine = machine
         self.disk = LogSync(loop, wal, durable=self._durable, failed=machine.failed)
-        self._outbox = Outbox(loop, machine.send, lambda: raw.quorum)
+        self._speech = Speech(loop, Outbox(loop, machine.send, lambda: raw.quorum))
         self._poll = BusyPoll(loop, self._reads_only)
         self._hard_state: HardState | None = None
         self._unsynced: list[Ready] = []
@@ -126,8 +129,6 @@ class Driver:
         self._resend_due = False
         # Changes of membership that Raft could not take yet, each with the term it was meant for.
         self._due_changes: deque[tuple[int, bytes]] = deque()
-        # Commit indexes for followers, which leave behind the answers to clients.
-        self._commits: list[Message] = []
         # A batch that a follower passed on was proposed since the last sync began.
         self._serves_others = False
         # Reads wait that came too late for a round; theirs begins in the next turn of the loop.
@@ -157,6 +158,7 @@ class Driver:
     def stop(self) -> None:
         """No more pumping; waits for the disk."""
         self._stopped = True
+        self._speech.stop()
         self.disk.stop()
 
     # ---- in ----
@@ -169,7 +171,7 @@ class Driver:
                     self._receive_proposal(message)
                     continue
                 if message.kind == APPEND_REPLY and not message.reject:
-                    self._outbox.answered(message.from_, message.index)
+                    self._speech.outbox.answered(message.from_, message.index)
                 self.raw.step(message)
         except InvariantViolation as problem:
             self._machine.failed(problem)
@@ -188,7 +190,7 @@ class Driver:
         kind = message.entries[0].kind if message.entries else EntryKind.NORMAL
         if not self._intake.take(message.from_, kind, message.index, message.commit):
             return  # sent again, but it had arrived
-        self._outbox.waits(message.from_)
+        self._speech.outbox.waits(message.from_)
         if kind == EntryKind.CONF_CHANGE:
             self._due_changes.extend((raw.term, entry.data) for entry in message.entries)
         else:
@@ -232,8 +234,34 @@ class Driver:
 
     def _go_on(self) -> None:
         """Pump, if that has anything to do: a turn of the loop costs more than many an answer that comes."""
-        if self._unsynced or self._would_propose() or self.raw.has_news():
+        if self._would_propose():
             self.wake()
+            return
+        try:
+            if self.raw.role is not LEADER:
+                self._speak_ahead()
+            elif len(self._proposals) + self._reads.asked <= FEW:
+                self._answer_ahead()
+        except Exception as problem:  # as in _pump
+            self._machine.failed(problem)
+        if self._unsynced or self.raw.has_news():
+            self.wake()
+
+    def _answer_ahead(self) -> None:
+        """With few requests in flight, what this leader may answer now does not wait for the messages of a pump.
+
+        Who waits for the answer has nothing else under way; followers have.
+        """
+        if self._committed or self._installing:
+            return
+        entries, reads = self.raw.take_ahead()
+        if reads:
+            self._confirm_reads(reads)
+        if entries or reads:
+            if entries:
+                self._speech.answered_ahead()
+            self._committed.extend(entries)
+            self._apply()
 
     def _pump(self) -> None:
         self._scheduled = False
@@ -245,13 +273,13 @@ class Driver:
             self._machine.failed(problem)
 
     def _turn(self) -> None:
-        spoke = False
         self._propose()
         self._ask_reads()
+        spoke = self._speak_ahead()
         while not self._installing and (ready := self._next_ready()) is not None:
             if not self._handle(ready):
                 break
-            spoke = spoke or (bool(ready.messages) and not self._commits)
+            spoke = spoke or (bool(ready.messages) and not self._speech.has_commits)
         self._sync()
         if self.disk.due and self.raw.role is not LEADER:
             # The leader waits for our promise; what is committed is applied when that has left, and whatever comes
@@ -278,9 +306,7 @@ class Driver:
             self._loop.call_soon(self._sync_here)
         elif self.disk.due:
             self.disk.here()
-        if self._commits:
-            # Behind those, and behind the events, which take a turn more.
-            self._loop.call_soon(self._loop.call_soon, self._tell_commits)
+        self._speech.tell_commits_last()
 
     def _would_propose(self) -> bool:
         return bool(self._proposals.waiting or self._forwarded or self._changes or self._due_changes)
@@ -365,8 +391,7 @@ class Driver:
 
     def _announce(self, state: SoftState) -> None:
         """Once: if the disk is full, the Ready that brings it may be tried again when all this is long over."""
-        self._outbox.forget()
-        self._commits.clear()
+        self._speech.forget()
         self._machine.state_changed(state.leader, state.role)
         if state.leader != self._leader:
             self._leader = state.leader
@@ -384,7 +409,7 @@ class Driver:
             self._hard_state = ready.hard_state
         if ready.messages:
             # First: they promise nothing that is in this log, and others have more to do with them than we.
-            self._speak(ready)
+            self._speech.say(ready.messages, committed=bool(ready.committed))
         # A newer commit index alone is not worth a write: a restart learns it again from the leader.
         if ready.must_sync and not self._write(ready):
             return False
@@ -396,7 +421,7 @@ class Driver:
         elif self._unsynced or self._syncing:
             self._unsynced.append(ready)  # its promises may not overtake those before it
         elif ready.messages_after_save:
-            self._outbox.send(ready.messages_after_save)  # there was nothing to save
+            self._speech.promise(ready.messages_after_save)  # there was nothing to save
         return True
 
     def _write(self, ready: Ready) -> bool:
@@ -409,18 +434,12 @@ class Driver:
         self._is_full = False
         return True
 
-    def _speak(self, ready: Ready) -> None:
-        """Send a Ready's messages now, or behind the answers to clients if all they say is what was committed."""
-        if ready.committed and self._outbox.can_come_last(ready.messages):
-            self._commits += ready.messages
-        else:
-            self._tell_commits()
-            self._outbox.send(ready.messages)
-
-    def _tell_commits(self) -> None:
-        if self._commits and not self._stopped:
-            commits, self._commits = self._commits, []
-            self._outbox.send(commits)
+    def _speak_ahead(self) -> bool:
+        """What there is to say leaves before its Ready is made. Whether anything has left."""
+        if self._installing or self._unwritten is not None:
+            return False  # a member that cannot write falls silent, so that another leads
+        messages = self.raw.take_messages()
+        return bool(messages) and self._speech.say(messages, committed=self.raw.has_committed)
 
     def _say_full(self, problem: NoSpace) -> None:
         if not self._is_full:
@@ -430,7 +449,7 @@ class Driver:
     def _saved(self, ready: Ready) -> None:
         self.raw.saved(ready)
         if ready.messages_after_save:
-            self._outbox.send(ready.messages_after_save)
+            self._speech.promise(ready.messages_after_save)
 
     def _sync(self) -> None:
         if not self._unsynced or self._syncing:

@@ -319,6 +319,8 @@ class Member:
             self.stopping = True
             log.critical("%s", problem, exc_info=None if isinstance(problem, StorageError) else problem)
             self._failed(problem)
+        elif isinstance(problem, StorageError):
+            log.error("while stopping: %s", problem)
 
     # ---- what the links tell ----
 

@@ -28,6 +28,7 @@ from kvstore.raft.types import (
     HardState,
     Message,
     MessageKind,
+    ReadState,
     Ready,
     Role,
     SoftState,
@@ -154,7 +155,7 @@ class RawNode:
             self._flush()
         if r.messages or r.messages_after_save or r.read_states or log.has_unwritten:
             return True
-        if log.applying < log.committed and log.applicable > log.applying:
+        if log.applying < log.committed and log.applicable > log.applying:  # has_committed
             return True
         hard, soft = self._hard, self._soft
         return (
@@ -197,6 +198,31 @@ class RawNode:
             self._hard_writes.append((self._number, self._hard))
         r.messages, r.messages_after_save, r.read_states = [], [], []
         return ready
+
+    def take_messages(self) -> list[Message]:
+        """`messages` of the next Ready, which then comes without them; none if that has a soft state to tell first."""
+        r, soft = self._raft, self._soft
+        if soft.leader != r.leader or soft.role is not r.role:
+            return []
+        if r.role is LEADER:
+            self._flush()
+        messages, r.messages = r.messages, []
+        return messages
+
+    def take_ahead(self) -> tuple[list[Entry], list[ReadState]]:
+        """A leader's `committed` and `read_states` of the next Ready, which then comes without them.
+
+        For an owner who would do nothing before these, so that they need not wait for the messages of that Ready.
+        Nothing while there may be changes of membership among them: they are to come with a commit index to be saved.
+        """
+        r = self._raft
+        if r.role is not LEADER or r.pending_conf_index > r.log.applied:
+            return [], []
+        committed = r.log.take_committed(r.config.max_committed_bytes)
+        if committed:
+            replication.on_committed(r, committed)
+        states, r.read_states = r.read_states, []
+        return committed, states
 
     def _note_committed(self, committed: list[Entry]) -> bool:
         """Entries are handed out to be applied. Whether there are changes of membership among them.
@@ -284,6 +310,12 @@ class RawNode:
     def commit(self) -> int:
         """The last index known to be committed."""
         return self._raft.log.committed
+
+    @property
+    def has_committed(self) -> bool:
+        """Whether the next Ready has something to apply."""
+        log = self._raft.log
+        return log.applying < log.committed and log.applicable > log.applying
 
     @property
     def last_index(self) -> int:

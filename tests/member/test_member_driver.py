@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from kvstore.member import log_sync
+from kvstore.member import driver, log_sync
 from kvstore.member.changes import ChangeQueue
 from kvstore.member.driver import Driver
 from kvstore.member.proposals import ProposalQueue
@@ -64,6 +64,7 @@ class Notes:
         self.done: list[tuple[str, int]] = []
         self.asked: list[bytes] = []  # rounds of reads
         self.asked_of: list[int] = []
+        self.heartbeats: list[bytes] = []  # that were answered
         self.leaders: list[int] = []
         self.appends: list[int] = []  # how many entries each of them had
 
@@ -80,6 +81,8 @@ class Notes:
                 self.appends.append(len(message.entries))
             if message.kind is MessageKind.APPEND_REPLY:
                 self.done.append(("promised", message.index))
+            elif message.kind is MessageKind.HEARTBEAT_REPLY:
+                self.heartbeats.append(message.context)
             elif message.kind is MessageKind.READ_INDEX:
                 self.asked.append(message.context)
                 self.asked_of.append(message.to)
@@ -274,3 +277,55 @@ def test_a_leader_answers_before_it_tells_its_followers_what_is_committed(
     while follower.loop.soon:
         follower.loop.turn()
     assert follower.notes.done[1:] == [("told", 1)]
+
+
+def test_with_few_in_flight_a_leader_answers_where_it_hears_that_it_may(
+    follower: Follower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not a turn later, and the followers are told behind that."""
+    monkeypatch.setattr(Turns, "call_later", lambda *arguments: None)
+    lead(follower)
+    follower.driver.receive([Message(MessageKind.APPEND_REPLY, to=1, from_=2, term=1, index=1)])
+    assert follower.notes.done == [("applied", 1)]
+    follower.loop.run()
+    served: list[object] = []
+    follower.reads.add(9.0, served.append)
+    follower.driver.wake()
+    follower.loop.turn()
+    context = follower.driver.raw._raft.read_round.to_bytes(8, "big")
+    follower.driver.receive([Message(MessageKind.HEARTBEAT_REPLY, to=1, from_=2, term=1, context=context)])
+    assert served == [None]
+    follower.loop.run()
+    assert follower.notes.done == [("applied", 1), ("told", 1)]
+
+
+def test_with_many_in_flight_the_next_entries_leave_first(follower: Follower, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Turns, "call_later", lambda *arguments: None)
+    monkeypatch.setattr(driver, "FEW", -1)
+    lead(follower)
+    follower.driver.receive([Message(MessageKind.APPEND_REPLY, to=1, from_=2, term=1, index=1)])
+    assert follower.notes.done == []
+    follower.loop.run()
+    assert follower.notes.done[0] == ("applied", 1)
+
+
+def test_a_follower_answers_a_heartbeat_where_it_hears_it(follower: Follower) -> None:
+    follower.driver.receive([Message(MessageKind.APPEND, to=1, from_=2, term=1, entries=[Entry(1, 1)])])
+    follower.loop.run()
+    follower.driver.receive([Message(MessageKind.HEARTBEAT, to=1, from_=2, term=1, context=b"c")])
+    assert follower.notes.heartbeats == [b"c"]
+    assert not follower.loop.soon
+
+
+def test_a_member_that_cannot_write_falls_silent(follower: Follower, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others lead then, and count on others."""
+
+    def full(*written: object) -> None:
+        raise NoSpace("the log: no space left")
+
+    monkeypatch.setattr(Log, "append", full)
+    follower.driver.receive([Message(MessageKind.APPEND, to=1, from_=2, term=1, entries=[Entry(1, 1)])])
+    follower.loop.turn()
+    follower.driver.receive([Message(MessageKind.HEARTBEAT, to=1, from_=2, term=1, context=b"c")])
+    follower.loop.turn()
+    assert follower.notes.heartbeats == []

@@ -54,6 +54,53 @@ class TestReady:
         alone.node.step(Message(APPEND_REPLY, 1, 2, alone.node.term, index=alone.node.last_index))
         assert alone.node.ready().must_sync
 
+    def test_what_is_committed_can_be_taken_ahead_of_it(self) -> None:
+        alone = Alone().elect()
+        alone.node.propose(b"x")
+        alone.node.read_index(b"r")
+        alone.drain()
+        index = alone.node.last_index
+        alone.node.step(Message(APPEND_REPLY, 1, 2, alone.node.term, index=index))
+        context = (1).to_bytes(8, "big")
+        alone.node.step(Message(MessageKind.HEARTBEAT_REPLY, 1, 2, alone.node.term, context=context))
+        taken, reads = alone.node.take_ahead()
+        assert [(entry.index, entry.data) for entry in taken] == [(index, b"x")]
+        assert [state.context for state in reads] == [b"r"]
+        alone.node.applied(index)
+        ready = alone.node.ready()
+        assert (ready.committed, ready.read_states) == ([], [])
+        assert [(message.to, message.commit) for message in ready.messages] == [(2, index), (3, index)]
+        assert alone.node.take_ahead() == ([], [])
+
+    def test_a_change_of_membership_cannot(self) -> None:
+        """Its commit index must be saved, which only a Ready asks for."""
+        alone = Alone().elect()
+        alone.node.propose_conf_change(add(4))
+        alone.drain()
+        alone.node.step(Message(APPEND_REPLY, 1, 2, alone.node.term, index=alone.node.last_index))
+        assert alone.node.take_ahead() == ([], [])
+        assert alone.node.ready().committed
+
+    def test_a_follower_takes_nothing_ahead_but_what_it_has_to_say(self) -> None:
+        alone = Alone()
+        alone.node.step(Message(APPEND, 1, 2, 1, entries=entries([1]), commit=1))
+        assert alone.node.take_messages() == [], "who leads is news that comes first"
+        ready = alone.node.ready()
+        alone.log.write(ready)
+        alone.node.saved(ready)
+        alone.node.step(Message(HEARTBEAT, 1, 2, 1, context=b"c"))
+        assert alone.node.take_ahead() == ([], [])
+        assert [(m.kind, m.context) for m in alone.node.take_messages()] == [(MessageKind.HEARTBEAT_REPLY, b"c")]
+        assert alone.node.ready().messages == []
+
+    def test_messages_can_be_taken_before_what_they_tell_is_written(self) -> None:
+        alone = Alone().elect()
+        alone.node.propose(b"x")
+        messages = alone.node.take_messages()
+        assert [(m.to, [e.data for e in m.entries]) for m in messages] == [(2, [b"x"]), (3, [b"x"])]
+        ready = alone.node.ready()
+        assert (ready.messages, [e.data for e in ready.entries]) == ([], [b"x"])
+
     def test_a_later_save_covers_an_earlier_one(self) -> None:
         alone = Alone((1,)).elect()
         readies = []
