@@ -352,7 +352,9 @@ def test_a_claim_is_not_said_to_be_bound_before_it_is(api: MemoryApi, refused: i
     _claim(api, "data", "1Gi")
     api.settle(volumebinder.reconcile_volume, "disk", "")
     steps = itertools.count()
-    api.refuse = lambda action: conflict(action.resource, "x", "somebody was faster") if next(steps) == refused else None
+    api.refuse = lambda action: (
+        conflict(action.resource, "x", "somebody was faster") if next(steps) == refused else None
+    )
     api.reconcile(volumebinder.reconcile_claim, "data")
     claim, volume = api.get(volumebinder.CLAIMS, "default", "data"), api.get(volumebinder.VOLUMES, "", "disk")
     assert claim.get("status", {}).get("phase") != "Bound"
