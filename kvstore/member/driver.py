@@ -234,34 +234,39 @@ class Driver:
 
     def _go_on(self) -> None:
         """Pump, if that has anything to do: a turn of the loop costs more than many an answer that comes."""
-        if self._would_propose():
-            self.wake()
+        if self._stopped:
             return
+        answered = False
         try:
-            if self.raw.role is not LEADER:
+            if self._would_propose():
+                pass  # what is proposed now leaves first
+            elif self.raw.role is not LEADER:
                 self._speak_ahead()
             elif len(self._proposals) + self._reads.asked <= FEW:
-                self._answer_ahead()
+                answered = self._answer_ahead()
         except Exception as problem:  # as in _pump
             self._machine.failed(problem)
-        if self._unsynced or self.raw.has_news():
+        if answered:
+            self._loop.call_soon(self._go_on)  # behind the answers and the events
+        elif self._unsynced or self._would_propose() or self.raw.has_news():
             self.wake()
 
-    def _answer_ahead(self) -> None:
+    def _answer_ahead(self) -> bool:
         """With few requests in flight, what this leader may answer now does not wait for the messages of a pump.
 
-        Who waits for the answer has nothing else under way; followers have.
+        Who waits for the answer has nothing else under way; followers have. Whether something was applied.
         """
         if self._committed or self._installing:
-            return
+            return False
         entries, reads = self.raw.take_ahead()
         if reads:
             self._confirm_reads(reads)
-        if entries or reads:
-            if entries:
-                self._speech.answered_ahead()
+        if entries:
+            self._speech.answered_ahead()
             self._committed.extend(entries)
-            self._apply()
+        if (entries or reads) and self._apply() and self._committed:
+            self.wake()
+        return bool(entries)
 
     def _pump(self) -> None:
         self._scheduled = False
@@ -298,7 +303,8 @@ class Driver:
             return
         answers = bool(self._committed)
         try:
-            self._apply()
+            if self._apply() and (self._committed or self.raw.has_news()):
+                self.wake()
         except Exception as problem:  # as in _pump
             self._machine.failed(problem)
         if self.disk.due and answers:
@@ -491,17 +497,18 @@ class Driver:
 
     # ---- out ----
 
-    def _apply(self) -> None:
+    def _apply(self) -> bool:
+        """Apply a slice of what is committed, and serve the reads that may be served. Whether anything was applied."""
         machine = self._machine
-        if self._committed and not self._installing and not machine.crowded:
+        applies = bool(self._committed) and not self._installing and not machine.crowded
+        if applies:
             self._apply_slice()
             self.raw.applied(self._applied)
             machine.applied_turn()
-            if self._committed or self.raw.has_news():
-                self.wake()
         if machine.readable:
             for done in self._reads.ready(self._applied):
                 done(None)
+        return applies
 
     def _apply_slice(self) -> None:
         committed, apply, clock = self._committed, self._machine.apply, time.perf_counter
