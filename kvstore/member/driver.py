@@ -242,7 +242,7 @@ class Driver:
                 pass  # what is proposed now leaves first
             elif self.raw.role is not LEADER:
                 self._speak_ahead()
-            elif len(self._proposals) + self._reads.asked <= FEW:
+            elif len(self._proposals) + self._reads.asked <= FEW and not self._speech.outbox.somebody_waits:
                 answered = self._answer_ahead()
         except Exception as problem:  # as in _pump
             self._machine.failed(problem)
@@ -254,7 +254,8 @@ class Driver:
     def _answer_ahead(self) -> bool:
         """With few requests in flight, what this leader may answer now does not wait for the messages of a pump.
 
-        Who waits for the answer has nothing else under way; followers have. Whether something was applied.
+        Who waits for the answer has nothing else under way; followers have, unless they wait for their own clients.
+        Whether something was applied.
         """
         if self._committed or self._installing:
             return False

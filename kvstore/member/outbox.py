@@ -163,6 +163,12 @@ class Outbox:
         now = self._clock()
         return not self._flows(now) and all(m.context in COMMITS and not self._waits(m.to, now) for m in messages)
 
+    @property
+    def somebody_waits(self) -> bool:
+        """Whether a follower waits to hear of commits."""
+        now = self._clock() if self._waiting else 0.0
+        return any(self._waits(peer, now) for peer in self._waiting)
+
     def _waits(self, peer: int, now: float) -> bool:
         return now - self._waiting.get(peer, float("-inf")) <= WAITING_SECONDS
 

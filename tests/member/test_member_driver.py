@@ -299,6 +299,22 @@ def test_with_few_in_flight_a_leader_answers_where_it_hears_that_it_may(
     assert follower.notes.done == [("applied", 1), ("told", 1)]
 
 
+def test_who_waits_at_a_follower_is_told_first(follower: Follower, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is applied may even close the link to that follower: a member that moves asks for that itself."""
+    monkeypatch.setattr(Turns, "call_later", lambda *arguments: None)
+    lead(follower)
+    follower.driver.receive([Message(MessageKind.APPEND_REPLY, to=1, from_=2, term=1, index=1)])
+    follower.loop.run()
+    passed_on = Message(MessageKind.PROPOSE, to=1, from_=2, log_term=1, index=1)
+    passed_on.entries = [Entry(0, 0, data=b"x")]
+    follower.driver.receive([passed_on])
+    follower.loop.run()
+    del follower.notes.done[:]
+    follower.driver.receive([Message(MessageKind.APPEND_REPLY, to=1, from_=2, term=1, index=2)])
+    follower.loop.run()
+    assert follower.notes.done == [("told", 2), ("applied", 2)]
+
+
 def test_with_many_in_flight_the_next_entries_leave_first(follower: Follower, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Turns, "call_later", lambda *arguments: None)
     monkeypatch.setattr(driver, "FEW", -1)
