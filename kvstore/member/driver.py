@@ -21,24 +21,21 @@ from typing import Protocol
 from kvstore.errors import error
 from kvstore.invariant import InvariantViolation
 from kvstore.member.busy_poll import BusyPoll
-from kvstore.member.changes import ChangeQueue, fitted
-from kvstore.member.intake import Intake
+from kvstore.member.changes import ChangeQueue
 from kvstore.member.log_sync import LogSync
 from kvstore.member.outbox import Outbox
+from kvstore.member.passing_on import PassingOn
 from kvstore.member.proposals import ProposalQueue
 from kvstore.member.reads import ReadQueue
 from kvstore.member.speech import Speech
-from kvstore.raft import codec
 from kvstore.raft.node import RawNode
 from kvstore.raft.types import (
     APPEND_REPLY,
     LEADER,
     PROPOSE,
     Entry,
-    EntryKind,
     HardState,
     Message,
-    MessageKind,
     ReadState,
     Ready,
     Role,
@@ -110,6 +107,7 @@ class Driver:
         self._machine = machine
         self.disk = LogSync(loop, wal, durable=self._durable, failed=machine.failed)
         self._speech = Speech(loop, Outbox(loop, machine.send, lambda: raw.quorum))
+        self.passing_on = PassingOn(raw, proposals, changes, machine.send, self._speech.outbox.waits)
         self._poll = BusyPoll(loop, self._reads_only)
         self._hard_state: HardState | None = None
         self._unsynced: list[Ready] = []
@@ -123,12 +121,6 @@ class Driver:
         # What the full disk has not taken yet, and whether that was said.
         self._unwritten: Ready | None = None
         self._is_full = False
-        # Batches that followers passed on and Raft could not take yet, and which were taken in this term.
-        self._forwarded: deque[bytes] = deque()
-        self._intake = Intake()
-        self._resend_due = False
-        # Changes of membership that Raft could not take yet, each with the term it was meant for.
-        self._due_changes: deque[tuple[int, bytes]] = deque()
         # A batch that a follower passed on was proposed since the last sync began.
         self._serves_others = False
         # Reads wait that came too late for a round; theirs begins in the next turn of the loop.
@@ -168,7 +160,7 @@ class Driver:
         try:
             for message in messages:
                 if message.kind == PROPOSE:
-                    self._receive_proposal(message)
+                    self.passing_on.receive(message)
                     continue
                 if message.kind == APPEND_REPLY and not message.reject:
                     self._speech.outbox.answered(message.from_, message.index)
@@ -177,58 +169,10 @@ class Driver:
             self._machine.failed(problem)
         self._go_on()
 
-    def _receive_proposal(self, message: Message) -> None:
-        """A follower passes a batch on.
-
-        Only a leader of the very term it was meant for may take it (see proposals.py), and only once.
-        """
-        raw = self.raw
-        if raw.role is not LEADER or message.log_term != raw.term:
-            return
-        if self._intake.turn_to(raw.term):
-            self._forwarded.clear()
-        kind = message.entries[0].kind if message.entries else EntryKind.NORMAL
-        if not self._intake.take(message.from_, kind, message.index, message.commit):
-            return  # sent again, but it had arrived
-        self._speech.outbox.waits(message.from_)
-        if kind == EntryKind.CONF_CHANGE:
-            self._due_changes.extend((raw.term, entry.data) for entry in message.entries)
-        else:
-            self._forwarded.extend(entry.data for entry in message.entries)
-
-    def resend(self, peer: int) -> None:
-        """The link to a peer is back.
-
-        If it leads, what we passed on in this term may have been lost with the old link.
-        """
-        raw = self.raw
-        if peer == raw.leader:
-            batches = self._proposals.in_flight(raw.term)
-            self._machine.send([self._passed_on(first, data, batches[0][0]) for first, data in batches])
-            self._pass_on_changes(self._changes.in_flight(raw.term))
-
     def unreachable(self, peer: int) -> None:
-        """A message to a peer was dropped. If it leads, that may have been a batch."""
+        """A message to a peer was dropped."""
         self.raw.report_unreachable(peer)
-        self._resend_due = self._resend_due or peer == self.raw.leader
-
-    def resend_dropped(self) -> None:
-        """Now and then: pass on again what was dropped on the way to the leader."""
-        if self._resend_due:
-            self._resend_due = False
-            self.resend(self.raw.leader)
-
-    def _pass_on_changes(self, changes: list[tuple[int, bytes]]) -> None:
-        oldest = min((n for n, _ in self._changes.in_flight(self.raw.term)), default=0)
-        self._machine.send([self._passed_on(n, data, oldest, EntryKind.CONF_CHANGE) for n, data in changes])
-
-    def _passed_on(self, first: int, data: bytes, oldest: int, kind: EntryKind = EntryKind.NORMAL) -> Message:
-        """commit: the oldest number that we still wait for (see intake.py)."""
-        raw = self.raw
-        message = Message(MessageKind.PROPOSE, to=raw.leader, from_=raw.id, log_term=raw.term, index=first)
-        message.commit = oldest
-        message.entries = [Entry(0, 0, kind, data)]
-        return message
+        self.passing_on.dropped(peer)
 
     # ---- the pump ----
 
@@ -316,7 +260,7 @@ class Driver:
         self._speech.tell_commits_last()
 
     def _would_propose(self) -> bool:
-        return bool(self._proposals.waiting or self._forwarded or self._changes or self._due_changes)
+        return bool(self._proposals.waiting) or self.passing_on.due
 
     def _propose(self) -> None:
         raw, proposals = self.raw, self._proposals
@@ -325,34 +269,13 @@ class Driver:
         if raw.role is LEADER:
             if self._syncing:
                 return  # what comes meanwhile goes with the next
-            while self._forwarded and self._intake.term == raw.term and raw.propose(self._forwarded[0]):
-                self._forwarded.popleft()
-                self._serves_others = True
-            if self._changes or self._due_changes:
-                self._propose_changes()
+            self._serves_others = self.passing_on.propose() or self._serves_others
             while taken := proposals.take(raw.term):
                 if not raw.propose(taken[1]):
                     proposals.untake(taken[0])
                     break
         elif raw.leader:
-            if proposals.waiting:
-                proposals.withdraw()
-                while taken := proposals.take(raw.term):
-                    self._machine.send([self._passed_on(*taken, proposals.oldest(raw.term))])
-            if changes := self._changes.take(raw.term):
-                self._pass_on_changes(changes)
-
-    def _propose_changes(self) -> None:
-        """One at a time: Raft takes the next when the last is applied."""
-        raw, due = self.raw, self._due_changes
-        if taken := self._changes.take(raw.term):
-            due.extend((raw.term, data) for _, data in taken)
-        while due:
-            term, data = due[0]
-            change = fitted(codec.decode_conf_change(data), raw.conf_state)
-            if term == raw.term and not raw.propose_conf_change(change):
-                return
-            due.popleft()
+            self.passing_on.send_to_leader()
 
     def _ask_reads(self) -> None:
         if not self._reads.waiting:

@@ -340,7 +340,7 @@ class Member:
         If we lead, the peer learns it now.
         """
         self.raw.peer_connected(peer)
-        self.driver.resend(peer)
+        self.driver.passing_on.resend(peer)
         self.driver.wake()
 
     def peer_lost(self, peer: int) -> None:
@@ -358,7 +358,7 @@ class Member:
     def _tick(self) -> None:
         now = self.loop.time()
         self.raw.tick()
-        self.driver.resend_dropped()
+        self.driver.passing_on.resend_dropped()
         self.space.look()
         self.waiting.expire(now)
         self.driver.wake()
