@@ -13,7 +13,7 @@ it has, so that a client may go to another member with its token at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from functools import partial
 
@@ -23,6 +23,9 @@ from kvstore.member.member import Member
 from kvstore.wire.grpc.call import Call
 from kvstore.wire.grpc.methods import Method, ServerStream, StreamFactory, TogetherHandler, UnaryHandler
 from kvstore.wire.server import GrpcServer
+
+Judge = Callable[[bytes], object]
+"""Raises EtcdError if a request's message is wrong in itself."""
 
 # Messages of a stream that wait until its token is known.
 MAX_HELD = 1_000
@@ -100,18 +103,21 @@ def require_root(member: Member, call: Call) -> None:
     member.auth.check_root(identify(member, call))
 
 
-def guard(server: GrpcServer, member: Member) -> None:
-    """Put its rule before every method that the server has by now."""
+def guard(server: GrpcServer, member: Member, judges: Mapping[str, Judge]) -> None:
+    """Put its rule before every method that the server has by now.
+
+    judges: by path, for requests that are wrong whoever makes them: etcd says so before it looks at a token.
+    """
     for path, method in server.methods.items():
-        _guard(method, member, RULES.get(path, Rule.ROOT))
+        _guard(method, member, RULES.get(path, Rule.ROOT), judges.get(path))
 
 
-def _guard(method: Method, member: Member, rule: Rule) -> None:
+def _guard(method: Method, member: Member, rule: Rule, judge: Judge | None) -> None:
     if rule is Rule.OPEN:
         return
     admit = _ADMITTED[rule]
     if method.unary is not None:
-        method.unary = _guarded_unary(method.unary, member, admit)
+        method.unary = _guarded_unary(method.unary, member, admit, judge)
     if method.together is not None:
         method.together = _guarded_together(method.together, member)
     if method.factory is not None:
@@ -128,14 +134,21 @@ def _guarded_together(handler: TogetherHandler, member: Member) -> TogetherHandl
     return guarded
 
 
-def _guarded_unary(handler: UnaryHandler, member: Member, admit: Callable[[Member, Call], None]) -> UnaryHandler:
+def _guarded_unary(
+    handler: UnaryHandler, member: Member, admit: Callable[[Member, Call], None], judge: Judge | None
+) -> UnaryHandler:
     auth = member.auth
 
     def admitted(call: Call, message: bytes, problem: EtcdError | None = None) -> None:
         try:
             if problem is not None:
                 raise problem
-            admit(member, call)
+            try:
+                admit(member, call)
+            except EtcdError:
+                if judge is not None:
+                    judge(message)
+                raise
             handler(call, message)
         except Exception as fault:
             call.fail_with(fault)

@@ -18,7 +18,8 @@ from kvstore.wire.server import GrpcServer
 
 def register_all(server: GrpcServer, member: Member, metrics: GrpcServer | None = None) -> None:
     """Put every service of the store on the server; metrics: the server of --listen-metrics-urls."""
-    KvService(member).register(server)
+    kv = KvService(member)
+    kv.register(server)
     range_stream.register(server, member)
     WatchService(member).register(server)
     LeaseService(member).register(server)
@@ -28,6 +29,6 @@ def register_all(server: GrpcServer, member: Member, metrics: GrpcServer | None 
     ElectionService(member).register(server)
     ClusterService(member).register(server)
     health.register(server, member)
-    guard(server, member)
+    guard(server, member, kv.judges)
     learner_guard.guard(server, member)
     http.register(server, member, metrics)

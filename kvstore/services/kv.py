@@ -21,7 +21,7 @@ from kvstore.mvcc.results import RangeResult
 from kvstore.mvcc.swap import read_swap
 from kvstore.mvcc.txn_check import check_put, check_range, check_txn
 from kvstore.pb import etcd_pb2 as pb
-from kvstore.services.access import identify
+from kvstore.services.access import Judge, identify
 from kvstore.services.big_range import HELD_BYTES, HELD_SECONDS, BigRange
 from kvstore.services.big_txn import BigTxn, is_large
 from kvstore.services.encode import delete_response, put_response, range_response, txn_response
@@ -54,6 +54,12 @@ class KvService:
         server.unary("/etcdserverpb.KV/Put", self.put, self.put_all)
         for name, handler in {"DeleteRange": self.delete_range, "Txn": self.txn, "Compact": self.compact}.items():
             server.unary(f"/etcdserverpb.KV/{name}", handler)
+
+    @property
+    def judges(self) -> dict[str, Judge]:
+        """What is wrong in requests themselves, for those that are not admitted: by path; each raises EtcdError."""
+        judges: dict[str, Judge] = {"Put": _judge_put, "DeleteRange": _parse_delete, "Txn": self._parse_txn}
+        return {f"/etcdserverpb.KV/{name}": judge for name, judge in judges.items()}
 
     # ---- writes ----
 
@@ -101,9 +107,7 @@ class KvService:
 
     def delete_range(self, call: Call, message: bytes) -> None:
         """DeleteRange."""
-        request = parse(pb.DeleteRangeRequest, message)
-        if not request.key:
-            raise error("EMPTY_KEY")
+        request = _parse_delete(message)
         self._check(call, message)
 
         def done(result: Any, problem: EtcdError | None) -> None:
@@ -123,8 +127,7 @@ class KvService:
                 self._member.check_space(len(message))
             self._member.propose(RequestKind.TXN, message, swap, partial(self._txn_done, call), call.user)
             return
-        request = parse(pb.TxnRequest, message)
-        check_txn(request, self._member.config.max_txn_ops)
+        request = self._parse_txn(message)
         if _reads_only(request):
             check_leader(self._member, call)
             refuse_learner(self._member)
@@ -137,6 +140,11 @@ class KvService:
         if writes(request):
             self._member.check_space(len(message))
         self._member.propose(RequestKind.TXN, message, request, partial(self._txn_done, call), call.user)
+
+    def _parse_txn(self, message: bytes) -> pb.TxnRequest:
+        request = parse(pb.TxnRequest, message)
+        check_txn(request, self._member.config.max_txn_ops)
+        return request
 
     def _read_txn(self, call: Call, request: pb.TxnRequest, problem: EtcdError | None) -> None:
         if problem is not None:
@@ -237,6 +245,18 @@ class KvService:
 
     def _answer(self, call: Call, result: RangeResult) -> None:
         call.reply(range_response(self._member.header_field(result.revision), result))
+
+
+def _judge_put(message: bytes) -> None:
+    if not key_end(message):
+        _parse_put(message)
+
+
+def _parse_delete(message: bytes) -> pb.DeleteRangeRequest:
+    request = parse(pb.DeleteRangeRequest, message)
+    if not request.key:
+        raise error("EMPTY_KEY")
+    return request
 
 
 def _parse_put(message: bytes) -> pb.PutRequest:

@@ -101,6 +101,30 @@ def rise(both: Any) -> None:
     both("root", "AuthEnable", pb.AuthEnableRequest())
 
 
+WRONG = {
+    "Put": pb.PutRequest(value=b"v"),
+    "DeleteRange": pb.DeleteRangeRequest(),
+    "Range": pb.RangeRequest(),
+    "Txn": pb.TxnRequest(
+        success=[pb.RequestOp(request_put=pb.PutRequest(key=b"k", value=b"v")) for _ in range(2)],
+    ),
+    "RoleAdd": pb.AuthRoleAddRequest(),
+    "UserAdd": pb.AuthUserAddRequest(password="x"),
+}
+
+
+def test_a_wrong_request_by_nobody_who_is_known(pair: tuple[Cluster, Cluster]) -> None:
+    """Which of the two is said. The requests are also made by nobody at all, and by somebody who may not."""
+    stories = []
+    for cluster in pair:
+        side = Side(cluster)
+        _two_users(lambda actor, rpc, request, side=side: side.call(actor, rpc, request))  # type: ignore[misc]
+        side.tokens["eve"] = "a" * 16 + ".2"  # assigned by an entry that both know
+        actors = ("eve", None, "ann")
+        stories.append([(rpc, who, side.call(who, rpc, request)) for rpc, request in WRONG.items() for who in actors])
+    assert stories[1] == stories[0]
+
+
 def test_permissions_of_one_key(pair: tuple[Cluster, Cluster]) -> None:
     """A grant changes the first permission of its key if that has the same end, and is added otherwise."""
     stories = []

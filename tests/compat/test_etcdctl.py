@@ -133,9 +133,9 @@ def pair(request: pytest.FixtureRequest, pairs: Callable[[int], Pair]) -> Pair:
     return pairs(request.param)
 
 
-# In a status: sizes, indexes, terms, who leads, versions.
+# In a status: sizes (that of a small database may look like a revision), indexes, terms, who leads, versions.
 _STATUS_FIGURES = (
-    r"[\d.]+ ?[kMG]?i?B|true|false|\b\d+\b|R\+\d+|\+-[-+]*|VERSION|LEADER|3\.\d+\.\d+|\"[Ll]eader\" ?: ?\w+| +"
+    r"(?:R\+)?[\d.]+ ?[kMG]?i?B|true|false|\b\d+\b|R\+\d+|\+-[-+]*|VERSION|LEADER|3\.\d+\.\d+|\"[Ll]eader\" ?: ?\w+| +"
 )
 
 

@@ -135,8 +135,9 @@ def test_a_leader_that_was_heard_in_time_is_missed_after_six_heartbeats(seed: in
     for size in (3, 5):
         took = sorted(Survivors(size, number).hear([TICK] * 60).elected_after(12.0) - 6.0 for number in _some(seed, 40))
         assert took[0] > 0.45, f"{took[0]} s, seeds from {seed} on"
-        assert took[20] < 0.7, f"{took[20]} s, seeds from {seed} on"
-        assert took[-1] < 2.0, f"{took[-1]} s, seeds from {seed} on"
+        # Seven in a thousand groups of five split their votes so that it takes a whole election timeout, one to two s.
+        assert took[36] < 0.75, f"{took[36]} s for 4 of 40, seeds from {seed} on"
+        assert took[-1] < (0.75 if size == 3 else 3.0), f"{took[-1]} s, seeds from {seed} on"
 
 
 def test_one_that_stalls_for_less_than_five_heartbeats_stays(seed: int) -> None:
