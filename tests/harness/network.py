@@ -59,6 +59,9 @@ class Network:
     def _namespace(self, index: int) -> str:
         return f"fluyt-{self._tag}-{index + 1}"
 
+    def _link(self, index: int) -> str:
+        return f"flt{self._tag}v{index + 1}"
+
     def __enter__(self) -> Self:
         try:
             self._make()
@@ -77,7 +80,7 @@ class Network:
         _run("ip", "addr", "add", f"{self._subnet}.254/24", "dev", self._bridge)
         _run("ip", "link", "set", self._bridge, "up")
         for index, host in enumerate(self.hosts):
-            namespace, link = self._namespace(index), f"flt{self._tag}v{index + 1}"
+            namespace, link = self._namespace(index), self._link(index)
             _run("ip", "netns", "add", namespace)
             _run("ip", "link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", namespace)
             _run("ip", "link", "set", link, "master", self._bridge, "up")
@@ -106,8 +109,10 @@ class Network:
             self._nft(index, "flush chain ip fluyt in")
 
     def close(self) -> None:
-        """Remove namespaces and bridge; what is not there does not matter."""
+        """Remove links, namespaces and bridge; what is not there does not matter."""
         for index in range(self.members):
+            # By itself: a link goes with its namespace, too, but some time later, and its name would still be taken.
+            _try(["ip", "link", "del", self._link(index)])
             _try(["ip", "netns", "del", self._namespace(index)])
         _try(["ip", "link", "del", self._bridge])
 
