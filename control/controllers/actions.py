@@ -74,7 +74,10 @@ class Update:
 
 @dataclass(frozen=True, slots=True)
 class UpdateStatus:
-    """Replace an object's status if its resourceVersion is still the one given."""
+    """Replace an object's status if its resourceVersion is still the one given; also after a failure in the same pass.
+
+    A status that says what a write of the same pass has made is no such report: that is an Update of the subresource.
+    """
 
     resource: str
     object: Object

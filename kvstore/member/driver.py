@@ -180,11 +180,12 @@ class Driver:
         """Pump, if that has anything to do: a turn of the loop costs more than many an answer that comes."""
         if self._stopped:
             return
+        if self._would_propose():
+            self.wake()  # what is proposed now leaves first
+            return
         answered = False
         try:
-            if self._would_propose():
-                pass  # what is proposed now leaves first
-            elif self.raw.role is not LEADER:
+            if self.raw.role is not LEADER:
                 self._speak_ahead()
             elif len(self._proposals) + self._reads.asked <= FEW and not self._speech.outbox.somebody_waits:
                 answered = self._answer_ahead()
@@ -192,7 +193,7 @@ class Driver:
             self._machine.failed(problem)
         if answered:
             self._loop.call_soon(self._go_on)  # behind the answers and the events
-        elif self._unsynced or self._would_propose() or self.raw.has_news():
+        elif self._unsynced or self.raw.has_news():
             self.wake()
 
     def _answer_ahead(self) -> bool:
@@ -351,7 +352,7 @@ class Driver:
         elif self._unsynced or self._syncing:
             self._unsynced.append(ready)  # its promises may not overtake those before it
         elif ready.messages_after_save:
-            self._speech.promise(ready.messages_after_save)  # there was nothing to save
+            self._speech.outbox.send(ready.messages_after_save)  # there was nothing to save
         return True
 
     def _write(self, ready: Ready) -> bool:
@@ -379,7 +380,7 @@ class Driver:
     def _saved(self, ready: Ready) -> None:
         self.raw.saved(ready)
         if ready.messages_after_save:
-            self._speech.promise(ready.messages_after_save)
+            self._speech.outbox.send(ready.messages_after_save)
 
     def _sync(self) -> None:
         if not self._unsynced or self._syncing:

@@ -5,7 +5,6 @@ what was committed, behind the answers to this member's clients and the events o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
 
 from kvstore.member.outbox import Outbox
 from kvstore.raft.types import Message
@@ -41,10 +40,6 @@ class Speech:
         self.tell_commits()
         self.outbox.send(messages)
         return True
-
-    def promise(self, messages: Iterable[Message]) -> None:
-        """What may be said only now that something is on the disk."""
-        self.outbox.send(messages)
 
     def tell_commits_last(self) -> None:
         """Answers were made: behind them, and behind the events, which take a turn more, come the commit indexes."""
