@@ -112,6 +112,13 @@ class Applier:
         except EtcdError as problem:
             return problem
 
+    @property
+    def foresees_puts(self) -> bool:
+        """Whether a put of a key and a value takes the next revision and does nothing else: none is refused, and nobody
+        waits for its event."""
+        alarms = self._alarms
+        return not (self._auth_store.enabled or alarms.no_space or alarms.corrupt or self._store.watched)
+
     def put_run(self, requests: Sequence[Any], start: int, end: int) -> int:
         """Apply the plain puts that requests[start:end] begins with, in one go; how many those are.
 

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Generator, Sequence
+from itertools import takewhile
 from types import GeneratorType
 from typing import Any
 
 from kvstore.errors import EtcdError
+from kvstore.invariant import invariant
 from kvstore.member.applier import SLICE_KEYS, Applier
 from kvstore.member.proposals import Proposal
 from kvstore.member.requests import RequestKind
@@ -91,8 +93,7 @@ class BatchApply:
             if self.done == until:
                 break
             kind, body, request, done, _ = mine[self.done]
-            if kind == _PUT and (count := applier.put_run(mine, self.done, until)):
-                self._answer_puts(mine, applier.revision - count + 1, count)
+            if kind == _PUT and self._own_puts(mine, until):
                 continue
             if kind == _TXN and (results := applier.swap_run(mine, self.done, until)):
                 self._answer_run(mine, results)
@@ -104,16 +105,41 @@ class BatchApply:
             self.done += 1
         return None
 
-    def _answer_puts(self, mine: Sequence[Proposal], first: int, count: int) -> None:
-        """The next `count` requests are puts that are applied, at the revisions from `first` on."""
-        waiters = [proposal[3] for proposal in mine[self.done : self.done + count]]
-        kinds = set(map(type, waiters))
-        answer_run = getattr(kinds.pop(), "answer_run", None)
-        if answer_run is None or kinds:
+    def _own_puts(self, mine: Sequence[Proposal], until: int) -> bool:
+        """Apply and answer the plain puts that come next, or the first of them; False if there is none. Hot.
+
+        Where it is known what they lead to they are answered first, and clients go on meanwhile. They are told the
+        truth: these puts are committed, all before them is applied, and nobody looks at the state until they are too.
+        """
+        applier, start = self._applier, self.done
+        waiter = type(mine[start].done)
+        answer_run = getattr(waiter, "answer_run", None)
+        if answer_run is None:
+            count = applier.put_run(mine, start, until)
+            first = applier.revision - count + 1
             self._answer_run(mine, [PutResult(main, None) for main in range(first, first + count)])
-        else:
+            return count > 0
+        waiters = [proposal[3] for proposal in mine[start:until]]
+        if len(set(map(type, waiters))) > 1:
+            waiters = list(takewhile(lambda one: type(one) is waiter, waiters))
+        end = start + len(waiters)
+        if applier.foresees_puts:
+            before = applier.revision
+            answer_run(waiters, before + 1, at_once=True)
+            while self.done < end:
+                self.done += applier.put_run(mine, self.done, end) or self._put(mine[self.done])
+            invariant(applier.revision == before + len(waiters), "every plain put takes a revision of its own")
+            return True
+        count = applier.put_run(mine, start, end)
+        if count:
             self.done += count
-            answer_run(waiters, first)
+            answer_run(waiters[:count], applier.revision - count + 1, at_once=False)
+        return count > 0
+
+    def _put(self, proposal: Proposal) -> int:
+        """One that no run takes, though it is as plain as they are."""
+        self._applier.apply(proposal.kind, proposal.body)
+        return 1
 
     def _answer_run(self, mine: Sequence[Proposal], results: Sequence[PutResult | TxnResult]) -> None:
         """These are the results of the next requests, which are applied."""

@@ -69,6 +69,11 @@ class Store:
         return self._keyspace.compacted
 
     @property
+    def watched(self) -> bool:
+        """Whether anybody wants to have events."""
+        return self._sink.watched
+
+    @property
     def key_count(self) -> int:
         """Number of live keys."""
         return len(self._keyspace.index)

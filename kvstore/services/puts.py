@@ -28,7 +28,11 @@ class PutWaiter(tuple[Call, Headers]):
             call.reply(headers.field(result.revision))
 
     @staticmethod
-    def answer_run(waiters: Sequence[Any], first: int) -> None:
-        """The puts that these PutWaiters wait for are applied, at the revisions from `first` on. Hot."""
+    def answer_run(waiters: Sequence[Any], first: int, *, at_once: bool) -> None:
+        """The puts that these PutWaiters wait for have the revisions from `first` on.
+
+        at_once: the answers leave before this returns. Hot.
+        """
         headers = cast("PutWaiter", waiters[0])[1]
-        reply_all(zip([waiter[0] for waiter in waiters], headers.fields(first, len(waiters)), strict=True))
+        answers = zip([waiter[0] for waiter in waiters], headers.fields(first, len(waiters)), strict=True)
+        reply_all(answers, at_once=at_once)

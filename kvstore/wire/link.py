@@ -52,6 +52,7 @@ class Link:
     def attach(self, connection: Connection) -> None:
         """The connection, whose `wake` is this link's."""
         self.connection = connection
+        connection.flush = self.flush
 
     def wake(self) -> None:
         """The connection has output outside of data_received: write it at the end of this turn."""

@@ -22,6 +22,7 @@ class FakeApplier:
     def __init__(self) -> None:
         self.revision = 1
         self.singles = 0
+        self.foresees_puts = False
 
     def put_run(self, requests: Any, start: int, end: int) -> int:
         count = 0
@@ -35,6 +36,7 @@ class FakeApplier:
 
     def apply(self, kind: int, body: bytes, request: Any = None) -> None:
         self.singles += 1
+        self.revision += kind == RequestKind.PUT
 
 
 def own(requests: list[tuple[int, bytes]], answers: list[Any]) -> list[Proposal]:
@@ -93,7 +95,7 @@ class Waiter:
         self.answers.append((self.name, result.revision))
 
     @staticmethod
-    def answer_run(waiters: list[Waiter], first: int) -> None:
+    def answer_run(waiters: list[Waiter], first: int, *, at_once: bool) -> None:
         waiters[0].answers.append(([waiter.name for waiter in waiters], first))
 
 
@@ -105,4 +107,43 @@ def test_puts_of_a_run_are_answered_together_if_all_who_wait_can_be() -> None:
     answers.clear()
     mine[66] = mine[66]._replace(done=lambda result, problem: answers.append(("other", result.revision)))
     assert BatchApply(cast(Applier, FakeApplier()), (), mine, 0).step(lambda: False)
-    assert answers[1:] == [(64, 66), (65, 67), ("other", 68), (67, 69), (68, 70), (69, 71)]
+    assert answers[1:] == [([64, 65], 66), ("other", 68), (67, 69), (68, 70), (69, 71)]
+
+
+class Watchful(FakeApplier):
+    """Notes what is applied among the answers."""
+
+    def __init__(self, notes: list[Any], *, longest_run: int) -> None:
+        super().__init__()
+        self.foresees_puts = True
+        self.notes = notes
+        self.longest_run = longest_run
+
+    def put_run(self, requests: Any, start: int, end: int) -> int:
+        count = super().put_run(requests, start, min(end, start + self.longest_run))
+        if count:
+            self.notes.append(f"run of {count}")
+        return count
+
+    def apply(self, kind: int, body: bytes, request: Any = None) -> None:
+        super().apply(kind, body, request)
+        self.notes.append("one")
+
+
+@pytest.mark.parametrize(("longest", "applied"), [(64, ["run of 5"]), (3, ["run of 3", "run of 2"]), (0, ["one"] * 5)])
+def test_puts_that_can_be_foreseen_are_answered_before_they_are_applied(longest: int, applied: list[str]) -> None:
+    notes: list[Any] = []
+    mine = [Proposal(*PLAIN, None, Waiter(number, notes), 0.0) for number in range(5)]
+    batch = BatchApply(cast(Applier, Watchful(notes, longest_run=longest)), (), mine, 0)
+    assert batch.step(lambda: bool(notes.append("clock")))
+    # Nobody gets a look at the state between an answer and what it says.
+    assert notes == [([0, 1, 2, 3, 4], 2), *applied, "clock"]
+
+
+def test_no_put_is_answered_that_could_still_be_refused() -> None:
+    notes: list[Any] = []
+    applier = Watchful(notes, longest_run=64)
+    applier.foresees_puts = False
+    mine = [Proposal(*PLAIN, None, Waiter(number, notes), 0.0) for number in range(3)]
+    assert BatchApply(cast(Applier, applier), (), mine, 0).step(lambda: False)
+    assert notes == ["run of 3", ([0, 1, 2], 2)]

@@ -89,7 +89,7 @@ class Site:
             batch = queue.applied(taken[0])
             plain = [p.done for p in batch if type(p.done) is PutWaiter]
             if len(plain) == len(batch):
-                PutWaiter.answer_run(plain, 100)
+                PutWaiter.answer_run(plain, 100, at_once=False)
             else:
                 for at, proposal in enumerate(batch):
                     proposal.done(SimpleNamespace(revision=100 + at, prev_kv=None), None)

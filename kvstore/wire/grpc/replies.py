@@ -24,10 +24,11 @@ log = logging.getLogger(__name__)
 _WHOLE = [Struct(f">IBI{len(RESPONSE)}sIBIBI{size}sIBI{len(TRAILERS_OK)}s").pack for size in range(512)]
 
 
-def reply_all(answers: Iterable[tuple[Call, bytes]]) -> None:
+def reply_all(answers: Iterable[tuple[Call, bytes]], *, at_once: bool = False) -> None:
     """Reply to each call with its message. One that raises is logged, the others go on. Hot.
 
     An answer is asked for when those before it have been given, or are sure to fit the windows.
+    at_once: a connection's answers leave before the next one's are looked at; else when the loop gets its next turn.
     """
     whole, response, trailers = _WHOLE, RESPONSE, TRAILERS_OK
     connection: ServerConnection | None = None
@@ -37,7 +38,7 @@ def reply_all(answers: Iterable[tuple[Call, bytes]]) -> None:
         for call, message in answers:
             if call.connection is not connection:
                 if out:
-                    _write(connection, out, room)
+                    _write(connection, out, room, at_once)
                     out = []
                 connection = call.connection
                 room = 0 if connection.careful else connection.send_window
@@ -71,20 +72,21 @@ def reply_all(answers: Iterable[tuple[Call, bytes]]) -> None:
                 call.head.method.handled[0] += 1  # type: ignore[union-attr]
             else:
                 if out:
-                    _write(connection, out, room)
+                    _write(connection, out, room, at_once)
                     out = []
                 _reply(call, message)
                 connection = None
     finally:
         if out:
-            _write(connection, out, room)
+            _write(connection, out, room, at_once)
 
 
-def _write(connection: ServerConnection | None, out: list[bytes], room: int) -> None:
+def _write(connection: ServerConnection | None, out: list[bytes], room: int, at_once: bool) -> None:
     """What was packed for it, which leaves so much of its window."""
     assert connection is not None
     connection.send_window = room
-    connection.write(b"".join(out))
+    write = connection.write_now if at_once else connection.write
+    write(b"".join(out))
 
 
 def _reply(call: Call, message: bytes) -> None:

@@ -23,11 +23,14 @@ _REMEMBERED_RESETS = 1024
 
 
 def _nobody() -> None:
-    """Woken for the output of a connection whose transport has closed."""
+    """Woken for the output of a connection that has no transport (any more)."""
 
 
 class Output:
-    """The sending side. `wake()` is called when there is output and no `receive` is running that would end with it."""
+    """The sending side. `wake()` is called when there is output and no `receive` is running that would end with it.
+
+    flush: hands the output to the transport at once; whoever owns the transport sets it.
+    """
 
     is_server = False
 
@@ -57,6 +60,7 @@ class Output:
         self._told = False
         self._table_update = b""
         self._table_reduced = False
+        self.flush: Callable[[], None] = _nobody
         self._wake = wake
         self._awake = False
         self._doom: ConnectionFault | None = None
@@ -74,6 +78,12 @@ class Output:
         if not self._awake:
             self._awake = True
             self._wake()
+
+    def write_now(self, data: Buffer) -> None:
+        """write(), and it leaves before whatever else this turn of the loop does."""
+        self._awake = True
+        self._out.append(data)
+        self.flush()
 
     def write_data(self, stream_id: int, parts: list[Buffer], size: int) -> None:
         """Queue DATA frames with these octets; the windows have been asked."""
@@ -201,7 +211,7 @@ class Output:
 
     def abandon(self) -> None:
         """Nobody takes the output any more: forget it, and whoever was woken for it, who holds this connection."""
-        self._wake = _nobody
+        self._wake = self.flush = _nobody
         self._out.clear()
 
     def reduce_table(self, size: int) -> None:
