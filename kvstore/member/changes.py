@@ -44,7 +44,8 @@ class ChangeQueue:
         self._origin = origin
         self._next = first_sequence
         self._changes: dict[int, _Change] = {}
-        self._waiting = 0
+        # Changes that are not in flight.
+        self.waiting = 0
 
     def __len__(self) -> int:
         """Changes that wait or are in flight."""
@@ -58,16 +59,16 @@ class ChangeQueue:
         change = ConfChange(tuple(raft_change(kind, body) for kind, body in requests), context=context)
         self._changes[self._next] = _Change(0, codec.encode_conf_change(change), done, deadline)
         self._next += 1
-        self._waiting += 1
+        self.waiting += 1
 
     def take(self, term: int) -> list[tuple[int, bytes]]:
         """What waits, as (sequence, encoded change), now in flight in that term."""
-        if not self._waiting:
+        if not self.waiting:
             return []
         taken = [(n, change.data) for n, change in self._changes.items() if not change.term]
         for number, _ in taken:
             self._changes[number] = self._changes[number]._replace(term=term)
-        self._waiting = 0
+        self.waiting = 0
         return taken
 
     def in_flight(self, term: int) -> list[tuple[int, bytes]]:
@@ -79,7 +80,7 @@ class ChangeQueue:
         change = self._changes.pop(sequence, None)
         if change is None:
             return None
-        self._waiting -= not change.term
+        self.waiting -= not change.term
         return change.done
 
     def overtaken(self, term: int) -> list[Done]:
@@ -95,7 +96,7 @@ class ChangeQueue:
                 del self._changes[number]
             else:
                 self._changes[number] = self._changes[number]._replace(term=0)
-                self._waiting += 1
+                self.waiting += 1
         return len(lost)
 
     def expire(self, now: float) -> list[Done]:
@@ -106,14 +107,14 @@ class ChangeQueue:
                 self._changes[number] = change._replace(done=None)
             else:
                 del self._changes[number]
-                self._waiting -= 1
+                self.waiting -= 1
         return [change.done for _, change in late if change.done]
 
     def drain(self) -> list[Done]:
         """Everybody who waits, for a member that stops."""
         everybody = [change.done for change in self._changes.values() if change.done]
         self._changes.clear()
-        self._waiting = 0
+        self.waiting = 0
         return everybody
 
 

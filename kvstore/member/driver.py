@@ -27,7 +27,6 @@ from kvstore.member.outbox import Outbox
 from kvstore.member.passing_on import PassingOn
 from kvstore.member.proposals import ProposalQueue
 from kvstore.member.reads import ReadQueue
-from kvstore.member.speech import Speech
 from kvstore.raft.node import RawNode
 from kvstore.raft.types import (
     APPEND_REPLY,
@@ -106,8 +105,8 @@ class Driver:
         self._changes = changes
         self._machine = machine
         self.disk = LogSync(loop, wal, durable=self._durable, failed=machine.failed)
-        self._speech = Speech(loop, Outbox(loop, machine.send, lambda: raw.quorum))
-        self.passing_on = PassingOn(raw, proposals, changes, machine.send, self._speech.outbox.waits)
+        self._outbox = Outbox(loop, raw, machine.send, self._silent)
+        self.passing_on = PassingOn(raw, proposals, changes, machine.send, self._outbox.waits)
         self._poll = BusyPoll(loop, self._reads_only)
         self._hard_state: HardState | None = None
         self._unsynced: list[Ready] = []
@@ -150,7 +149,6 @@ class Driver:
     def stop(self) -> None:
         """No more pumping; waits for the disk."""
         self._stopped = True
-        self._speech.stop()
         self.disk.stop()
 
     # ---- in ----
@@ -163,7 +161,7 @@ class Driver:
                     self.passing_on.receive(message)
                     continue
                 if message.kind == APPEND_REPLY and not message.reject:
-                    self._speech.outbox.answered(message.from_, message.index)
+                    self._outbox.answered(message.from_, message.index)
                 self.raw.step(message)
         except InvariantViolation as problem:
             self._machine.failed(problem)
@@ -186,8 +184,10 @@ class Driver:
         answered = False
         try:
             if self.raw.role is not LEADER:
-                self._speak_ahead()
-            elif len(self._proposals) + self._reads.asked <= FEW and not self._speech.outbox.somebody_waits:
+                self._outbox.speak()
+                if self.raw.has_entries and self._store_ahead():
+                    return
+            elif len(self._proposals) + self._reads.asked <= FEW and not self._outbox.somebody_waits:
                 answered = self._answer_ahead()
         except Exception as problem:  # as in _pump
             self._machine.failed(problem)
@@ -195,6 +195,19 @@ class Driver:
             self._loop.call_soon(self._go_on)  # behind the answers and the events
         elif self._unsynced or self.raw.has_news():
             self.wake()
+
+    def _store_ahead(self) -> bool:
+        """A follower stores what it hears where it hears it: its leader waits for that. False if it cannot yet."""
+        if self._syncing or self._unsynced or self._silent():
+            return False
+        ready = self._next_ready()
+        if ready is not None and self._handle(ready):
+            self._sync()
+            self.disk.here()
+        if self._committed or self._reads.confirmed:
+            # Applied when the promise has left, and whatever else has come is heard.
+            self._loop.call_soon(self._finish)
+        return True
 
     def _answer_ahead(self) -> bool:
         """With few requests in flight, what this leader may answer now does not wait for the messages of a pump.
@@ -208,7 +221,6 @@ class Driver:
         if reads:
             self._confirm_reads(reads)
         if entries:
-            self._speech.answered_ahead()
             self._committed.extend(entries)
         if (entries or reads) and self._apply() and self._committed:
             self.wake()
@@ -226,11 +238,11 @@ class Driver:
     def _turn(self) -> None:
         self._propose()
         self._ask_reads()
-        spoke = self._speak_ahead()
+        spoke = self._outbox.speak()
         while not self._installing and (ready := self._next_ready()) is not None:
             if not self._handle(ready):
                 break
-            spoke = spoke or (bool(ready.messages) and not self._speech.has_commits)
+            spoke = spoke or bool(ready.messages)
         self._sync()
         if self.disk.due and self.raw.role is not LEADER:
             # The leader waits for our promise; what is committed is applied when that has left, and whatever comes
@@ -258,7 +270,7 @@ class Driver:
             self._loop.call_soon(self._sync_here)
         elif self.disk.due:
             self.disk.here()
-        self._speech.tell_commits_last()
+        self._outbox.tell_commits_last()
 
     def _would_propose(self) -> bool:
         return bool(self._proposals.waiting) or self.passing_on.due
@@ -322,7 +334,7 @@ class Driver:
 
     def _announce(self, state: SoftState) -> None:
         """Once: if the disk is full, the Ready that brings it may be tried again when all this is long over."""
-        self._speech.forget()
+        self._outbox.forget()
         self._machine.state_changed(state.leader, state.role)
         if state.leader != self._leader:
             self._leader = state.leader
@@ -340,7 +352,7 @@ class Driver:
             self._hard_state = ready.hard_state
         if ready.messages:
             # First: they promise nothing that is in this log, and others have more to do with them than we.
-            self._speech.say(ready.messages, committed=bool(ready.committed))
+            self._outbox.say(ready.messages)
         # A newer commit index alone is not worth a write: a restart learns it again from the leader.
         if ready.must_sync and not self._write(ready):
             return False
@@ -352,7 +364,7 @@ class Driver:
         elif self._unsynced or self._syncing:
             self._unsynced.append(ready)  # its promises may not overtake those before it
         elif ready.messages_after_save:
-            self._speech.outbox.send(ready.messages_after_save)  # there was nothing to save
+            self._machine.send(ready.messages_after_save)  # there was nothing to save
         return True
 
     def _write(self, ready: Ready) -> bool:
@@ -365,12 +377,10 @@ class Driver:
         self._is_full = False
         return True
 
-    def _speak_ahead(self) -> bool:
-        """What there is to say leaves before its Ready is made. Whether anything has left."""
-        if self._installing or self._unwritten is not None:
-            return False  # a member that cannot write falls silent, so that another leads
-        messages = self.raw.take_messages()
-        return bool(messages) and self._speech.say(messages, committed=self.raw.has_committed)
+    def _silent(self) -> bool:
+        """A member that stops, or whose log is being replaced, says nothing; one that cannot write, so that another
+        leads."""
+        return self._installing or self._unwritten is not None or self._stopped
 
     def _say_full(self, problem: NoSpace) -> None:
         if not self._is_full:
@@ -380,7 +390,7 @@ class Driver:
     def _saved(self, ready: Ready) -> None:
         self.raw.saved(ready)
         if ready.messages_after_save:
-            self._speech.outbox.send(ready.messages_after_save)
+            self._machine.send(ready.messages_after_save)
 
     def _sync(self) -> None:
         if not self._unsynced or self._syncing:

@@ -1,36 +1,33 @@
-"""What need not leave at once waits for company while entries flow.
+"""When a member says what: what a commit waits for at once, and what need not leave yet together with what follows.
 
 Every message costs its receiver a wake-up, which on a busy machine is dearer than what is in it; with few requests in
-flight wake-ups are most of the work. Two kinds can wait:
+flight wake-ups are most of the work. A leader's Raft makes its messages only for those who are asked (RawNode.ask), so
+what waits is in the next message of its own accord. Two things can wait:
 
-*Commit indexes*, for HOLD_SECONDS, while entries flow. After every commit a leader owes its followers the new one. The
-next entries follow within a millisecond or two and carry it anyway. While they do not flow it leaves behind the answers
-to clients (`can_come_last`).
+*Commit indexes.* After every commit a leader owes its followers the new one. While entries flow the next ones follow
+within a millisecond or two and carry it anyway; it waits for them, HOLD_SECONDS at most. While they do not flow it
+leaves behind the answers to this member's clients and the events of its watchers, for whom people wait.
 
-*Entries for those whose answer is not needed*, for TOGETHER_SECONDS. A commit needs a quorum, not everybody: of two
-followers the quicker one gets entries at once, the other gets those of several rounds together, and its disk syncs
-once for them. Which one is the quicker is measured all the time (pace.py). Should it fall silent, the others get what
-is not committed within HOLD_SECONDS, and it loses its place with the next entries.
+*Entries for those whose answer is not needed.* A commit needs a quorum, not everybody: of two followers the quicker one
+(pace.py) is asked at once, the other gets the entries of several rounds together, TOGETHER_SECONDS at most, and its
+disk syncs once for them; while entries do not flow, together with the commit index that they soon lead to. Should the
+quicker one fall silent, the others get what is not committed within two turns of HOLD_SECONDS.
 
 (Rounds of reads go to everybody: there is no disk in them, and the first of two answers comes sooner than one's.)
 
-When entries do not flow, that other follower gets them with the commit index that they soon lead to: one message for
-two, and its wake-up and its disk are not in the way of what the client waits for.
-
-Neither waits when something else goes to the same follower (what is sent keeps its order), or when it has passed on
-requests of its own lately. Safe because Raft takes any message for one that may be late or lost; who has what before
-whom changes nothing in what a commit means.
+Nothing waits for a follower that has passed on requests of its own lately, or in the way of large data. Safe because
+Raft takes any message for one that may be late or lost; who has what before whom changes nothing in what a commit means.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
 
 from kvstore.member.pace import Pace
-from kvstore.raft.types import APPEND, COMMITS, Message, size_of
+from kvstore.raft.node import RawNode
+from kvstore.raft.types import APPEND, LEADER, Message
 
 HOLD_SECONDS = 0.002
 TOGETHER_SECONDS = 0.010
@@ -38,172 +35,137 @@ TOGETHER_SECONDS = 0.010
 FLOW_SECONDS = 0.004
 # So long a follower counts as one that waits, after it has passed on a request.
 WAITING_SECONDS = 0.1
-# More than this is worth a message of its own.
+# With more than this on its way everybody is asked at once.
 HELD_BYTES = 32 * 1024
 
-
-class _Held:
-    """What waits for one follower: entries in order, then perhaps a commit index."""
-
-    __slots__ = ("bytes", "commit", "entries", "since")
-
-    def __init__(self) -> None:
-        self.entries: list[Message] = []
-        # When each of them came.
-        self.since: list[float] = []
-        self.bytes = 0
-        self.commit: Message | None = None
-
-    def add(self, message: Message, now: float) -> None:
-        """One that may wait, at that time."""
-        if message.entries:
-            self.entries.append(message)
-            self.since.append(now)
-            self.bytes += size_of(message.entries)
-            self.commit = None
-        else:
-            self.commit = message
-
-    def join(self, message: Message) -> bool:
-        """Let the last entries carry a commit index that follows right behind them. Whether they do."""
-        if message.context not in COMMITS or not self.entries:
-            return False
-        last = self.entries[-1]
-        if message.log_term != last.entries[-1].term or message.index != last.entries[-1].index:
-            return False
-        self.entries[-1] = replace(last, commit=message.commit)
-        return True
-
-    def messages(self) -> list[Message]:
-        """All of it, in order."""
-        return self.entries if self.commit is None else [*self.entries, self.commit]
-
-    def may_stay(self, committed: int, now: float) -> bool:
-        """Others are storing what is in here quickly enough, and it is not here for long."""
-        if not self.entries or now - self.since[0] > TOGETHER_SECONDS - HOLD_SECONDS:
-            return False
-        waiting = zip(self.entries, self.since, strict=True)
-        oldest = next((since for m, since in waiting if m.index + len(m.entries) > committed), now)
-        return now - oldest < HOLD_SECONDS
+_NOBODY: frozenset[int] = frozenset()
 
 
 class Outbox:
-    """Between Raft and the peer links of one member.
+    """Between one member's Raft and its peer links.
 
-    send: gives messages to the links. quorum: the voters among the followers, and how many of them a commit needs.
+    send: gives messages to the links. silent: whether this member must say nothing for now.
     """
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
+        raw: RawNode,
         send: Callable[[Iterable[Message]], None],
-        quorum: Callable[[], tuple[frozenset[int], int]],
+        silent: Callable[[], bool],
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._loop = loop
+        self._raw = raw
         self._send = send
+        self._silent = silent
         self._clock = clock  # not loop.time(), which stands still during a turn
-        self._quorum = quorum
-        self._pace = Pace(quorum)
-        self._held: dict[int, _Held] = {}
-        self._committed = 0
-        self._timer: asyncio.TimerHandle | None = None
+        self._pace = Pace()
+        # The last index that somebody was asked to store, and when the first came of those that others were not.
+        self._asked_for = 0
+        self._since: float | None = None
         self._last_entries = float("-inf")
         self._flowing = False
+        # Commit indexes are to leave behind the answers.
+        self._commits_due = False
         self._waiting: dict[int, float] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._last_index = 0  # at the timer's last turn
 
     def forget(self) -> None:
-        """Another term: what waited is of no use any more, nor what was measured."""
-        self._held.clear()
-        self._committed = 0
-        self._pace = Pace(self._quorum)
+        """Another term, in which everybody has been told what there is: what was measured is of no use any more."""
+        self._pace = Pace()
+        self._asked_for = self._raw.last_index
+        self._since = None
+        self._commits_due = False
 
     def waits(self, peer: int) -> None:
         """The follower has passed a request on: it wants to have entries and to know of commits at once."""
         self._waiting[peer] = self._clock()
 
+    @property
+    def somebody_waits(self) -> bool:
+        """Whether a follower waits to hear of commits."""
+        return bool(self._waiting and self._who_waits(self._clock()))
+
+    def _who_waits(self, now: float) -> frozenset[int]:
+        self._waiting = {peer: since for peer, since in self._waiting.items() if now - since <= WAITING_SECONDS}
+        return frozenset(self._waiting)
+
     def answered(self, peer: int, index: int) -> None:
         """The follower has stored everything up to the index."""
         self._pace.answered(peer, index, self._clock())
 
-    def send(self, messages: Iterable[Message]) -> None:
-        """Messages of one Ready, in order."""
-        now = self._clock()
-        out: list[Message] = []
-        entries = False
-        for message in messages:
-            held = self._held.get(message.to)
-            self._committed = max(self._committed, message.commit)
-            is_append = message.kind is APPEND
-            entries = entries or (is_append and bool(message.entries))
-            if is_append and self._may_hold(message, held, now):
-                self._hold(message, held, now)
-                continue
-            if held is not None:
-                del self._held[message.to]
-                # Any append carries a commit index at least as new as one that is held.
-                joined = held.join(message)
-                out += self._leave(message.to, held.entries if is_append else held.messages(), now)
-                if joined:
-                    continue
-            if is_append and message.entries:
-                self._pace.sent(message.to, message.index + len(message.entries), now)
-            out.append(message)
-        if entries:
-            self._flowing = now - self._last_entries < FLOW_SECONDS
-            self._last_entries = now
-        if out:
-            self._send(out)
+    # ---- out
 
-    def _flows(self, now: float) -> bool:
-        return self._flowing and now - self._last_entries <= FLOW_SECONDS
-
-    def can_come_last(self, messages: Iterable[Message]) -> bool:
-        """Whether these are commit indexes that nobody waits for, while entries do not flow."""
-        now = self._clock()
-        return not self._flows(now) and all(m.context in COMMITS and not self._waits(m.to, now) for m in messages)
-
-    @property
-    def somebody_waits(self) -> bool:
-        """Whether a follower waits to hear of commits."""
-        now = self._clock() if self._waiting else 0.0
-        return any(self._waits(peer, now) for peer in self._waiting)
-
-    def _waits(self, peer: int, now: float) -> bool:
-        return now - self._waiting.get(peer, float("-inf")) <= WAITING_SECONDS
-
-    def _may_hold(self, message: Message, held: _Held | None, now: float) -> bool:
-        if self._waits(message.to, now):
+    def speak(self) -> bool:
+        """What is to be said now leaves before the Ready that it belongs to is made. Whether anything has left."""
+        raw = self._raw
+        if self._silent():
             return False
-        if not message.entries:
-            return message.context in COMMITS and self._flows(now)
-        if self._pace.needs(message.to, now):
-            return False
-        return size_of(message.entries) + (held.bytes if held else 0) <= HELD_BYTES
+        if raw.appends_due:
+            self._ask()
+        messages = raw.take_messages()
+        if messages:
+            self.say(messages)
+        return bool(messages)
 
-    def _hold(self, message: Message, held: _Held | None, now: float) -> None:
-        if held is None:
-            held = self._held[message.to] = _Held()
-            if self._timer is None:
-                self._timer = self._loop.call_later(HOLD_SECONDS, self._release)
-        held.add(message, now)
-
-    def _release(self) -> None:
-        self._timer = None
-        now, committed = self._clock(), self._committed
-        out: list[Message] = []
-        for peer, held in list(self._held.items()):
-            if not held.may_stay(committed, now):
-                del self._held[peer]
-                out += self._leave(peer, held.messages(), now)
-        if self._held:
-            self._timer = self._loop.call_later(HOLD_SECONDS, self._release)
-        if out:
-            self._send(out)
-
-    def _leave(self, peer: int, messages: list[Message], now: float) -> list[Message]:
-        """These leave for the follower now."""
+    def say(self, messages: Sequence[Message]) -> None:
+        """These leave, in order."""
         for message in messages:
             if message.kind is APPEND and message.entries:
-                self._pace.sent(peer, message.index + len(message.entries), now)
-        return messages
+                self._pace.sent(message.to, message.index + len(message.entries), self._clock())
+        self._send(messages)
+
+    def _ask(self) -> None:
+        """A leader has entries or a commit index to send: whom to?"""
+        raw, now = self._raw, self._clock()
+        waiting = self._who_waits(now) if self._waiting else _NOBODY
+        last = raw.last_index
+        asked: frozenset[int] | None = waiting
+        if last > self._asked_for:
+            self._asked_for = last
+            self._commits_due = False
+            self._flowing = now - self._last_entries < FLOW_SECONDS
+            self._last_entries = now
+            needed = self._pace.needed(raw.quorum, now)
+            asked = None if needed is None or raw.uncommitted_bytes > HELD_BYTES else needed | waiting
+            if asked is not None and self._since is None:
+                self._since = now
+        elif not (self._flowing and now - self._last_entries <= FLOW_SECONDS):
+            self._commits_due = True
+        raw.ask(asked)
+        if asked is None:
+            self._since = None
+        elif self._timer is None:
+            self._timer = self._loop.call_later(HOLD_SECONDS, self._look)
+
+    def tell_commits_last(self) -> None:
+        """Answers were made: behind them, and behind the events, which take a turn more, come the commit indexes."""
+        if self._commits_due:
+            self._loop.call_soon(self._loop.call_soon, self._tell_commits)
+
+    def _tell_commits(self) -> None:
+        if self._commits_due:
+            self._ask_everybody()
+
+    def _look(self) -> None:
+        """Now and then while something waits: has it waited for long enough?"""
+        self._timer = None
+        raw, now = self._raw, self._clock()
+        before, self._last_index = self._last_index, raw.last_index
+        if raw.role is not LEADER:
+            return
+        ended = now - self._last_entries >= HOLD_SECONDS
+        stuck = raw.commit < before
+        if ended or stuck or (self._since is not None and now - self._since > TOGETHER_SECONDS - HOLD_SECONDS):
+            self._ask_everybody()
+        else:
+            self._timer = self._loop.call_later(HOLD_SECONDS, self._look)
+
+    def _ask_everybody(self) -> None:
+        self._commits_due = False
+        self._since = None
+        self._raw.ask(None)
+        if not self._silent() and (messages := self._raw.take_messages()):
+            self.say(messages)

@@ -7,29 +7,27 @@ followers of nearly the same pace would take turns and both be asked every time.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 # Weight of a new measurement.
 SMOOTHING = 0.2
 # Another follower takes the place of one that is so many times slower, and slower by so many seconds.
 SLOWER_TIMES = 2.0
 SLOWER_SECONDS = 0.001
+# A choice stands for so long.
+REVIEW_SECONDS = 0.005
 
 
 class Pace:
-    """Times of one leader's followers.
+    """Times of one leader's followers."""
 
-    quorum: the voters among the followers, and how many of them a commit needs.
-    """
-
-    def __init__(self, quorum: Callable[[], tuple[frozenset[int], int]]) -> None:
-        self._quorum = quorum
+    def __init__(self) -> None:
         self._seconds: dict[int, float] = {}
         # What was sent first of all that is not answered: its last index and when it left.
         self._asked: dict[int, tuple[int, float]] = {}
         self._chosen: list[int] = []
-        # When, and among whom, they were chosen, if nothing was measured since.
-        self._chosen_for: tuple[float, frozenset[int], int] | None = None
+        # The choice, among whom it was made, and until when it stands.
+        self._needed: frozenset[int] | None = None
+        self._among: tuple[frozenset[int], int] | None = None
+        self._until = 0.0
 
     def sent(self, peer: int, index: int, now: float) -> None:
         """Entries up to the index have left for the follower."""
@@ -43,20 +41,19 @@ class Pace:
             before = self._seconds.get(peer)
             took = now - asked[1]
             self._seconds[peer] = took if before is None else before + SMOOTHING * (took - before)
-            self._chosen_for = None
 
-    def needs(self, peer: int, now: float) -> bool:
-        """Whether a commit is to wait for this follower: entries must leave for it at once."""
-        voters, count = self._quorum()
-        if count >= len(voters):
-            return True
-        if self._chosen_for != (now, voters, count):
-            # Once for all whom the same entries are for.
-            self._choose(voters, count, now)
-            self._chosen_for = (now, voters, count)
-        return peer in self._chosen
+    def needed(self, quorum: tuple[frozenset[int], int], now: float) -> frozenset[int] | None:
+        """Whom a commit is to wait for: entries must leave for these at once. None: for everybody.
 
-    def _choose(self, voters: frozenset[int], count: int, now: float) -> None:
+        quorum: the voters among the followers, and how many of them a commit needs.
+        """
+        if now >= self._until or quorum != self._among:
+            voters, count = quorum
+            self._needed = None if count >= len(voters) else self._choose(voters, count, now)
+            self._among, self._until = quorum, now + REVIEW_SECONDS
+        return self._needed
+
+    def _choose(self, voters: frozenset[int], count: int, now: float) -> frozenset[int]:
         chosen = [peer for peer in self._chosen if peer in voters][:count]
         others = sorted([(self._slow(peer, now), peer) for peer in voters if peer not in chosen])
         while len(chosen) < count:
@@ -65,6 +62,7 @@ class Pace:
         if others and self._gives_way(max(slow), others[0][0]):
             chosen[slow.index(max(slow))] = others[0][1]
         self._chosen = chosen
+        return frozenset(chosen)
 
     def _gives_way(self, slow: float, other: float) -> bool:
         return slow > other * SLOWER_TIMES and slow > other + SLOWER_SECONDS

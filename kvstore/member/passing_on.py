@@ -65,7 +65,7 @@ class PassingOn:
     @property
     def due(self) -> bool:
         """Whether propose() or send_to_leader() has something to do, a member's own batches left out."""
-        return bool(self._batches or self._changes or self._due_changes)
+        return bool(self._batches or self._due_changes or self._changes.waiting)
 
     def propose(self) -> bool:
         """Propose what followers have passed on, and changes of membership. Whether a batch was among it."""
@@ -73,7 +73,7 @@ class PassingOn:
         while self._batches and self._intake.term == raw.term and raw.propose(self._batches[0]):
             self._batches.popleft()
             served = True
-        if self._changes or self._due_changes:
+        if self._due_changes or self._changes.waiting:
             self._propose_changes()
         return served
 

@@ -177,7 +177,7 @@ def become_leader(r: Raft) -> None:
     own.accepted(r.log.saved)
     # There may be a change of membership in the part of the log that is not applied yet; wait for all of it.
     r.pending_conf_index = r.log.last_index
-    replication.append(r, EntryKind.NORMAL, b"")
+    r.first_own = replication.append(r, EntryKind.NORMAL, b"")
 
 
 def on_timeout_now(r: Raft) -> None:

@@ -199,6 +199,17 @@ class RawNode:
         r.messages, r.messages_after_save, r.read_states = [], [], []
         return ready
 
+    def ask(self, peers: frozenset[int] | None) -> None:
+        """Whom a leader's messages to store entries, or to learn what is committed, are made for from here on.
+
+        The others get them when they are asked (again), all in one message, or when they lack too much; and all do in
+        a new term, until this is called. None: everybody.
+        """
+        r = self._raft
+        if r.role is LEADER:
+            r.appends_due = r.appends_due or peers is None
+            r.asked = peers
+
     def take_messages(self) -> list[Message]:
         """`messages` of the next Ready, which then comes without them; none if that has a soft state to tell first."""
         r, soft = self._raft, self._soft
@@ -312,10 +323,19 @@ class RawNode:
         return self._raft.log.committed
 
     @property
-    def has_committed(self) -> bool:
-        """Whether the next Ready has something to apply."""
-        log = self._raft.log
-        return log.applying < log.committed and log.applicable > log.applying
+    def has_entries(self) -> bool:
+        """Whether the next Ready has something to store."""
+        return self._raft.log.has_unwritten
+
+    @property
+    def appends_due(self) -> bool:
+        """Whether a leader may have entries, or a commit index, to send."""
+        return self._raft.appends_due
+
+    @property
+    def uncommitted_bytes(self) -> int:
+        """Bytes of data that a leader has proposed and not handed out to be applied."""
+        return self._raft.uncommitted_bytes
 
     @property
     def last_index(self) -> int:

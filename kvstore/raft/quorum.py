@@ -5,7 +5,7 @@ An empty half agrees to everything, so a simple configuration is a joint one who
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from enum import Enum
 
 
@@ -17,18 +17,18 @@ class Vote(Enum):
     LOST = "lost"
 
 
-def majority_index(voters: Collection[int], acked: Callable[[int], int]) -> int | None:
-    """The highest index that a majority of the voters has reached; None if there are no voters."""
-    if not voters:
-        return None
-    reached = sorted(map(acked, voters))
-    return reached[(len(reached) - 1) // 2]
+def majority_index(reached: Collection[int]) -> int | None:
+    """The highest index that a majority has reached, of voters that have reached these; None if there are no voters."""
+    return sorted(reached)[(len(reached) - 1) // 2] if reached else None
 
 
-def joint_index(voters: Collection[int], outgoing: Collection[int], acked: Callable[[int], int]) -> int:
-    """The highest index that a majority of each half has reached; 0 if there is no voter at all."""
-    first = majority_index(voters, acked)
-    second = majority_index(outgoing, acked) if outgoing else None
+def joint_index(voters: Collection[int], outgoing: Collection[int]) -> int:
+    """The highest index that a majority of each half has reached; 0 if there is no voter at all.
+
+    voters, outgoing: what each of the half has reached.
+    """
+    first = majority_index(voters)
+    second = majority_index(outgoing) if outgoing else None
     if first is None or second is None:
         return first or second or 0
     return min(first, second)

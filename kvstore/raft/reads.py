@@ -51,8 +51,10 @@ def on_round_ack(r: Raft, from_: int, context: bytes) -> None:
 
 def confirm(r: Raft) -> None:
     """Answer the reads of every round that a quorum has confirmed."""
-    membership = r.tracker.membership
-    confirmed = joint_index(membership.voters, membership.outgoing, lambda voter: _acked(r, voter))
+    membership, acks = r.tracker.membership, r.read_acks
+    acks[r.id] = r.read_round
+    outgoing = membership.outgoing and [acks.get(voter, 0) for voter in membership.outgoing]
+    confirmed = joint_index([acks.get(voter, 0) for voter in membership.voters], outgoing)
     count = 0
     for read in r.held_reads:
         if not 0 < read.round <= confirmed:
@@ -60,10 +62,6 @@ def confirm(r: Raft) -> None:
         _answer(r, read)
         count += 1
     del r.held_reads[:count]
-
-
-def _acked(r: Raft, voter: int) -> int:
-    return r.read_round if voter == r.id else r.read_acks.get(voter, 0)
 
 
 def _answer(r: Raft, read: HeldRead) -> None:

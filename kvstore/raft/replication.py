@@ -48,7 +48,7 @@ def on_saved(r: Raft) -> None:
 def advance_commit(r: Raft) -> bool:
     """Commit what a quorum has, if it is of our own term: only then it cannot be overwritten any more (5.4.2)."""
     index = r.tracker.committed()
-    if index <= r.log.committed or not r.log.matches(index, r.term):
+    if index <= r.log.committed or index < r.first_own:
         return False
     r.log.commit_to(index)
     r.appends_due = True
@@ -59,16 +59,26 @@ def advance_commit(r: Raft) -> bool:
 # ---- sending ----
 
 
+# Who lacks more entries than that is written to, asked or not: it is catching up, or nobody asks for too long.
+MOST_KEPT_BACK = 64
+
+
 def flush(r: Raft) -> None:
-    """Send every follower what it does not have, as far as its window allows."""
+    """Send every follower what it does not have, as far as its window allows, or those who are to have it at once."""
     r.appends_due = False
-    committed, last = r.log.committed, r.log.last_index
+    committed, last, asked = r.log.committed, r.log.last_index, r.asked
     for peer, progress in r.tracker.peers:
+        if asked is not None and peer not in asked and _can_wait(progress, last):
+            continue
         while (progress.next <= last or progress.state is PROBE) and not progress.paused:
             if not _send_append(r, peer, progress):
                 break
         if progress.sent_commit < committed and progress.state is REPLICATE and not progress.paused:
             _send_append(r, peer, progress)
+
+
+def _can_wait(progress: Progress, last: int) -> bool:
+    return progress.state is REPLICATE and last - progress.next < MOST_KEPT_BACK
 
 
 def _send_append(r: Raft, peer: int, progress: Progress) -> bool:
@@ -177,8 +187,9 @@ def on_heartbeat_reply(r: Raft, m: Message) -> None:
         progress.become_probe()
     if progress.state is PROBE:
         r.appends_due = True
-    elif progress.state is REPLICATE and progress.match < r.log.last_index:
+    elif progress.state is REPLICATE and progress.match < r.log.last_index and r.asked is None:
         # The last append may have been lost; an empty one finds out (it is refused if entries before it are missing).
+        # Where not everybody is written to at once there will be another append soon, which finds out as well.
         _send_append(r, m.from_, progress)
     if m.context:
         reads.on_round_ack(r, m.from_, m.context)

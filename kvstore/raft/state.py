@@ -79,7 +79,9 @@ class Raft:
         self.uncommitted_bytes = 0
         self.pending_conf_index = 0  # no further change of membership before this index is applied
         self.leaving_index = 0  # where the change stands that takes away our own vote
+        self.first_own = 0  # the first entry of our own term: those behind it are, too
         self.appends_due = False  # something may have to be sent to followers
+        self.asked: frozenset[int] | None = None  # who is written to at once; None: everybody
         self.read_round = 0
         self.read_round_sent = 0
         self.read_acks: dict[int, int] = {}
@@ -123,7 +125,7 @@ class Raft:
     @property
     def committed_in_term(self) -> bool:
         """Whether a leader's commit index is known to cover everything committed before its term (Raft paper, 8)."""
-        return self.log.matches(self.log.committed, self.term)
+        return self.log.committed >= self.first_own
 
     def send(self, message: Message) -> None:
         """Put a message into the next Ready, with sender and, unless it has one, term."""
@@ -151,6 +153,7 @@ class Raft:
         self.uncommitted_bytes = 0
         self.pending_conf_index = self.leaving_index = 0
         self.appends_due = False
+        self.asked = None
         self.read_round = self.read_round_sent = 0
         self.read_acks = {}
         self.held_reads = []

@@ -88,6 +88,8 @@ class Tracker:
         self.peers: list[tuple[int, Progress]] = []
         # The other voters, and how many of them a commit needs; all where two halves must agree, or without our vote.
         self.others: tuple[frozenset[int], int] = (frozenset(), 0)
+        # Those who vote, and those who do in the outgoing half.
+        self._halves: tuple[list[Progress], list[Progress]] = ([], [])
 
     def switch(self, membership: Membership, last_index: int) -> None:
         """Put another membership in force; members that stay keep their progress."""
@@ -116,6 +118,10 @@ class Tracker:
         own = self._config.id
         self.peers = [(member, p) for member, p in self.progress.items() if member != own]
         others = membership.all_voters - {own}
+        self._halves = (
+            [self.progress[voter] for voter in membership.voters],
+            [self.progress[voter] for voter in membership.outgoing],
+        )
         simple = own in membership.voters and not membership.joint
         self.others = (others, len(membership.voters) // 2 if simple else len(others))
 
@@ -126,10 +132,8 @@ class Tracker:
 
     def committed(self) -> int:
         """The highest index that a quorum has saved."""
-        return joint_index(self.membership.voters, self.membership.outgoing, self._match)
-
-    def _match(self, voter: int) -> int:
-        return self.progress[voter].match
+        voters, outgoing = self._halves
+        return joint_index([p.match for p in voters], [p.match for p in outgoing] if outgoing else ())
 
     def vote_result(self) -> Vote:
         """How the campaign stands."""

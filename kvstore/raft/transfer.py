@@ -36,7 +36,8 @@ def leave(r: Raft) -> None:
     membership, progress = r.tracker.membership, r.tracker.progress
     if r.id in membership.all_voters:
         return  # not applied yet
-    if joint_index(membership.voters, membership.outgoing, lambda voter: progress[voter].commit) >= r.leaving_index:
+    known = [[progress[voter].commit for voter in half] for half in (membership.voters, membership.outgoing)]
+    if joint_index(*known) >= r.leaving_index:
         best = max(sorted(membership.voters), key=lambda voter: progress[voter].match)
         hand_over(r, best)
         r.become_follower(r.term, 0)

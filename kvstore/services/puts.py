@@ -6,7 +6,7 @@ Their answers are a header and nothing else, and the headers differ in the revis
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 from kvstore.errors import EtcdError
 from kvstore.member.header import Headers
@@ -33,6 +33,6 @@ class PutWaiter(tuple[Call, Headers]):
 
         at_once: the answers leave before this returns. Hot.
         """
-        headers = cast("PutWaiter", waiters[0])[1]
+        headers: Headers = waiters[0][1]
         answers = zip([waiter[0] for waiter in waiters], headers.fields(first, len(waiters)), strict=True)
         reply_all(answers, at_once=at_once)

@@ -135,12 +135,28 @@ def follower(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Follow
 
 
 def test_a_promise_leaves_before_anything_is_applied(follower: Follower) -> None:
+    """It leaves where the entries are heard, with no turn of the loop between: the leader waits for it."""
     follower.hear(1, 0)
+    assert follower.notes.done == [("promised", 1)]
     follower.hear(2, 1)
-    follower.loop.turn()
     assert follower.notes.done == [("promised", 1), ("promised", 2)]
-    follower.loop.turn()
+    follower.loop.run()
     assert follower.notes.done[2:] == [("applied", 1)]
+
+
+def test_what_is_heard_while_the_disk_works_is_stored_together(
+    follower: Follower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    syncs: list[int] = []
+    monkeypatch.setattr(follower.driver.disk, "start", lambda size, busy: syncs.append(size))
+    for index in range(1, 5):
+        follower.hear(index, 0)
+    assert (syncs, follower.notes.done) == ([1], [])
+    for _ in range(2):
+        follower.loop.run()
+        follower.driver.disk._ended(0.0)
+    assert syncs == [1, 3]
+    assert follower.notes.done == [("promised", index) for index in range(1, 5)]
 
 
 def test_entries_in_every_turn_do_not_keep_it_from_applying(follower: Follower) -> None:
@@ -192,9 +208,9 @@ def test_on_a_full_disk_news_of_a_leader_is_told_once(follower: Follower, monkey
     def full(*written: object) -> None:
         raise NoSpace("the log: no space left")
 
-    follower.hear(1, 0)
     with monkeypatch.context() as patch:
         patch.setattr(Log, "append", full)
+        follower.hear(1, 0)
         for _ in range(3):
             follower.driver.wake()
             follower.loop.turn()

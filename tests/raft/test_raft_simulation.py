@@ -91,7 +91,7 @@ PLANTED: dict[str, tuple[object, str, object]] = {
     "a leader counts what it has not saved": (replication, "append", _count_before_saving),
     "a write proves what it did not write": (log.RaftLog, "saved_to", _believe_every_write),
     "reads are answered without a round": (reads, "request", _answer_reads_at_once),
-    "a minority commits": (tracker, "joint_index", lambda voters, _, acked: max(map(acked, voters), default=0)),
+    "a minority commits": (tracker, "joint_index", lambda voters, _: max(voters, default=0)),
     "entries are applied before they are saved": (log.RaftLog, "applicable", property(lambda self: self.committed)),
 }
 

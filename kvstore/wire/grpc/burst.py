@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
 from struct import Struct
-from typing import cast
 
 from kvstore.wire.grpc.call import Call
 from kvstore.wire.grpc.deadlines import Deadlines
@@ -82,7 +81,7 @@ class Burst(Connection):
         # calls before their DATA. Whatever is not the plain shape is left to the general way, nothing of it done yet.
         known = self.headers.known
         cut = self.headers.cut
-        streams = cast("dict[int, Call]", self.streams)
+        streams: dict[int, Call] = self.streams  # type: ignore[assignment]  # cast() is a call
         most = self.limits.max_concurrent_streams
         repeats = self.repeats
         run: list[Repeat] = []
@@ -210,7 +209,7 @@ class Burst(Connection):
     def _hear_alike(self, data: bytes, at: int, size: int, calls: list[Call], messages: list[bytes]) -> int:
         """Add the calls that what stands at `at` is all of: DATA like that just read, for calls with the same head (so
         with the same content-length). How many octets that is. Hot."""
-        streams = cast("dict[int, Call]", self.streams)
+        streams: dict[int, Call] = self.streams  # type: ignore[assignment]  # cast() is a call
         head = calls[0].head
         step = HEAD_SIZE + size
         # Not counted yet is the frame before. Whose turn it is to give the window back goes the longer way.
