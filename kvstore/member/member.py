@@ -99,7 +99,7 @@ class Member:
             wake=self.driver.wake,
         )
         self.driver.disk.observer = self.fsync_seconds.observe
-        self._retention = Retention(opened.log, self.state, config.snapshot_count)
+        self._retention = Retention(opened.log, self.state, config.snapshot_count, self.failed)
         self.space = Space(
             self.id,
             config.quota,

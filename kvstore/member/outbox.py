@@ -16,7 +16,7 @@ quicker one fall silent, the others get what is not committed within two turns o
 (Rounds of reads go to everybody: there is no disk in them, and the first of two answers comes sooner than one's.)
 
 Nothing waits for a follower that has passed on requests of its own lately, or in the way of large data. Safe because
-Raft takes any message for one that may be late or lost; who has what before whom changes nothing in what a commit means.
+Raft takes any message for one that may be late or lost; who has what before whom does not change what a commit means.
 """
 
 from __future__ import annotations

@@ -7,12 +7,13 @@ the log is cut by size, not by count: an entry here is a batch of anything from 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 from kvstore.failpoints import armed, hit
 from kvstore.invariant import invariant
 from kvstore.member.state import State
 from kvstore.raft.types import SnapshotMeta
-from kvstore.storage.errors import NoSpace
+from kvstore.storage.errors import NoSpace, StorageError
 from kvstore.storage.log import Log
 
 log = logging.getLogger(__name__)
@@ -24,9 +25,10 @@ KEEP_BYTES = 128 * 1024 * 1024
 class Retention:
     """Cuts one member's log."""
 
-    def __init__(self, wal: Log, state: State, trigger: int) -> None:
-        """trigger: entries that pile up before the log is cut (--snapshot-count)."""
+    def __init__(self, wal: Log, state: State, trigger: int, failed: Callable[[StorageError], None]) -> None:
+        """trigger: entries that pile up before the log is cut (--snapshot-count). failed: the disk refused."""
         self._log = wal
+        self._failed = failed
         self._trigger = trigger
         self._state = state
         self._marked = 0
@@ -58,5 +60,8 @@ class Retention:
             self._log.compact(index)
         except NoSpace as problem:
             log.warning("the log can't be cut now: %s", problem)
+            return
+        except StorageError as problem:
+            self._failed(problem)
             return
         self._marked = position.index

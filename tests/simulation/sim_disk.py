@@ -18,6 +18,8 @@ from collections.abc import Sequence
 
 from sim_world import PowerCut, World
 
+from kvstore.storage.log.format import CLOSED, BadHeader, decode_header, decode_record
+
 SECTOR = 512
 
 
@@ -248,13 +250,19 @@ class Disk:
     # ---- rot
 
     def rot(self, chance: random.Random) -> tuple[str, int, int, int] | None:
-        """Flip a bit of a log segment at rest; where, and the byte before and after. None if there is nothing."""
+        """Flip a bit of a log segment at rest; where, and the byte before and after. None if there is nothing.
+
+        Not of the last record of a log that was not closed: nothing tells that from a torn write (log/replay.py), and a
+        member that lost what it had promised stops when it hears of it, or helps to lose it.
+        """
         segments = [p for p in sorted(self.present) if p.endswith(".wal")]
         if not segments:
             return None
         path = chance.choice(segments)
         data = self.present[path].data
         written = len(data.rstrip(b"\0"))
+        if path == segments[-1]:
+            written = _before_the_last_record(bytes(data), written)
         if not written:
             return None
         at = chance.randrange(written)
@@ -269,3 +277,15 @@ class Disk:
         """
         if path in self.present and self.present[path].data[at] == rotten:
             self.present[path].data[at] = was
+
+
+def _before_the_last_record(data: bytes, written: int) -> int:
+    """Where the last record of a segment begins, or the end of what is written if it says that the log was closed."""
+    try:
+        header, at, seed = decode_header(data)
+    except BadHeader:
+        return written
+    begin, closed = at, False
+    while (record := decode_record(data, at, at, header.salt, seed)) is not None:
+        begin, closed, at = at, record.kind == CLOSED, record.end
+    return written if closed else begin
