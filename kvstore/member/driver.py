@@ -47,8 +47,6 @@ from kvstore.storage.log import Log
 log = logging.getLogger(__name__)
 
 SLICE_SECONDS = 0.004
-# So few requests in flight are answered ahead of what a pump would do.
-FEW = 4
 
 
 class StateMachine(Protocol):
@@ -178,7 +176,7 @@ class Driver:
         """Pump, if that has anything to do: a turn of the loop costs more than many an answer that comes."""
         if self._stopped:
             return
-        if self._would_propose():
+        if not self._syncing and self._would_propose():
             self.wake()  # what is proposed now leaves first
             return
         answered = False
@@ -187,7 +185,7 @@ class Driver:
                 self._outbox.speak()
                 if self.raw.has_entries and self._store_ahead():
                     return
-            elif len(self._proposals) + self._reads.asked <= FEW and not self._outbox.somebody_waits:
+            elif not self._outbox.somebody_waits:
                 answered = self._answer_ahead()
         except Exception as problem:  # as in _pump
             self._machine.failed(problem)
@@ -210,10 +208,9 @@ class Driver:
         return True
 
     def _answer_ahead(self) -> bool:
-        """With few requests in flight, what this leader may answer now does not wait for the messages of a pump.
+        """What this leader may answer now does not wait for the messages of a pump. Whether something was applied.
 
-        Who waits for the answer has nothing else under way; followers have, unless they wait for their own clients.
-        Whether something was applied.
+        Clients wait for their answers; followers have other work, unless they wait for their own clients.
         """
         if self._committed or self._installing:
             return False

@@ -77,11 +77,6 @@ class ReadQueue:
         return self._under_way
 
     @property
-    def asked(self) -> int:
-        """How many reads the round under way is for."""
-        return self._asked
-
-    @property
     def waiting(self) -> bool:
         """Whether reads wait for a round, or for the answer to one."""
         return self._under_way or bool(self._next)

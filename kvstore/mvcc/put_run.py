@@ -41,6 +41,16 @@ def key_end(body: bytes) -> int:
     return at if body.startswith(VALUE_TAGS.get(len(body) - at, ()), at) else 0
 
 
+def all_plain(bodies: Iterable[bytes]) -> bool:
+    """Whether key_end() is not 0 for any of these. Hot, so in line."""
+    ends, tags = _KEY_ENDS, VALUE_TAGS
+    for body in bodies:
+        at = ends.get(body[:2], 0)
+        if not at or not body.startswith(tags.get(len(body) - at, ()), at):
+            return False
+    return True
+
+
 def put_run(keyspace: Keyspace, sink: EventSink, requests: Iterable[Sequence[Any]], kind: int, most: int) -> int:
     """Apply the plain puts that the requests begin with, or the first of these; how many were applied.
 

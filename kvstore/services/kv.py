@@ -16,7 +16,7 @@ from kvstore.member.applier import writes
 from kvstore.member.member import Member
 from kvstore.member.proposals import Done
 from kvstore.member.requests import RequestKind
-from kvstore.mvcc.put_run import key_end
+from kvstore.mvcc.put_run import all_plain, key_end
 from kvstore.mvcc.results import RangeResult
 from kvstore.mvcc.swap import read_swap
 from kvstore.mvcc.txn_check import check_put, check_range, check_txn
@@ -87,7 +87,7 @@ class KvService:
             not member.leader_id
             or member.is_learner
             or max(map(len, messages)) > self._limit
-            or not all(map(key_end, messages))
+            or not all_plain(messages)
             or not member.waiting.can_propose(len(messages), size)
             or not member.space.admit(size)
         ):

@@ -61,8 +61,8 @@ class Link:
     def data_received(self, data: bytes) -> None:
         """Bytes from the peer; what they cause is written before this returns."""
         self._traffic.received += len(data)
-        self.connection.receive(data, self._loop.time())
-        self.flush()
+        if self.connection.receive(data, self._loop.time()):
+            self.flush()
 
     def flush(self) -> None:
         """Write what there is. A failed connection is closed behind it."""

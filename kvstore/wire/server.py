@@ -194,15 +194,15 @@ class _ServerProtocol(asyncio.Protocol):
         self._peer = f"{address[0]}:{address[1]}" if isinstance(address, tuple) else str(address or "")
 
     def data_received(self, data: bytes) -> None:
-        if self._link is not None:
-            self._link.data_received(data)
-            return
         self._first += data
         if len(self._first) < len(PREFACE) and PREFACE.startswith(self._first):
             return
         self._link = self._http2() if self._first.startswith(PREFACE[:16]) else self._http1()
         first, self._first = self._first, b""
         self._link.data_received(first)
+        # From here on without a call in between; a transport looks its protocol's methods up once.
+        self.data_received = self._link.data_received  # type: ignore[method-assign]
+        self._transport.set_protocol(self)
 
     def _http2(self) -> Link:
         link = Link(self._loop, self._transport, self._server.stats)

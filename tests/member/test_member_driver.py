@@ -9,11 +9,12 @@ from typing import Any, cast
 
 import pytest
 
-from kvstore.member import driver, log_sync
+from kvstore.member import log_sync
 from kvstore.member.changes import ChangeQueue
 from kvstore.member.driver import Driver
-from kvstore.member.proposals import ProposalQueue
+from kvstore.member.proposals import Proposal, ProposalQueue
 from kvstore.member.reads import ReadQueue
+from kvstore.member.requests import RequestKind
 from kvstore.raft.config import Config
 from kvstore.raft.node import RawNode
 from kvstore.raft.types import ConfState, Entry, Message, MessageKind, Role, SnapshotMeta
@@ -104,12 +105,13 @@ class Follower:
         self.wal = Log.create(folder / "log", metadata=b"test", fsync=False)
         self.wal.install_snapshot(SnapshotMeta(0, 0, ConfState(voters=(1, 2, 3))))
         self.reads = ReadQueue(1, 1.0)
+        self.proposals = ProposalQueue(1, 1)
         raw = RawNode(Config(id=1, randrange=lambda n: 0), self.wal)
         self.driver = Driver(
             cast(Any, self.loop),
             raw,
             self.wal,
-            ProposalQueue(1, 1),
+            self.proposals,
             self.reads,
             ChangeQueue(1, 1),
             cast(Any, self.notes),
@@ -295,9 +297,7 @@ def test_a_leader_answers_before_it_tells_its_followers_what_is_committed(
     assert follower.notes.done[1:] == [("told", 1)]
 
 
-def test_with_few_in_flight_a_leader_answers_where_it_hears_that_it_may(
-    follower: Follower, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_leader_answers_where_it_hears_that_it_may(follower: Follower, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not a turn later, and the followers are told behind that."""
     monkeypatch.setattr(Turns, "call_later", lambda *arguments: None)
     lead(follower)
@@ -331,14 +331,20 @@ def test_who_waits_at_a_follower_is_told_first(follower: Follower, monkeypatch: 
     assert follower.notes.done == [("told", 2), ("applied", 2)]
 
 
-def test_with_many_in_flight_the_next_entries_leave_first(follower: Follower, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_waits_to_be_proposed_leaves_before_answers_are_made(
+    follower: Follower, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(Turns, "call_later", lambda *arguments: None)
-    monkeypatch.setattr(driver, "FEW", -1)
     lead(follower)
+    said: list[int] = []
+    monkeypatch.setattr(Notes, "applied_turn", lambda notes: said.append(len(notes.appends)))
+    follower.proposals.add(Proposal(RequestKind.PUT, b"x", None, lambda result, problem: None, 9.0))
+    spoken = len(follower.notes.appends)
     follower.driver.receive([Message(MessageKind.APPEND_REPLY, to=1, from_=2, term=1, index=1)])
     assert follower.notes.done == []
     follower.loop.run()
-    assert follower.notes.done[0] == ("applied", 1)
+    assert follower.notes.done[:2] == [("told", 1), ("applied", 1)], "the entry carries what is committed"
+    assert said == [spoken + 1]
 
 
 def test_a_follower_answers_a_heartbeat_where_it_hears_it(follower: Follower) -> None:

@@ -60,8 +60,9 @@ class Burst(Connection):
         # Stream numbers the client jumped over, as (first, last): they were never opened.
         self._skipped: list[tuple[int, int]] = []
 
-    def receive(self, data: bytes, now: float) -> None:
-        """Bytes from the client, at time `now` (seconds, monotonic)."""
+    def receive(self, data: bytes, now: float) -> bool:
+        """Bytes from the client, at time `now` (seconds, monotonic). False: nothing is to be sent yet."""
+        speaks = True
         # Hot: mostly nothing was left over, and nothing will be.
         if self.settled and not self._rest and self._block is None and self.failed is None:
             self.now = self._last_heard = now
@@ -70,11 +71,14 @@ class Burst(Connection):
             done = self._burst(data, 0, end)
             if done < end:
                 super().receive(data[done:], now)
+            elif not (self._out or self.ready or self._doom or self._leaving):
+                speaks = self._awake = False
         else:
             super().receive(data, now)
         if self._timed:
             timed, self._timed = self._timed, []
             self.deadlines.watch(timed, now)
+        return speaks
 
     def _burst(self, data: bytes, at: int, end: int) -> int:
         # Hot: locals for everything, and HEADERS and DATA by themselves, because clients send the HEADERS of several

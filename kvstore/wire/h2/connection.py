@@ -67,10 +67,10 @@ class Connection(Control):
         self._rest = b""
         self._block: _Block | None = None
 
-    def receive(self, data: bytes, now: float) -> None:
-        """Bytes from the peer, at time `now` (seconds, monotonic)."""
+    def receive(self, data: bytes, now: float) -> bool:
+        """Bytes from the peer, at time `now` (seconds, monotonic). False if they led to nothing that is to be sent."""
         if self.failed is not None:
-            return
+            return True
         self.now = self._last_heard = now
         # No wake while we read: whoever called us takes the output afterwards.
         self._awake = True
@@ -81,9 +81,10 @@ class Connection(Control):
             done = self._frames(data, self._skip_preface(data))
         except ConnectionFault as fault:
             self._fail(fault)
-            return
+            return True
         if done < len(data):
             self._rest = data[done:]
+        return True
 
     def _skip_preface(self, data: bytes) -> int:
         return 0
