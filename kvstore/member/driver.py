@@ -14,7 +14,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -69,7 +69,7 @@ class StateMachine(Protocol):
     def applied_turn(self) -> None:
         """A slice of entries was applied: a good moment to commit the backend."""
 
-    def send(self, messages: Iterable[Message]) -> None:
+    def send(self, messages: Sequence[Message]) -> None:
         """Give messages to the peer links."""
 
     def install_snapshot(self, ready: Ready, done: Callable[[], None]) -> None:

@@ -99,9 +99,9 @@ class LogSync:
 
     def _ended(self, seconds: float) -> None:
         self._lately = max(seconds, self._lately * 0.98)
+        self._durable()  # first: others wait for what that has to say
         if self.observer is not None:
             self.observer(seconds)
-        self._durable()
 
     def stop(self) -> None:
         """Wait for the one under way. That the kernel has ended one well is not told any more.

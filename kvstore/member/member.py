@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -280,15 +280,12 @@ class Member:
         """Whether the state is that of one revision: no large delete is half done."""
         return self.applying.readable
 
-    def send(self, messages: Iterable[Message]) -> None:
+    def send(self, messages: Sequence[Message]) -> None:
         """Give Raft's messages to the links; snapshots take a stream of their own."""
-        ordinary = []
         for message in messages:
             if message.snapshot is not None:
                 self._transfer.send(message)
-            else:
-                ordinary.append(message)
-        self.links.send(ordinary)
+        self.links.send(messages)
 
     def install_snapshot(self, ready: Ready, done: Callable[[], None]) -> None:
         """Put a received snapshot in place; what was half applied is forgotten with the tables."""

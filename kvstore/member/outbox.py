@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from kvstore.member.pace import Pace
 from kvstore.raft.node import RawNode
@@ -51,7 +51,7 @@ class Outbox:
         self,
         loop: asyncio.AbstractEventLoop,
         raw: RawNode,
-        send: Callable[[Iterable[Message]], None],
+        send: Callable[[Sequence[Message]], None],
         silent: Callable[[], bool],
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:

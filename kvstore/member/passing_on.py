@@ -8,7 +8,7 @@ Faults assumed: messages are lost, repeated and late; links break; the leader is
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 
 from kvstore.member.changes import ChangeQueue, fitted
 from kvstore.member.intake import Intake
@@ -29,7 +29,7 @@ class PassingOn:
         raw: RawNode,
         proposals: ProposalQueue,
         changes: ChangeQueue,
-        send: Callable[[Iterable[Message]], None],
+        send: Callable[[Sequence[Message]], None],
         waits: Callable[[int], None],
     ) -> None:
         self._raw = raw

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 
 class EntryKind(IntEnum):
@@ -95,8 +95,7 @@ def size_of(entries: list[Entry]) -> int:
     return len(entries[0].data) if len(entries) == 1 else sum([len(entry.data) for entry in entries])
 
 
-@dataclass(slots=True, frozen=True)
-class HardState:
+class HardState(NamedTuple):
     """What a member must find again after a crash. `commit` may be older than what it had known."""
 
     term: int = 0

@@ -28,6 +28,8 @@ class Channel:
     def __init__(self, protocol: _ClientProtocol) -> None:
         self._protocol = protocol
         self._loop = asyncio.get_running_loop()
+        # Sends one message on a call of this channel's; it leaves before whatever else this turn of the loop does.
+        self.send_now = protocol.send_now
 
     @classmethod
     async def connect(
@@ -97,10 +99,6 @@ class Channel:
         call = self._protocol.connection.open(path, metadata, timed, timeout)
         timed.watch(self._loop, call, timeout)
         return call
-
-    def send_now(self, call: ClientCall, message: bytes) -> None:
-        """Send one message on a call of this channel's; it leaves before whatever else this turn of the loop does."""
-        self._protocol.send_now(call, message)
 
     async def unary(
         self,

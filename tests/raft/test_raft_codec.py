@@ -170,5 +170,6 @@ def test_enums_are_those_of_the_wire(name: str) -> None:
     "name", ["Entry", "HardState", "ConfState", "SnapshotMeta", "ConfChange", "ConfChangeSingle", "Message"]
 )
 def test_fields_are_those_of_the_wire(name: str) -> None:
-    ours = {field.rstrip("_") for field in getattr(types, name).__slots__}
+    known = getattr(types, name)
+    ours = {field.rstrip("_") for field in known.__slots__ or known._fields}
     assert ours == {field.name for field in getattr(pb, name).DESCRIPTOR.fields}
