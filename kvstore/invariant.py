@@ -1,4 +1,8 @@
-"""Assertions that stay on in production: `python -O` does not remove them."""
+"""Assertions that stay on in production: `python -O` does not remove them.
+
+On the way of every batch they are written out (`if not …: raise InvariantViolation(…)`): there a call counts, and a
+message that is put together for nothing.
+"""
 
 
 class InvariantViolation(AssertionError):

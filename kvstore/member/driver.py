@@ -198,8 +198,7 @@ class Driver:
         """A follower stores what it hears where it hears it: its leader waits for that. False if it cannot yet."""
         if self._syncing or self._unsynced or self._silent():
             return False
-        ready = self._next_ready()
-        if ready is not None and self._handle(ready):
+        if self._handle(self._take_ready()):
             self._sync()
             self.disk.here()
         if self._committed or self._reads.confirmed:
@@ -322,8 +321,9 @@ class Driver:
         if self._unwritten is not None:
             ready, self._unwritten = self._unwritten, None
             return ready
-        if not self.raw.has_ready():
-            return None
+        return self._take_ready() if self.raw.has_ready() else None
+
+    def _take_ready(self) -> Ready:
         ready = self.raw.ready()
         if ready.soft_state is not None:
             self._announce(ready.soft_state)
@@ -393,7 +393,9 @@ class Driver:
         if not self._unsynced or self._syncing:
             return
         self._syncing, self._unsynced = self._unsynced, []
-        size = sum([size_of(ready.entries) for ready in self._syncing])
+        size = 0
+        for ready in self._syncing:
+            size += size_of(ready.entries)
         # Other requests than the one that waits for the disk.
         others = self._serves_others or len(self._proposals) > 1 or self._reads.waiting
         self._serves_others = False

@@ -14,7 +14,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import deque
 
-from kvstore.invariant import invariant
+from kvstore.invariant import InvariantViolation, invariant
 from kvstore.raft.storage import Compacted, LogStorage, Unavailable
 from kvstore.raft.types import Entry, Message, SnapshotMeta
 
@@ -160,10 +160,10 @@ class RaftLog:
         """Entries up to index are committed. False if that is not new."""
         if index <= self.committed:
             return False
-        invariant(
-            index <= self.last_index,
-            "a leader committed what this member had acknowledged but no longer has: its log was lost",
-        )
+        if index > self.last_index:
+            raise InvariantViolation(
+                "a leader committed what this member had acknowledged but no longer has: its log was lost"
+            )
         self.committed = index
         return True
 
@@ -236,7 +236,8 @@ class RaftLog:
 
     def applied_to(self, index: int) -> None:
         """The state machine has applied everything up to index."""
-        invariant(index <= self.applying, "only what was handed out can have been applied")
+        if index > self.applying:
+            raise InvariantViolation("only what was handed out can have been applied")
         self.applied = max(self.applied, index)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from kvstore.invariant import invariant
+from kvstore.invariant import InvariantViolation
 from kvstore.raft import codec, election, membership, reads, replication, transfer
 from kvstore.raft import step as stepping
 from kvstore.raft import ticks as ticking
@@ -275,7 +275,8 @@ class RawNode:
         For a Ready that a later one stood for already it changes nothing.
         """
         r = self._raft
-        invariant(ready.number <= self._number, "only what was handed out can have been saved")
+        if ready.number > self._number:
+            raise InvariantViolation("only what was handed out can have been saved")
         if ready.number <= self._saved:
             return
         self._saved = ready.number

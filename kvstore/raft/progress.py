@@ -10,7 +10,7 @@ from collections import deque
 from enum import Enum
 from typing import Final
 
-from kvstore.invariant import invariant
+from kvstore.invariant import InvariantViolation
 
 
 class ProgressState(Enum):
@@ -146,7 +146,8 @@ class Progress:
             self.match = index
             self.probe_sent = False
         self.next = max(self.next, index + 1)
-        invariant(self.match < self.next, "a follower's next index must lie behind its match")
+        if self.match >= self.next:
+            raise InvariantViolation("a follower's next index must lie behind its match")
         return new
 
     def rejected(self, index: int, hint: int) -> bool:

@@ -90,7 +90,9 @@ def write_frame(messages: Iterable[Message]) -> bytes | None:
         if m.context:
             end += b"\x5a" + varint(len(m.context)) + m.context
         if m.entries:
-            entries = [part for entry in m.entries for part in _entry(entry)]
+            entries: list[bytes] = []
+            for entry in m.entries:
+                entries += _entry(entry)
             size = len(opening) + sum(map(len, entries)) + len(end)
             frame += (b"\x12", varint(size), opening, *entries, end)
         else:

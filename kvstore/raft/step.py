@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from kvstore.invariant import invariant
+from kvstore.invariant import InvariantViolation
 from kvstore.raft import codec, election, following, membership, reads, replication, suspicion, transfer
 from kvstore.raft.state import WITHOUT_TERM, Raft
 from kvstore.raft.types import LEADER, EntryKind, Message, MessageKind, ReadState, Role
@@ -65,7 +65,8 @@ def _earlier_term(r: Raft, m: Message) -> None:
 
 def _hear_leader(r: Raft, m: Message) -> None:
     """A message that only the leader of our term sends."""
-    invariant(r.role is not LEADER and r.leader in (0, m.from_), "there are two leaders in one term")
+    if r.role is LEADER or r.leader not in (0, m.from_):
+        raise InvariantViolation("there are two leaders in one term")
     if r.haste:
         r.calm_down()
     if r.role is not _FOLLOWER:

@@ -154,8 +154,10 @@ def encode_batch(hard_state: HardState, entries: Sequence[Entry]) -> bytes:
     first = entries[0].index if entries else 0
     parts = [_BATCH.pack(hard_state.term, hard_state.vote, hard_state.commit, first, len(entries))]
     pack = _ENTRY.pack
-    parts += [pack(entry.term, len(entry.data), entry.kind) for entry in entries]
-    parts += [entry.data for entry in entries]
+    for entry in entries:
+        parts.append(pack(entry.term, len(entry.data), entry.kind))  # mostly one: no frame for it
+    for entry in entries:
+        parts.append(entry.data)
     return b"".join(parts)
 
 

@@ -10,7 +10,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Sequence
 
-from kvstore.invariant import invariant
+from kvstore.invariant import InvariantViolation, invariant
 
 # A place is `segment sequence << _SHIFT | offset of the batch's record`.
 _SHIFT = 40
@@ -45,7 +45,8 @@ class EntryIndex:
 
     def extend(self, first: int, terms: Sequence[int], place: int) -> None:
         """The entries from `first` on are in the batch at `place`; what was there from `first` on is overridden."""
-        invariant(self.base < first <= self.last + 1, f"entries from {first} do not join {self.base}..{self.last}")
+        if not self.base < first <= self.last + 1:
+            raise InvariantViolation(f"entries from {first} do not join {self.base}..{self.last}")
         if first <= self.last:
             keep = first - self.base - 1
             del self._terms[keep:]

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kvstore.failpoints import armed, hit
-from kvstore.invariant import invariant
+from kvstore.invariant import InvariantViolation, invariant
 from kvstore.raft.storage import Compacted, Unavailable
 from kvstore.raft.types import ConfState, Entry, HardState, SnapshotMeta
 from kvstore.storage.errors import NoSpace, StorageFailed
@@ -125,8 +125,10 @@ class Log:
         first = entries[0].index
         index = self._index
         # Before the write: a log that breaks these must not reach the disk.
-        invariant(index.base < first <= index.last + 1, f"entry {first} does not join {index.base}..{index.last}")
-        invariant(entries[-1].index - first + 1 == len(entries), "the entries of a batch are not contiguous")
+        if not index.base < first <= index.last + 1:
+            raise InvariantViolation(f"entry {first} does not join {index.base}..{index.last}")
+        if entries[-1].index - first + 1 != len(entries):
+            raise InvariantViolation("the entries of a batch are not contiguous")
         place = self._write(BATCH, encode_batch(hard_state, entries))
         state.hard_state = hard_state
         index.extend(first, [entry.term for entry in entries], place)
