@@ -48,6 +48,8 @@ class RaftLog:
         self.applied = self.applying = max(applied, start)
         self.committed = max(committed, self.applied)
         self._writes: deque[_Write] = deque()
+        # The entry that was appended last, while it is there: nearly all that is asked of terms is asked of it.
+        self._tail, self._tail_term = 0, 0
         invariant(self.committed <= self.saved, "the log ends before what it says is committed: entries were lost")
 
     # ---- what is there ----
@@ -76,6 +78,8 @@ class RaftLog:
 
     def matches(self, index: int, term: int) -> bool:
         """Whether the entry at index has that term. What is compacted or not there does not match."""
+        if index == self._tail and index:
+            return term == self._tail_term
         try:
             return self.term(index) == term
         except (Compacted, Unavailable):
@@ -89,8 +93,8 @@ class RaftLog:
         """Entries lo <= index < hi: at most max_bytes of data, at least one. Raises Compacted, Unavailable."""
         if lo >= hi:
             return []
-        if lo < self.offset and lo < self.first_index:
-            raise Compacted(lo)
+        if lo < self.offset and self.snapshot is not None:
+            raise Compacted(lo)  # storage, which knows of no snapshot that waits to be installed, might have it
         if hi > self.last_index + 1:
             raise Unavailable(hi - 1)
         if lo >= self.offset:
@@ -124,7 +128,9 @@ class RaftLog:
             if entries[0].index != self.last_index + 1:
                 self.truncate(entries[0].index)
             self.entries.extend(entries)
-            self.last_index = entries[-1].index
+            last = entries[-1]
+            self.last_index = self._tail = last.index
+            self._tail_term = last.term
         return self.last_index
 
     def truncate(self, index: int) -> None:
@@ -139,6 +145,7 @@ class RaftLog:
         else:
             del self.entries[index - self.offset :]
         before = self.last_index = index - 1
+        self._tail = 0
         self.handed = min(self.handed, before)
         self.saved = min(self.saved, before)
         for write in self._writes:
@@ -170,6 +177,7 @@ class RaftLog:
     def restore(self, meta: SnapshotMeta, message: Message) -> None:
         """Everything is replaced by a snapshot that still has to be installed."""
         self.snapshot, self.snapshot_message = meta, message
+        self._tail = 0
         self._snapshot_handed = False
         self.entries = []
         self.offset = meta.index + 1

@@ -86,7 +86,7 @@ def _send_append(r: Raft, peer: int, progress: Progress) -> bool:
     log = r.log
     previous = progress.next - 1
     try:
-        previous_term = log.term(previous)
+        previous_term = r.term if previous >= r.first_own else log.term(previous)
         full = progress.state is REPLICATE and progress.inflights.full
         entries = [] if full else log.slice(progress.next, log.last_index + 1, r.config.max_message_bytes)
     except Compacted:

@@ -86,11 +86,13 @@ class Segments:
             try:
                 for segment, end in pending:
                     self._sync_one(segment, end)
-                self._unlink(doomed)
+                if doomed:
+                    self._unlink(doomed)
             except OSError as error:
                 raise self._refused(error) from error
             self.synced_writes = writes
-            self._prepare_spare()
+            if self._spare is None:
+                self._prepare_spare()
 
     def begin_sync(self) -> int | None:
         """Begin a sync for which one fdatasync is all there is to do, of the descriptor that is returned, by whomever.
@@ -147,17 +149,16 @@ class Segments:
         segment.synced = end if self._fsync else 0
 
     def _unlink(self, doomed: list[Segment]) -> None:
-        if armed and doomed:
+        if armed:
             hit("log-before-unlink")
         for segment in doomed:
             segment.path.unlink()
             segment.close()
             with self._lock:
                 self._doomed.remove(segment)
-        if doomed:
-            if armed:
-                hit("log-after-unlink")
-            sync_directory(self.directory)
+        if armed:
+            hit("log-after-unlink")
+        sync_directory(self.directory)
 
     def take_space(self) -> None:
         """Try to have the next segment ready. StorageFailed, for good."""
