@@ -113,11 +113,11 @@ class Applier:
             return problem
 
     @property
-    def foresees_puts(self) -> bool:
-        """Whether a put of a key and a value takes the next revision and does nothing else: none is refused, and nobody
-        waits for its event."""
+    def foreseen(self) -> int:
+        """The revision of the next put, if that is of a key and a value and no more: none is refused, and nobody waits
+        for its event. 0 if that is not sure."""
         alarms = self._alarms
-        return not (self._auth_store.enabled or alarms.no_space or alarms.corrupt or self._store.watched)
+        return 0 if self._auth_store.enabled or alarms.no_space or alarms.corrupt else self._store.unwatched_revision
 
     def put_run(self, requests: Sequence[Any], start: int, end: int) -> int:
         """Apply the plain puts that requests[start:end] begins with, in one go; how many those are.

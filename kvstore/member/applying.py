@@ -89,7 +89,6 @@ class Applying:
         origin, first = decode_head(data)
         mine = self._proposals.applied(first) if origin == self._id else None
         requests = decode(data).requests if mine is None else ()
-        self.batch_sizes.observe(len(requests) if mine is None else len(mine))
         self._bytes += len(data)
         return BatchApply(applier, requests, mine, self._state.applied_requests)
 
@@ -101,6 +100,7 @@ class Applying:
             self._state.applied_requests = batch.done
             return False
         self._batch = None
+        self.batch_sizes.observe(batch.done)
         if armed:
             hit("apply-after-batch")
         self.serve_readers()

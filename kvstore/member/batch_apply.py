@@ -15,7 +15,7 @@ from types import GeneratorType
 from typing import Any
 
 from kvstore.errors import EtcdError
-from kvstore.invariant import invariant
+from kvstore.invariant import InvariantViolation
 from kvstore.member.applier import SLICE_KEYS, Applier
 from kvstore.member.proposals import Proposal
 from kvstore.member.requests import RequestKind
@@ -123,12 +123,12 @@ class BatchApply:
         if len(set(map(type, waiters))) > 1:
             waiters = list(takewhile(lambda one: type(one) is waiter, waiters))
         end = start + len(waiters)
-        if applier.foresees_puts:
-            before = applier.revision
-            answer_run(waiters, before + 1, at_once=True)
+        if first := applier.foreseen:
+            answer_run(waiters, first, at_once=True)
             while self.done < end:
                 self.done += applier.put_run(mine, self.done, end) or self._put(mine[self.done])
-            invariant(applier.revision == before + len(waiters), "every plain put takes a revision of its own")
+            if applier.revision != first + len(waiters) - 1:
+                raise InvariantViolation("every plain put takes a revision of its own")
             return True
         count = applier.put_run(mine, start, end)
         if count:

@@ -233,7 +233,8 @@ class Driver:
 
     def _turn(self) -> None:
         self._propose()
-        self._ask_reads()
+        if self._reads.waiting:
+            self._ask_reads()
         spoke = self._outbox.speak()
         while not self._installing and (ready := self._next_ready()) is not None:
             if not self._handle(ready):
@@ -279,7 +280,7 @@ class Driver:
             if self._syncing:
                 return  # what comes meanwhile goes with the next
             self._serves_others = self.passing_on.propose() or self._serves_others
-            while taken := proposals.take(raw.term):
+            while proposals.waiting and (taken := proposals.take(raw.term)):
                 if not raw.propose(taken[1]):
                     proposals.untake(taken[0])
                     break
@@ -287,8 +288,6 @@ class Driver:
             self.passing_on.send_to_leader()
 
     def _ask_reads(self) -> None:
-        if not self._reads.waiting:
-            return
         context = self._reads.begin(self._loop.time())
         if context is None:
             return

@@ -69,9 +69,9 @@ class Store:
         return self._keyspace.compacted
 
     @property
-    def watched(self) -> bool:
-        """Whether anybody wants to have events."""
-        return self._sink.watched
+    def unwatched_revision(self) -> int:
+        """The main revision that comes next, 0 if somebody waits for its events."""
+        return 0 if self._sink.watched else self._keyspace.revision + 1
 
     @property
     def key_count(self) -> int:

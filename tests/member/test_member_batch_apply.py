@@ -22,7 +22,11 @@ class FakeApplier:
     def __init__(self) -> None:
         self.revision = 1
         self.singles = 0
-        self.foresees_puts = False
+        self.sure = False
+
+    @property
+    def foreseen(self) -> int:
+        return self.revision + 1 if self.sure else 0
 
     def put_run(self, requests: Any, start: int, end: int) -> int:
         count = 0
@@ -115,7 +119,7 @@ class Watchful(FakeApplier):
 
     def __init__(self, notes: list[Any], *, longest_run: int) -> None:
         super().__init__()
-        self.foresees_puts = True
+        self.sure = True
         self.notes = notes
         self.longest_run = longest_run
 
@@ -143,7 +147,7 @@ def test_puts_that_can_be_foreseen_are_answered_before_they_are_applied(longest:
 def test_no_put_is_answered_that_could_still_be_refused() -> None:
     notes: list[Any] = []
     applier = Watchful(notes, longest_run=64)
-    applier.foresees_puts = False
+    applier.sure = False
     mine = [Proposal(*PLAIN, None, Waiter(number, notes), 0.0) for number in range(3)]
     assert BatchApply(cast(Applier, applier), (), mine, 0).step(lambda: False)
     assert notes == ["run of 3", ([0, 1, 2], 2)]
