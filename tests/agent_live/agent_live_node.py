@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from harness.ports import free_port
 from harness.process import Process, clean_environment
 from harness.wait import wait_until
 
@@ -29,16 +29,13 @@ class LiveNode:
         self.static = folder / "static"
         self.static.mkdir()
         ensure_node(master, "n1", api.url, ["127.0.0.1"], datetime.now(UTC))
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
         self._flags = {
             "kubeconfig": master / "node-n1.conf",
             "hostname-override": "n1",
             "runtime": "process",
             "root-dir": folder / "root",
             "node-ip": "127.0.0.1",
-            "port": port,
+            "port": free_port(),
             "tls-cert-file": master / "pki" / "node-n1.crt",
             "tls-private-key-file": master / "pki" / "node-n1.key",
             "client-ca-file": master / "pki" / "ca.crt",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
-import socket
 import subprocess
 import tempfile
 import urllib.request
@@ -15,6 +14,7 @@ from typing import Any
 
 import pytest
 from agent_live_node import LiveNode
+from harness.ports import free_port
 from harness.real_store import kube_api
 from harness.require import missing, require
 from harness.wait import wait_until
@@ -106,12 +106,6 @@ def copies(node: LiveNode, pod: str) -> None:
     command = [require("kubectl-1.32"), "exec", "-i", pod, "--", "busybox", "tar", "xf", "-", "-C", "/tmp"]
     subprocess.run(command, input=packed.stdout, env=node.environment(), check=True, timeout=60, capture_output=True)
     assert node.kubectl("exec", pod, "--", "wc", "-c", "/tmp/there.txt").split()[0] == "128000"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_an_agent_that_restarts_restarts_no_container(daemon_node: LiveNode) -> None:

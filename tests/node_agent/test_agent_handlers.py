@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 import pytest
 from aiohttp import web
+from harness.ports import free_port
 
 from node_agent.probes.handlers import Handlers, Outcome, Target
 from node_agent.probes.hooks import LifecycleHooks
@@ -43,14 +44,6 @@ def run(work: Callable[[Handlers], Awaitable[None]]) -> None:
 
 async def attempt(handlers: Handlers, handler: Object, timeout: float = 2.0, **container: Any) -> Outcome:
     return await handlers.run(Target({}, {"name": "web", **container}, "c", "127.0.0.1"), handler, timeout)
-
-
-async def free_port() -> int:
-    server = await asyncio.start_server(lambda r, w: w.close(), "127.0.0.1", 0)
-    port = int(server.sockets[0].getsockname()[1])
-    server.close()
-    await server.wait_closed()
-    return port
 
 
 async def http_server() -> tuple[web.AppRunner, int, list[web.Request]]:
@@ -149,7 +142,7 @@ def test_grpc() -> None:
         unknown = await attempt(handlers, {"grpc": {"port": port, "service": "x"}})
         assert "NOT_FOUND" in unknown.message
         await server.stop(None)
-        assert not (await attempt(handlers, {"grpc": {"port": await free_port()}}, 0.5)).ok
+        assert not (await attempt(handlers, {"grpc": {"port": free_port()}}, 0.5)).ok
 
     run(work)
 
