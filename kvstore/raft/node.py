@@ -155,7 +155,7 @@ class RawNode:
             self._flush()
         if r.messages or r.messages_after_save or r.read_states or log.has_unwritten:
             return True
-        if log.applying < log.committed and log.applicable > log.applying:  # has_committed
+        if log.applying < log.committed and log.applicable > log.applying:
             return True
         hard, soft = self._hard, self._soft
         return (
