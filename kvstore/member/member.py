@@ -282,10 +282,12 @@ class Member:
 
     def send(self, messages: Sequence[Message]) -> None:
         """Give Raft's messages to the links; snapshots take a stream of their own."""
+        ordinary = messages
         for message in messages:
-            if message.snapshot is not None:
+            if message.snapshot is not None:  # seldom: mostly there is no list to be made
                 self._transfer.send(message)
-        self.links.send(messages)
+                ordinary = [other for other in ordinary if other is not message]
+        self.links.send(ordinary)
 
     def install_snapshot(self, ready: Ready, done: Callable[[], None]) -> None:
         """Put a received snapshot in place; what was half applied is forgotten with the tables."""

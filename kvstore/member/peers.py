@@ -125,8 +125,7 @@ class PeerLinks:
         """Send each message to the member it names; all for one member travel in one frame."""
         by_peer: dict[int, list[Message]] = {}
         for message in messages:
-            if message.snapshot is None:  # those have a stream of their own
-                by_peer.setdefault(message.to, []).append(message)
+            by_peer.setdefault(message.to, []).append(message)
         for peer, batch in by_peer.items():
             link = self._links.get(peer)
             if link is None or not link.send(batch):

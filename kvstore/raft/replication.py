@@ -13,7 +13,7 @@ from kvstore.raft import reads, transfer
 from kvstore.raft.progress import PROBE, REPLICATE, SNAPSHOT, Progress
 from kvstore.raft.state import Raft
 from kvstore.raft.storage import Compacted
-from kvstore.raft.types import APPEND, COMMIT_ASKING, COMMIT_ONLY, LEADER, Entry, Message, MessageKind, size_of
+from kvstore.raft.types import APPEND, COMMIT_ONLY, LEADER, Entry, Message, MessageKind, size_of
 
 
 def append(r: Raft, kind: int, data: bytes) -> int:
@@ -93,8 +93,8 @@ def _send_append(r: Raft, peer: int, progress: Progress) -> bool:
         return _send_snapshot(r, peer, progress)
     # Without names: kind, to, from, term, term and index of the entry before, entries, commit.
     message = Message(APPEND, peer, 0, 0, previous_term, previous, entries, log.committed)
-    if not entries and progress.state is REPLICATE:
-        message.context = COMMIT_ONLY if progress.match >= previous else COMMIT_ASKING
+    if not entries and progress.state is REPLICATE and progress.match >= previous:
+        message.context = COMMIT_ONLY
     r.send(message)
     last = previous + len(entries)
     progress.sent(last, size_of(entries))

@@ -42,9 +42,6 @@ class MessageKind(IntEnum):
 # The context of an append that only carries a commit index to a follower that has acknowledged all before it:
 # an answer would say nothing new. Without it there is none, which at one request in flight halves the messages.
 COMMIT_ONLY = b"commit"
-# The same to one whose answer to an earlier append is still on its way, or lost: it has to answer.
-COMMIT_ASKING = b"commit?"
-COMMITS = frozenset((COMMIT_ONLY, COMMIT_ASKING))
 
 
 class Role(IntEnum):

@@ -15,6 +15,12 @@ class Paced:
             self.pace.sent(peer, 1, 0.0)
             self.pace.answered(peer, 1, took)
 
+    def store(self, peer: int, indexes: range, took: float) -> None:
+        """Each of them asked for at 1.0 and stored so much later."""
+        for index in indexes:
+            self.pace.sent(peer, index, 1.0)
+            self.pace.answered(peer, index, 1.0 + took)
+
     def needed(self, now: float) -> list[int] | None:
         found = self.pace.needed(self.quorum, now)
         return None if found is None else sorted(found)
@@ -33,9 +39,7 @@ def test_all_where_all_are_needed() -> None:
 def test_nearly_the_same_pace_changes_nothing() -> None:
     paced = Paced({2, 3}, 1, {2: 0.0011, 3: 0.0012})
     assert paced.needed(1.0) == [2]
-    for index in range(2, 20):
-        paced.pace.sent(2, index, 1.0)
-        paced.pace.answered(2, index, 1.0015)
+    paced.store(2, range(2, 20), 0.0015)
     assert paced.needed(2.0) == [2]
 
 
@@ -52,9 +56,7 @@ def test_silence_counts_as_slow() -> None:
 def test_a_choice_stands_for_a_while_unless_the_voters_change() -> None:
     paced = Paced({2, 3}, 1, {2: 0.001, 3: 0.009})
     assert paced.needed(1.0) == [2]
-    for index in range(2, 40):
-        paced.pace.sent(2, index, 1.0)
-        paced.pace.answered(2, index, 1.5)
+    paced.store(2, range(2, 40), 0.5)
     assert paced.needed(1.0 + REVIEW_SECONDS / 2) == [2]
     paced.quorum = (frozenset({3, 4}), 1)
     assert paced.needed(1.0 + REVIEW_SECONDS / 2) == [4], "nothing is known of it"

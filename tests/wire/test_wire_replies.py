@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 from wire_peer import LATER, RawPeer, data, message, request_fields, settings
 
 from kvstore.wire.grpc.replies import reply_all
+from kvstore.wire.h2 import frames
 
 
 def asked(count: int, window: int) -> RawPeer:
@@ -60,3 +64,38 @@ def test_one_that_cannot_be_answered_does_not_keep_the_others_from_it() -> None:
     peer.calls[5].reply = broken
     reply_all((call, b"m") for call in peer.calls)
     assert [call.closed for call in peer.calls] == [True] * 5 + [False] + [True] * 2
+
+
+def test_at_once_the_answers_of_a_connection_leave_before_more_than_one_of_the_next_is_looked_at() -> None:
+    notes: list[str] = []
+    peers = {"first": asked(8, 65_535), "second": asked(8, 65_535)}
+
+    def answers() -> Iterator[tuple[Any, bytes]]:
+        for name, peer in peers.items():
+            peer.connection.flush = lambda name=name: notes.append(f"{name} leaves")
+            for call in peer.calls[5:]:
+                notes.append(name)
+                yield call, b"m"
+
+    wakes = [peer.wakes for peer in peers.values()]
+    reply_all(answers(), at_once=True)
+    assert notes == ["first"] * 3 + ["second", "first leaves"] + ["second"] * 2 + ["second leaves"]
+    assert [peer.wakes for peer in peers.values()] == wakes, "nothing is left to be woken for"
+
+
+def test_a_read_that_leads_to_no_output_says_so_and_the_answer_wakes() -> None:
+    peer = RawPeer()
+    peer.send(settings())
+    asking = peer.headers(1, request_fields(LATER)) + data(1, message(b"x"), end=True)
+    peer.connection.receive(asking, peer.now)
+    peer.take()
+    again = peer.headers(3, request_fields(LATER)) + data(3, message(b"x"), end=True)
+    assert not peer.connection.receive(again, peer.now)
+    assert peer.connection.receive(frames.ping(b"12345678"), peer.now)
+    peer.take()
+    last = peer.headers(5, request_fields(LATER)) + data(5, message(b"x"), end=True)
+    assert not peer.connection.receive(last, peer.now)
+    wakes = peer.wakes
+    peer.calls[-1].reply(b"m")
+    assert peer.wakes == wakes + 1
+    assert peer.take()
