@@ -348,6 +348,8 @@ def test_a_deadline_ends_a_call_that_waits(pair: tuple[Cluster, Cluster]) -> Non
     for cluster in pair:
         assert ask(cluster, "/v3/lock/lock", {"name": b64("deadline")})[0] == 200
     mine, real = (
-        ask(cluster, "/v3/lock/lock", {"name": b64("deadline")}, {"Grpc-Timeout": "300m"})[0] for cluster in pair
+        ask(cluster, "/v3/lock/lock", {"name": b64("deadline")}, {"Grpc-Timeout": "300m"}) for cluster in pair
     )
-    assert mine == real == 504
+    assert mine[0] == 504
+    # etcd's gateway may hear of the deadline from etcd's own handler first, which gives it no code.
+    assert real[0] == 504 or (real[0] == 500 and "context deadline exceeded" in str(real[1]))
