@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable
 
 from kvstore.failpoints import armed, hit
-from kvstore.member.batch_apply import BatchApply, Late
+from kvstore.member.batch_apply import BatchApply, Foreseen, Late, foresee
 from kvstore.member.changes import ChangeQueue
 from kvstore.member.histogram import BATCH_SIZES, Histogram
 from kvstore.member.proposals import ProposalQueue
@@ -45,6 +45,7 @@ class Applying:
         self._configure = configure
         self._wake = wake
         self._batch: BatchApply | None = None  # the entry that is being applied
+        self._foreseen: Foreseen | None = None  # the entry that comes next, if it was foreseen what it leads to
         self._until_readable: list[Callable[[], None]] = []
         self._requests = self._bytes = 0
         self.batch_sizes = Histogram(BATCH_SIZES)
@@ -58,7 +59,7 @@ class Applying:
         if entry.index <= state.applied_index:
             return True  # the backend had it before a restart
         if self._batch is None:
-            self._begin(entry)
+            self._begin(entry, self._foreseen is not None and self._answer(entry))
         if self._batch is not None and not self._go_on(self._batch, late):
             return False
         state.applied_index, state.applied_term, state.applied_requests = entry.index, entry.term, 0
@@ -69,19 +70,43 @@ class Applying:
         """Whether an entry is half applied."""
         return self._batch is not None
 
-    def _begin(self, entry: Entry) -> None:
+    def foresee(self, index: int, term: int, sequence: int) -> None:
+        """Our own batch with that first sequence is on its way to the disks, as the entry with that index and term.
+
+        If it comes next and nothing can refuse it, its answers are made now instead of when clients wait for nothing
+        else.
+        """
+        self._foreseen = None
+        mine = self._proposals.batch(sequence)
+        if mine and self._batch is None and index == self._state.applied_index + 1:
+            self._foreseen = foresee(self._state.applier, mine, index, term)
+
+    def _answer(self, entry: Entry) -> bool:
+        """Give the answers that were made for the entry, if they still hold; it is applied in this very call."""
+        foreseen, self._foreseen = self._foreseen, None
+        if (
+            foreseen is None
+            or entry.index != foreseen.index
+            or entry.term != foreseen.term
+            or self._state.applier.foreseen != foreseen.first
+        ):
+            return False
+        foreseen.answer()
+        return True
+
+    def _begin(self, entry: Entry, answered: bool) -> None:
         if entry.term > self._state.applied_term and self._lost_before(entry.term):
             self._wake()
         if entry.kind == CONF_CHANGE:
             self._configure(entry)
         elif entry.data:
-            self._batch = self._decode(entry.data, entry.index)
+            self._batch = self._decode(entry.data, entry.index, answered)
 
     def _lost_before(self, term: int) -> bool:
         """What was proposed before the term and is not applied by now goes back into the queues."""
         return self._proposals.lost_before(term) + self._changes.lost_before(term) > 0
 
-    def _decode(self, data: bytes, entry_index: int) -> BatchApply:
+    def _decode(self, data: bytes, entry_index: int, answered: bool) -> BatchApply:
         if armed:
             hit("apply-before-batch")
         applier = self._state.applier
@@ -90,7 +115,7 @@ class Applying:
         mine = self._proposals.applied(first) if origin == self._id else None
         requests = decode(data).requests if mine is None else ()
         self._bytes += len(data)
-        return BatchApply(applier, requests, mine, self._state.applied_requests)
+        return BatchApply(applier, requests, mine, self._state.applied_requests, answered=answered)
 
     def _go_on(self, batch: BatchApply, late: Late) -> bool:
         finished = batch.step(late)
@@ -113,7 +138,7 @@ class Applying:
 
     def forget(self) -> None:
         """A snapshot takes the place of the tables, and of what was half applied."""
-        self._batch = None
+        self._batch = self._foreseen = None
 
     @property
     def readable(self) -> bool:

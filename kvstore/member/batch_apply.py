@@ -35,18 +35,58 @@ _PUT, _TXN = int(RequestKind.PUT), int(RequestKind.TXN)
 _UNANSWERED = "answering a request failed; it was applied"
 
 
+class Foreseen:
+    """What a batch of our own puts will lead to, and the answers that say so, made while the disks work on it.
+
+    index, term: its entry's. count: of its puts.
+    """
+
+    __slots__ = ("answer", "count", "first", "index", "term")
+
+    def __init__(self, index: int, term: int, first: int, count: int, answer: Callable[[], None]) -> None:
+        """first: the revision that is to be the first of them. answer: gives all the answers, at once."""
+        self.index = index
+        self.term = term
+        self.first = first
+        self.count = count
+        self.answer = answer
+
+
+def foresee(applier: Applier, mine: Sequence[Proposal], index: int, term: int) -> Foreseen | None:
+    """None unless every request of the batch is a plain put, which nothing can refuse as far as is known now."""
+    first = applier.foreseen
+    if not first or len(mine) > _RUN:
+        return None
+    waiters = [proposal[3] for proposal in mine]
+    waiter = type(waiters[0])
+    prepare = getattr(waiter, "prepare_run", None)
+    if prepare is None or any(type(one) is not waiter for one in waiters):
+        return None
+    return Foreseen(index, term, first, len(mine), prepare(waiters, first))
+
+
 class BatchApply:
     """One entry. done: its requests that are applied. work: roughly how many rows were written, for the commit."""
 
-    __slots__ = ("_applier", "_large", "_mine", "_requests", "done", "work")
+    __slots__ = ("_answered", "_applier", "_large", "_mine", "_requests", "done", "work")
 
     def __init__(
-        self, applier: Applier, requests: Sequence[tuple[int, bytes]], mine: Sequence[Proposal] | None, done: int
+        self,
+        applier: Applier,
+        requests: Sequence[tuple[int, bytes]],
+        mine: Sequence[Proposal] | None,
+        done: int,
+        *,
+        answered: bool = False,
     ) -> None:
-        """requests: kinds and bodies, or `mine`: our own, which are to be answered. done: applied before a restart."""
+        """requests: kinds and bodies, or `mine`: our own, which are to be answered, unless they are `answered`.
+
+        done: applied before a restart.
+        """
         self._applier = applier
         self._requests = requests
         self._mine = mine
+        self._answered = answered
         self._large: Generator[None, None, Any] | None = None
         self.done = done
         self.work = 0
@@ -112,6 +152,9 @@ class BatchApply:
         truth: these puts are committed, all before them is applied, and nobody looks at the state until they are too.
         """
         applier, start = self._applier, self.done
+        if self._answered:
+            self._as_told(mine, len(mine), applier.revision + 1)
+            return True
         waiter = type(mine[start].done)
         answer_run = getattr(waiter, "answer_run", None)
         if answer_run is None:
@@ -125,16 +168,21 @@ class BatchApply:
         end = start + len(waiters)
         if first := applier.foreseen:
             answer_run(waiters, first, at_once=True)
-            while self.done < end:
-                self.done += applier.put_run(mine, self.done, end) or self._put(mine[self.done])
-            if applier.revision != first + len(waiters) - 1:
-                raise InvariantViolation("every plain put takes a revision of its own")
+            self._as_told(mine, end, first)
             return True
         count = applier.put_run(mine, start, end)
         if count:
             self.done += count
             answer_run(waiters[:count], applier.revision - count + 1, at_once=False)
         return count > 0
+
+    def _as_told(self, mine: Sequence[Proposal], end: int, first: int) -> None:
+        """Apply puts whose clients know already that theirs are the revisions from `first` on."""
+        applier, count = self._applier, end - self.done
+        while self.done < end:
+            self.done += applier.put_run(mine, self.done, end) or self._put(mine[self.done])
+        if applier.revision != first + count - 1:
+            raise InvariantViolation("every plain put takes a revision of its own")
 
     def _put(self, proposal: Proposal) -> int:
         """One that no run takes, though it is as plain as they are."""

@@ -66,6 +66,9 @@ class StateMachine(Protocol):
     def readable(self) -> bool:
         """Whether the state may be read: not in the middle of a request."""
 
+    def foresee(self, index: int, term: int, sequence: int) -> None:
+        """The batch of ours with that first sequence is being written, as that entry: a good moment to make answers."""
+
     def applied_turn(self) -> None:
         """A slice of entries was applied: a good moment to commit the backend."""
 
@@ -120,6 +123,8 @@ class Driver:
         self._is_full = False
         # A batch that a follower passed on was proposed since the last sync began.
         self._serves_others = False
+        # The newest entry with a batch of ours, until its answers were thought of: index, term, first sequence.
+        self._proposed: tuple[int, int, int] | None = None
         # Reads wait that came too late for a round; theirs begins in the next turn of the loop.
         self._read_due = False
 
@@ -246,7 +251,7 @@ class Driver:
             # meanwhile.
             self.disk.here()
             spoke = True
-        if spoke and (self._committed or self.disk.due or self._reads.confirmed):
+        if spoke and (self._committed or self._reads.confirmed):
             # What was said leaves first, so that followers begin while we apply and our own disk works.
             self._loop.call_soon(self._finish)
         else:
@@ -265,9 +270,16 @@ class Driver:
         if self.disk.due and answers:
             # Behind the answers that applying has made.
             self._loop.call_soon(self._sync_here)
-        elif self.disk.due:
+        else:
             self.disk.here()
+            self._foresee()
         self._outbox.tell_commits_last()
+
+    def _foresee(self) -> None:
+        """Everybody who must act on what was proposed has been told, and our own disk: what there is time for now."""
+        if self._proposed is not None:
+            self._machine.foresee(*self._proposed)
+            self._proposed = None
 
     def _would_propose(self) -> bool:
         return bool(self._proposals.waiting) or self.passing_on.due
@@ -284,6 +296,7 @@ class Driver:
                 if not raw.propose(taken[1]):
                     proposals.untake(taken[0])
                     break
+                self._proposed = (raw.last_index, raw.term, taken[0])
         elif raw.leader:
             self.passing_on.send_to_leader()
 
@@ -403,6 +416,7 @@ class Driver:
     def _sync_here(self) -> None:
         if not self._stopped:
             self.disk.here()
+            self._foresee()
 
     def _durable(self) -> None:
         """What was being synced is on the disk."""

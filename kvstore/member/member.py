@@ -266,6 +266,10 @@ class Member:
         """Apply one committed entry, or as much of it as there is time for: see Applying."""
         return self.applying.apply(entry, late)
 
+    def foresee(self, index: int, term: int, sequence: int) -> None:
+        """A batch of ours is being written: its answers may be made."""
+        self.applying.foresee(index, term, sequence)
+
     def applied_turn(self) -> None:
         """A slice was applied."""
         self.committer.applied(*self.applying.take_work())

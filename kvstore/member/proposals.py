@@ -127,6 +127,11 @@ class ProposalQueue:
         batch = self._in_flight.pop(first)
         self._queued.extendleft(reversed(batch.proposals))
 
+    def batch(self, first: int) -> Sequence[Proposal]:
+        """The requests of a batch in flight; none if it is not."""
+        batch = self._in_flight.get(first)
+        return () if batch is None else batch.proposals
+
     def applied(self, first: int) -> list[Proposal] | None:
         """The waiting requests of an applied batch, in order; None if nobody waits (an earlier life of this member)."""
         batch = self._in_flight.pop(first, None)

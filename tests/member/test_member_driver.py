@@ -73,6 +73,9 @@ class Notes:
         self.done.append(("applied", entry.index))
         return True
 
+    def foresee(self, index: int, term: int, sequence: int) -> None:
+        self.done.append(("foreseen", index))
+
     def applied_turn(self) -> None:
         pass
 
