@@ -158,17 +158,20 @@ class Driver:
 
     def receive(self, messages: Iterable[Message]) -> None:
         """Messages from a peer, in the order they came."""
+        stored = None
         try:
             for message in messages:
                 if message.kind == PROPOSE:
                     self.passing_on.receive(message)
                     continue
                 if message.kind == APPEND_REPLY and not message.reject:
-                    self._outbox.answered(message.from_, message.index)
+                    stored = message
                 self.raw.step(message)
         except InvariantViolation as problem:
             self._machine.failed(problem)
         self._go_on()
+        if stored is not None:
+            self._outbox.answered(stored.from_, stored.index)  # behind the answers that it lets us give
 
     def unreachable(self, peer: int) -> None:
         """A message to a peer was dropped."""
@@ -181,15 +184,15 @@ class Driver:
         """Pump, if that has anything to do: a turn of the loop costs more than many an answer that comes."""
         if self._stopped:
             return
-        if not self._syncing and self._would_propose():
+        if not self._syncing and (self._proposals.waiting or self.passing_on.due):
             self.wake()  # what is proposed now leaves first
             return
         answered = False
         try:
             if self.raw.role is not LEADER:
-                self._outbox.speak()
                 if self.raw.has_entries and self._store_ahead():
                     return
+                self._outbox.speak()
             elif not self._outbox.somebody_waits:
                 answered = self._answer_ahead()
         except Exception as problem:  # as in _pump
@@ -246,9 +249,9 @@ class Driver:
                 break
             spoke = spoke or bool(ready.messages)
         self._sync()
-        if self.disk.due and self.raw.role is not LEADER:
-            # The leader waits for our promise; what is committed is applied when that has left, and whatever comes
-            # meanwhile.
+        if self.disk.due and (self.raw.role is not LEADER or not (self._committed or self._reads.confirmed)):
+            # A leader waits for our promise; what is committed is applied when that has left, and whatever comes
+            # meanwhile. Or we lead, and all that is left to do is this.
             self.disk.here()
             spoke = True
         if spoke and (self._committed or self._reads.confirmed):
@@ -281,17 +284,16 @@ class Driver:
             self._machine.foresee(*self._proposed)
             self._proposed = None
 
-    def _would_propose(self) -> bool:
-        return bool(self._proposals.waiting) or self.passing_on.due
-
     def _propose(self) -> None:
         raw, proposals = self.raw, self._proposals
-        if not self._would_propose():
+        for_others = self.passing_on.due
+        if not for_others and not proposals.waiting:
             return
         if raw.role is LEADER:
             if self._syncing:
                 return  # what comes meanwhile goes with the next
-            self._serves_others = self.passing_on.propose() or self._serves_others
+            if for_others:
+                self._serves_others = self.passing_on.propose() or self._serves_others
             while proposals.waiting and (taken := proposals.take(raw.term)):
                 if not raw.propose(taken[1]):
                     proposals.untake(taken[0])
@@ -409,9 +411,10 @@ class Driver:
         for ready in self._syncing:
             size += size_of(ready.entries)
         # Other requests than the one that waits for the disk.
-        others = self._serves_others or len(self._proposals) > 1 or self._reads.waiting
+        leads = self.raw.role is LEADER
+        others = leads and (self._serves_others or len(self._proposals) > 1 or bool(self._reads.waiting))
         self._serves_others = False
-        self.disk.start(size, busy=others and self.raw.role is LEADER)
+        self.disk.start(size, busy=others)
 
     def _sync_here(self) -> None:
         if not self._stopped:

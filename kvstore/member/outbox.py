@@ -112,10 +112,10 @@ class Outbox:
 
     def say(self, messages: Sequence[Message]) -> None:
         """These leave, in order."""
+        self._send(messages)
         for message in messages:
             if message.kind is APPEND and message.entries:
                 self._pace.sent(message.to, message.index + len(message.entries), self._clock())
-        self._send(messages)
 
     def _ask(self) -> None:
         """A leader has entries or a commit index to send: whom to?"""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from kvstore.errors import Code, EtcdError
@@ -56,15 +57,15 @@ class PeerLink:
         """Whether the peer has said hello on the connection there is."""
         return self.up_since is not None
 
-    def send(self, messages: list[Message]) -> bool:
+    def send(self, messages: Sequence[Message]) -> bool:
         """False if the messages were dropped."""
         channel, call = self._channel, self._call
         if channel is None or call is None or call.buffered > MAX_BUFFERED:
             return False
         frame = codec.encode_frame(messages)
-        self._links.sent_bytes[self._peer] = self._links.sent_bytes.get(self._peer, 0) + len(frame)
         # At once: between this and the end of the loop's turn lie the requests of many clients, and applying.
         channel.send_now(call, frame)
+        self._links.sent_bytes[self._peer] = self._links.sent_bytes.get(self._peer, 0) + len(frame)
         return True
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from google.protobuf.message import DecodeError
@@ -121,17 +121,23 @@ class PeerLinks:
         """Peers that we can talk to, and the loop's time (seconds) since when."""
         return {peer: link.up_since for peer, link in self._links.items() if link.up_since is not None}
 
-    def send(self, messages: Iterable[Message]) -> None:
+    def send(self, messages: Sequence[Message]) -> None:
         """Send each message to the member it names; all for one member travel in one frame."""
+        if len(messages) == 1:
+            self._send(messages[0].to, messages)
+            return
         by_peer: dict[int, list[Message]] = {}
         for message in messages:
             by_peer.setdefault(message.to, []).append(message)
         for peer, batch in by_peer.items():
-            link = self._links.get(peer)
-            if link is None or not link.send(batch):
-                self.send_failures[peer] = self.send_failures.get(peer, 0) + 1
-                self.dropped_messages += len(batch)
-                self.events.unreachable(peer)
+            self._send(peer, batch)
+
+    def _send(self, peer: int, batch: Sequence[Message]) -> None:
+        link = self._links.get(peer)
+        if link is None or not link.send(batch):
+            self.send_failures[peer] = self.send_failures.get(peer, 0) + 1
+            self.dropped_messages += len(batch)
+            self.events.unreachable(peer)
 
     def connected(self) -> set[int]:
         """Peers that we can talk to now."""

@@ -75,8 +75,8 @@ def _other_voters(r: Raft) -> list[int]:
 
 
 def own_vote_saved(r: Raft, hard: HardState) -> None:
-    """Term and vote are on disk: a candidate's vote for itself counts from now on."""
-    if r.role is Role.CANDIDATE and hard.term == r.term and hard.vote == r.id and r.id not in r.tracker.votes:
+    """A candidate's term and vote are on disk: its vote for itself counts from now on."""
+    if hard.term == r.term and hard.vote == r.id and r.id not in r.tracker.votes:
         _poll(r, r.id, True)
 
 

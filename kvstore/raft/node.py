@@ -19,6 +19,7 @@ from kvstore.raft.state import Raft
 from kvstore.raft.status import status_of
 from kvstore.raft.storage import LogStorage
 from kvstore.raft.types import (
+    CANDIDATE,
     CONF_CHANGE,
     LEADER,
     ConfChange,
@@ -153,9 +154,11 @@ class RawNode:
         r, log = self._raft, self._raft.log
         if r.role is LEADER and (r.appends_due or r.read_round > r.read_round_sent):
             self._flush()
-        if r.messages or r.messages_after_save or r.read_states or log.has_unwritten:
+        if r.messages or r.messages_after_save or r.read_states or log.handed < log.last_index:
             return True
         if log.applying < log.committed and log.applicable > log.applying:
+            return True
+        if log.snapshot is not None and log.has_unwritten:
             return True
         hard, soft = self._hard, self._soft
         return (
@@ -174,16 +177,16 @@ class RawNode:
     def ready(self) -> Ready:
         """What the owner has to do now, each thing once."""
         r = self._raft
-        if r.role is LEADER:
+        if r.role is LEADER and (r.appends_due or r.read_round > r.read_round_sent):
             self._flush()
         self._number += 1
         voted = r.term != self._hard.term or r.vote != self._hard.vote
         entries, snapshot = r.log.hand_out(self._number)
-        committed = r.log.take_committed(r.config.max_committed_bytes)
+        committed = r.log.take_committed(r.config.max_committed_bytes) if r.log.applying < r.log.committed else []
         changed = bool(committed) and self._note_committed(committed)
         ready = Ready(
             self._number,
-            self._take_soft(),
+            self._take_soft() if self._soft.leader != r.leader or self._soft.role is not r.role else None,
             self._take_hard(),
             voted or changed or bool(entries) or snapshot is not None,  # must_sync
             entries,
@@ -215,7 +218,7 @@ class RawNode:
         r, soft = self._raft, self._soft
         if soft.leader != r.leader or soft.role is not r.role:
             return []
-        if r.role is LEADER:
+        if r.role is LEADER and (r.appends_due or r.read_round > r.read_round_sent):
             self._flush()
         messages, r.messages = r.messages, []
         return messages
@@ -242,10 +245,12 @@ class RawNode:
         votes of members that are gone.
         """
         replication.on_committed(self._raft, committed)
-        changes = [entry.index for entry in committed if entry.kind == CONF_CHANGE]
-        if changes:
-            self._raft.last_change_index = changes[-1]
-        return bool(changes)
+        changed = False
+        for entry in committed:  # mostly one: no frame for it
+            if entry.kind == CONF_CHANGE:
+                self._raft.last_change_index = entry.index
+                changed = True
+        return changed
 
     def _flush(self) -> None:
         """What a leader has to say goes among the messages."""
@@ -262,11 +267,8 @@ class RawNode:
         self._hard = r.hard_state
         return self._hard
 
-    def _take_soft(self) -> SoftState | None:
-        r, soft = self._raft, self._soft
-        if soft.leader == r.leader and soft.role is r.role:
-            return None
-        self._soft = SoftState(r.leader, r.role)
+    def _take_soft(self) -> SoftState:
+        self._soft = SoftState(self._raft.leader, self._raft.role)
         return self._soft
 
     def saved(self, ready: Ready) -> None:
@@ -285,7 +287,8 @@ class RawNode:
         while self._hard_writes and self._hard_writes[0][0] <= ready.number:
             _, hard = self._hard_writes.popleft()
             r.saved_commit = hard.commit
-            election.own_vote_saved(r, hard)
+            if r.role is CANDIDATE:
+                election.own_vote_saved(r, hard)
 
     def applied(self, index: int) -> None:
         """The state machine has applied everything up to index."""

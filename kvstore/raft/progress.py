@@ -30,7 +30,7 @@ SNAPSHOT: Final = ProgressState.SNAPSHOT
 class Inflights:
     """The window of appends that were sent and not answered: (last index, bytes of data) of each, oldest first."""
 
-    __slots__ = ("_bytes", "_max_bytes", "_max_messages", "_window")
+    __slots__ = ("_bytes", "_max_bytes", "_max_messages", "_window", "full")
 
     def __init__(self, max_messages: int, max_bytes: int) -> None:
         """max_bytes: 0 for no limit."""
@@ -38,34 +38,35 @@ class Inflights:
         self._max_bytes = max_bytes
         self._bytes = 0
         self._window: deque[tuple[int, int]] = deque()
+        # The next append has to wait. Asked far more often than it changes.
+        self.full = False
 
     def __len__(self) -> int:
         return len(self._window)
-
-    @property
-    def full(self) -> bool:
-        """Whether the next append has to wait."""
-        return len(self._window) >= self._max_messages or (0 < self._max_bytes <= self._bytes)
 
     def add(self, last_index: int, size: int) -> None:
         """An append that ends at last_index went out."""
         self._window.append((last_index, size))
         self._bytes += size
+        self.full = len(self._window) >= self._max_messages or 0 < self._max_bytes <= self._bytes
 
     def free_to(self, index: int) -> None:
         """Everything up to index was answered."""
-        while self._window and self._window[0][0] <= index:
-            self._bytes -= self._window.popleft()[1]
+        window = self._window
+        while window and window[0][0] <= index:
+            self._bytes -= window.popleft()[1]
+        self.full = len(window) >= self._max_messages or 0 < self._max_bytes <= self._bytes
 
     def free_first(self) -> None:
         """Give up waiting for the oldest answer: it may have been lost."""
         if self._window:
-            self._bytes -= self._window.popleft()[1]
+            self.free_to(self._window[0][0])
 
     def clear(self) -> None:
         """Nothing is under way any more."""
         self._window.clear()
         self._bytes = 0
+        self.full = False
 
 
 class Progress:

@@ -40,8 +40,10 @@ def on_committed(r: Raft, entries: list[Entry]) -> None:
 
 def on_saved(r: Raft) -> None:
     """More of our own log is on disk."""
+    if r.role is not LEADER:
+        return
     own = r.tracker.progress.get(r.id)
-    if r.role is LEADER and own is not None and own.accepted(r.log.saved) and r.log.saved > r.log.committed:
+    if own is not None and own.accepted(r.log.saved) and r.log.saved > r.log.committed:
         advance_commit(r)
 
 
@@ -52,7 +54,8 @@ def advance_commit(r: Raft) -> bool:
         return False
     r.log.commit_to(index)
     r.appends_due = True
-    reads.release(r)
+    if r.held_reads:
+        reads.release(r)
     return True
 
 
@@ -68,17 +71,14 @@ def flush(r: Raft) -> None:
     r.appends_due = False
     committed, last, asked = r.log.committed, r.log.last_index, r.asked
     for peer, progress in r.tracker.peers:
-        if asked is not None and peer not in asked and _can_wait(progress, last):
+        flows = progress.state is REPLICATE
+        if flows and asked is not None and peer not in asked and last - progress.next < MOST_KEPT_BACK:
             continue
-        while (progress.next <= last or progress.state is PROBE) and not progress.paused:
+        while (progress.next <= last or not flows and progress.state is PROBE) and not progress.paused:
             if not _send_append(r, peer, progress):
                 break
         if progress.sent_commit < committed and progress.state is REPLICATE and not progress.paused:
             _send_append(r, peer, progress)
-
-
-def _can_wait(progress: Progress, last: int) -> bool:
-    return progress.state is REPLICATE and last - progress.next < MOST_KEPT_BACK
 
 
 def _send_append(r: Raft, peer: int, progress: Progress) -> bool:

@@ -43,9 +43,12 @@ _meanings: dict[bytes, _Head] = {}
 _lengths: list[int] = []
 
 
-def _read_varint(data: bytes, at: int) -> tuple[int, int]:
-    """(value, position behind it). IndexError, or ValueError for one of more than nine bytes."""
-    value = shift = 0
+def _long_varint(data: bytes, at: int, first: int) -> tuple[int, int]:
+    """(value, position behind it) of a varint whose first byte, not its last, stands before `at`.
+
+    IndexError, or ValueError for one of more than nine bytes. Hot: lengths mostly have two.
+    """
+    value, shift = first & 0x7F, 7
     while True:
         byte = data[at]
         at += 1
@@ -120,7 +123,10 @@ def read_frame(data: bytes) -> list[Message] | None:
         while at < end:
             if data[at] != _MESSAGES:
                 return None
-            size, at = _read_varint(data, at + 1)
+            size = data[at + 1]
+            at += 2
+            if size > 0x7F:
+                size, at = _long_varint(data, at, size)
             stop = at + size
             message = _message(data, at, stop) if stop <= end else None
             if message is None:
@@ -148,7 +154,7 @@ def _message(data: bytes, at: int, stop: int) -> Message | None:
         tag, number = data[at], data[at + 1]
         at += 2
         if number > 0x7F:
-            number, at = _read_varint(data, at - 1)
+            number, at = _long_varint(data, at, number)
         if tag == _INDEX:
             index = number
         elif tag == _COMMIT:
@@ -178,7 +184,7 @@ def _read_entry(data: bytes, at: int, stop: int) -> Entry | None:
         tag, number = data[at], data[at + 1]
         at += 2
         if number > 0x7F:
-            number, at = _read_varint(data, at - 1)
+            number, at = _long_varint(data, at, number)
         if tag == 0x22:
             body = data[at : at + number]
             at += number

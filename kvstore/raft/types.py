@@ -55,6 +55,7 @@ class Role(IntEnum):
 
 # Asked for a hundred times a batch: a name of a module costs a tenth of an enumeration's member.
 LEADER: Final = Role.LEADER
+CANDIDATE: Final = Role.CANDIDATE
 CONF_CHANGE: Final = EntryKind.CONF_CHANGE
 APPEND: Final = MessageKind.APPEND
 APPEND_REPLY: Final = MessageKind.APPEND_REPLY

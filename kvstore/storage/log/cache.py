@@ -37,7 +37,8 @@ class EntryCache:
     def extend(self, entries: Sequence[Entry]) -> None:
         """Add contiguous entries; those cached from the first one's index on are overridden."""
         first = entries[0].index
-        self._cut_from(first)
+        if first <= self._last:
+            self._cut_from(first)
         if not self._entries:
             self._first = first
         for entry in entries:

@@ -54,7 +54,7 @@ class ClientCall(Stream):
     @property
     def buffered(self) -> int:
         """Octets that wait: for a stream, for flow control, or for a slow server."""
-        return self._unsent + sum(map(len, self._early))
+        return self._unsent + sum(map(len, self._early)) if self._early else self._unsent
 
     def send(self, message: bytes) -> None:
         """Send one message. Dropped if the call has ended or was half-closed."""
