@@ -8,9 +8,9 @@ Invariants: each watcher gets exactly the matching events from its start on, ord
 hub holds in memory is bounded by one loop turn's events, however slow the readers are. A watcher whose next revision
 was compacted is canceled.
 
-Nothing runs by itself: `publish` notes, `flush` delivers, `catch_up` reads a bounded slice of history; `wake` is called
-when there is work for the two. Follows the guarantees of etcd's API documentation: ordered, unique, reliable, atomic,
-resumable, bookmarkable.
+Nothing runs by itself: `publish` notes, `flush` delivers (`hurry`: what few want), `catch_up` reads a bounded slice of
+history; `wake` is called when there is work for them. Follows the guarantees of etcd's API documentation: ordered,
+unique, reliable, atomic, resumable, bookmarkable.
 """
 
 from __future__ import annotations
@@ -159,6 +159,14 @@ class WatchHub:
                     self._synced.discard(watcher)
                     watcher.next = max(watcher.next, main)
                     self._make_ready(watcher)
+
+    def hurry(self, most: int) -> None:
+        """Deliver what was published and let it leave at once, if no more than so many watchers want it."""
+        sinks = self._synced.concerned(most)
+        if sinks:
+            self._deliver()
+            for sink in sinks:
+                sink.hasten()
 
     def flush(self) -> None:
         """Deliver what was published since the last time; the events of several revisions may share a response."""

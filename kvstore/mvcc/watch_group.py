@@ -34,6 +34,9 @@ class WatcherSink(Protocol):
     def progress(self, revision: int) -> None:
         """Every watcher of the sink has had everything up to `revision` (the answer to WatchHub.request_progress)."""
 
+    def hasten(self) -> None:
+        """What was delivered is to leave at once. Must not call the hub."""
+
 
 class Interest(NamedTuple):
     """What a watcher wants.
@@ -130,6 +133,15 @@ class GroupSet:
     def dirty(self) -> bool:
         """Whether events wait to be delivered."""
         return bool(self._dirty)
+
+    def concerned(self, most: int) -> list[WatcherSink]:
+        """Whom what waits goes to, once for each watcher; nobody if that is more than so many watchers."""
+        found: list[WatcherSink] = []
+        for group in self._dirty:
+            if len(found) + len(group.watchers) > most:
+                return []
+            found += [watcher.sink for watcher in group.watchers]
+        return found
 
     def collect(self, events: list[StoredEvent]) -> bool:
         """Put the events before the groups that want them; returns whether any events wait now.

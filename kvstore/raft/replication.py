@@ -74,7 +74,7 @@ def flush(r: Raft) -> None:
         flows = progress.state is REPLICATE
         if flows and asked is not None and peer not in asked and last - progress.next < MOST_KEPT_BACK:
             continue
-        while (progress.next <= last or not flows and progress.state is PROBE) and not progress.paused:
+        while (progress.next <= last or (not flows and progress.state is PROBE)) and not progress.paused:
             if not _send_append(r, peer, progress):
                 break
         if progress.sent_commit < committed and progress.state is REPLICATE and not progress.paused:

@@ -102,6 +102,9 @@ class GatewayCall:
         if not self.closed:
             self._make(message, self._write)
 
+    def flush(self) -> None:
+        """Nothing: a message leaves when its JSON is made."""
+
     def send_parts(self, parts: list[bytes]) -> None:
         """send() with the message in pieces."""
         self.send(b"".join(parts))

@@ -69,6 +69,9 @@ class LocalWatch:
         self.buffered += sum(len(event.kv) for event in batch.events)
         self._arrived.set()
 
+    def hasten(self) -> None:
+        """There is no way to go."""
+
     def compacted(self, watcher: Watcher, revision: int) -> None:
         """The watcher is over."""
         self._gone = True

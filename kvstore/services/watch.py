@@ -155,6 +155,10 @@ class WatchStream:
         else:
             self._call.send_parts([head + watcher.prefix, body])
 
+    def hasten(self) -> None:
+        """What was sent leaves now."""
+        self._call.flush()
+
     def compacted(self, watcher: Watcher, revision: int) -> None:
         """The watcher's next revision was compacted."""
         # etcd's header says revision 0 here.

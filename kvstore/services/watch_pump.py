@@ -1,4 +1,8 @@
-"""Drives the watch hub from the event loop: deliveries once a loop turn, history in slices between other work."""
+"""Drives the watch hub from the event loop: deliveries once a loop turn, history in slices between other work.
+
+The first events of a turn, if few watchers want them, leave where they are made: on a store that is not busy they are
+all that is waited for, and before the next turn come the answers to those who wrote, and the rest of applying.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,8 @@ from kvstore.mvcc.watch import WatchHub
 
 # Events of history read at a time: a few milliseconds.
 SLICE = 1000
+# Watchers that are served at once: each of them is a system call, for which answers wait.
+AT_ONCE = 4
 
 
 class WatchPump:
@@ -23,10 +29,11 @@ class WatchPump:
         hub.wake = self.wake
 
     def wake(self) -> None:
-        """Run in the next turn of the loop."""
+        """Run in the next turn of the loop, and serve a few watchers now."""
         if not self._scheduled:
             self._scheduled = True
             self._call_soon(self._run)
+            self._hub.hurry(AT_ONCE)
 
     def _run(self) -> None:
         self._scheduled = False

@@ -300,6 +300,38 @@ def test_a_leader_answers_before_it_tells_its_followers_what_is_committed(
     assert follower.notes.done[1:] == [("told", 1)]
 
 
+def test_answers_are_thought_of_when_everybody_has_his_work(
+    follower: Follower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The followers first, then our own disk; a client waits for both longer than for us."""
+    monkeypatch.setattr(Turns, "call_later", lambda *arguments: None)
+    lead(follower)
+    follower.driver.receive([Message(MessageKind.APPEND_REPLY, to=1, from_=2, term=1, index=1)])
+    follower.loop.run()
+    follower.notes.done.clear()
+    order: list[object] = []
+    monkeypatch.setattr(follower.notes, "foresee", lambda *which: order.append(which))
+    sent, send, sync = follower.notes.appends, follower.notes.send, Log.sync
+
+    def noted(messages: Iterable[Message]) -> None:
+        before = len(sent)
+        send(messages)
+        order.extend("sent" for _ in sent[before:])
+
+    def synced(wal: Log) -> None:
+        order.append("synced")
+        sync(wal)
+
+    monkeypatch.setattr(follower.driver._outbox, "_send", noted)
+    monkeypatch.setattr(Log, "sync", synced)
+    follower.proposals.add(Proposal(1, b"put", None, lambda result, problem: None, 9.0))
+    follower.driver.wake()
+    follower.loop.turn()
+    assert order == ["sent", "synced", (2, 1, 1)]
+    follower.loop.run()
+    assert order.count((2, 1, 1)) == 1
+
+
 def test_a_leader_answers_where_it_hears_that_it_may(follower: Follower, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not a turn later, and the followers are told behind that."""
     monkeypatch.setattr(Turns, "call_later", lambda *arguments: None)

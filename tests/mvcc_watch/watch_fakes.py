@@ -77,6 +77,7 @@ class Recorder:
         self.batches: list[Batch] = []
         self.canceled: dict[int, int] = {}
         self.reports: list[int] = []
+        self.hastened = 0
 
     def deliver(self, watcher: Watcher, batch: Batch) -> None:
         assert self.buffered <= self.bound, "a full sink got more"
@@ -90,6 +91,9 @@ class Recorder:
         before.extend(events)
         self.headers.append(batch.revision)
         self.batches.append(batch)
+
+    def hasten(self) -> None:
+        self.hastened += 1
 
     def compacted(self, watcher: Watcher, revision: int) -> None:
         self.canceled[watcher.id] = revision

@@ -83,12 +83,16 @@ class FakeCall:
         self.closed = False
         self.on_drain: Callable[[], None] | None = None
         self.sent: list[bytes] = []
+        self.flushes = 0
         self.status: tuple[int, str] | None = None
         self.stream: Any = None
 
     def send(self, message: bytes) -> None:
         if not self.closed:
             self.sent.append(message)
+
+    def flush(self) -> None:
+        self.flushes += 1
 
     def send_parts(self, parts: list[bytes]) -> None:
         self.send(b"".join(parts))

@@ -134,7 +134,10 @@ def test_an_empty_key_means_the_smallest(call: FakeCall, member: FakeMember) -> 
     member.put(b"anything")
     member.put(b"\0")
     member.loop.run()
-    assert {response.watch_id: revisions(response) for response in take(call)} == {0: [2, 3], 1: [3]}
+    seen: dict[int, list[int]] = {0: [], 1: []}
+    for response in take(call):
+        seen[response.watch_id] += revisions(response)
+    assert seen == {0: [2, 3], 1: [3]}
 
 
 def test_filters(call: FakeCall, member: FakeMember) -> None:
@@ -208,14 +211,50 @@ def test_previous_values_that_are_compacted_are_left_out(call: FakeCall, member:
 
 
 def test_a_turn_of_the_loop_is_one_response(call: FakeCall, member: FakeMember) -> None:
+    """But for its first events: see below."""
     call.hear(create(range_end=b"c"))
     take(call)
+    member.put(b"b")
+    taken(call)
     member.put(b"a")
     member.txn((b"a", b"x"), (b"b", b"y"))
+    assert call.sent == []
     member.loop.run()
     response = taken(call)
-    assert revisions(response) == [2, 3, 3]
-    assert response.header.revision == 3
+    assert revisions(response) == [3, 4, 4]
+    assert response.header.revision == 4
+
+
+def test_the_first_events_of_a_turn_leave_at_once_if_few_want_them(call: FakeCall, member: FakeMember) -> None:
+    """Nobody waits for them behind answers, and what else follows from applying."""
+    for _ in range(4):
+        call.hear(create())
+    take(call)
+    member.put(b"a")
+    assert [revisions(response) for response in take(call)] == [[2]] * 4
+    assert call.flushes == 4
+    member.loop.run()
+    assert (call.sent, call.flushes) == ([], 4)
+    member.put(b"a")
+    assert len(take(call)) == 4
+    member.loop.run()
+    call.hear(create())
+    take(call)
+    member.put(b"a")
+    assert call.sent == []
+    member.loop.run()
+    assert [revisions(response) for response in take(call)] == [[4]] * 5
+    assert call.flushes == 8
+
+
+def test_a_watch_that_begins_gets_nothing_before_it_is_confirmed(call: FakeCall, member: FakeMember) -> None:
+    member.put(b"a")
+    call.hear(create(start_revision=2))
+    created = taken(call)
+    assert created.created
+    assert not created.events
+    member.loop.run()
+    assert revisions(taken(call)) == [2]
 
 
 def big_txn(member: FakeMember) -> None:

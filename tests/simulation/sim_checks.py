@@ -215,6 +215,9 @@ class EventCheck:
             self._main, self._sub = main, sub
             self.got += 1
 
+    def hasten(self) -> None:
+        """They are here."""
+
     def compacted(self, watcher: Any, revision: int) -> None:
         """Canceled."""
 

@@ -145,6 +145,10 @@ class Call(Stream):
             self._send_headers()
         put_message(self, message)
 
+    def flush(self) -> None:
+        """What was sent, as far as windows allow, leaves before whatever else this turn of the loop does."""
+        self.connection.flush()
+
     def send_parts(self, parts: list[bytes]) -> None:
         """send() with the message in pieces, which are not joined."""
         if self.closed:

@@ -25,7 +25,7 @@ _WHOLE = [Struct(f">IBI{len(RESPONSE)}sIBIBI{size}sIBI{len(TRAILERS_OK)}s").pack
 
 
 def pack_all(calls: Sequence[Call], messages: Sequence[bytes]) -> list[bytes]:
-    """Every answer's frames, if each gets its message as a whole: for reply_all, later. Messages of up to 511 octets."""
+    """The frames of every answer, for reply_all to give later. Messages of up to 511 octets."""
     return [_pack(call.stream_id, message) for call, message in zip(calls, messages, strict=True)]
 
 
