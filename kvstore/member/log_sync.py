@@ -12,8 +12,10 @@ import asyncio
 import time
 from collections.abc import Callable
 
+from kvstore.member.aio_sync import AioSync
 from kvstore.member.disk import SyncThread
 from kvstore.member.kernel_sync import KernelSync
+from kvstore.member.ring_sync import RingSync
 from kvstore.storage.errors import StorageError
 from kvstore.storage.log import Log
 
@@ -38,7 +40,8 @@ class LogSync:
         self._durable = durable
         self._failed = failed
         self._thread = SyncThread(loop, "log-sync", wal.sync, self._thread_done)
-        self._kernel = KernelSync.open(loop, self._kernel_done)
+        done = self._kernel_done
+        self._kernel: KernelSync | None = RingSync.open(loop, done) or AioSync.open(loop, done)
         self._began = 0.0
         # A disk that stalled once is not waited for on the loop again before it has been quick for a while.
         self._lately = QUICK_SECONDS

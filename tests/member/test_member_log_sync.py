@@ -11,9 +11,11 @@ from typing import Any, cast
 
 import pytest
 
-from kvstore.member import kernel_sync, log_sync
-from kvstore.member.kernel_sync import NUMBERS, KernelSync, Numbers
+from kvstore.member import aio_sync, kernel_sync, log_sync, ring_sync
+from kvstore.member.aio_sync import NUMBERS, AioSync, Numbers
+from kvstore.member.kernel_sync import KernelSync
 from kvstore.member.log_sync import QUICK_BYTES, LogSync
+from kvstore.member.ring_sync import RingSync
 from kvstore.raft.types import ConfState, Entry, SnapshotMeta
 from kvstore.storage.errors import StorageFailed
 from kvstore.storage.log import Log
@@ -86,7 +88,7 @@ class Bench:
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     orders = Orders()
     monkeypatch.setattr(log_sync, "SyncThread", orders.thread)
-    monkeypatch.setattr(log_sync, "KernelSync", orders)
+    monkeypatch.setattr(log_sync, "RingSync", orders)
     # Whatever this machine's disk does meanwhile.
     monkeypatch.setattr(log_sync, "QUICK_SECONDS", 1e9)
     made = Bench(tmp_path, orders)
@@ -203,50 +205,81 @@ def test_a_new_segment_is_not_one_fdatasync(tmp_path: Path) -> None:
 
 # ---- the kernel's part
 
-
-def has_it() -> bool:
-    """Whether this machine's kernel takes such orders; asked with the loop of the caller."""
-    found = KernelSync.open(asyncio.get_running_loop(), lambda problem: None)
-    if found is not None:
-        found.close()
-    return found is not None
+WAYS = pytest.mark.parametrize("way", [RingSync, AioSync])
 
 
-def test_the_kernel_says_when_it_has(tmp_path: Path) -> None:
+def opened(way: type[KernelSync], done: Callable[[OSError | None], None]) -> KernelSync:
+    """On the loop of the caller, if this machine's kernel takes such orders."""
+    found = way.open(asyncio.get_running_loop(), done)
+    if found is None:
+        pytest.skip(f"this kernel, or its sandbox, takes no orders for {way.__name__}")
+    return found
+
+
+@WAYS
+def test_the_kernel_says_when_it_has(way: type[KernelSync], tmp_path: Path) -> None:
     async def scene() -> None:
-        if not has_it():
-            pytest.skip("this kernel takes no io_submit")
         ended: asyncio.Queue[OSError | None] = asyncio.Queue()
-        kernel = KernelSync.open(asyncio.get_running_loop(), ended.put_nowait)
-        assert kernel is not None
+        kernel = opened(way, ended.put_nowait)
         with open(tmp_path / "file", "wb") as file:
             for _ in range(20):
                 file.write(b"some more")
                 file.flush()
                 assert kernel.start(file.fileno())
                 assert await asyncio.wait_for(ended.get(), 30) is None
+                assert not kernel.busy
             # One under way is waited for, and not told any more.
             assert kernel.start(file.fileno())
-        kernel.close()
+            assert kernel.close() is None
         await asyncio.sleep(0)
         assert ended.empty()
 
     asyncio.run(scene())
 
 
-def test_what_cannot_be_synced_is_not_taken() -> None:
+@WAYS
+@pytest.mark.parametrize("closing", [False, True])
+def test_what_cannot_be_synced_is_refused_or_told(way: type[KernelSync], closing: bool) -> None:
+    """io_submit refuses it at once, io_uring says so afterwards; and both go on."""
+
     async def scene() -> None:
-        if not has_it():
-            pytest.skip("this kernel takes no io_submit")
-        kernel = KernelSync.open(asyncio.get_running_loop(), lambda problem: None)
-        assert kernel is not None
+        ended: asyncio.Queue[OSError | None] = asyncio.Queue()
+        kernel = opened(way, ended.put_nowait)
         reader, writer = os.pipe()
-        assert not kernel.start(writer)
-        os.close(reader)
-        os.close(writer)
-        assert not kernel.start(writer), "closed"
-        assert not kernel.busy
+        for code in (errno.EINVAL, errno.EBADF):
+            if code == errno.EBADF:
+                os.close(reader)
+                os.close(writer)
+            if way is AioSync:
+                assert not kernel.start(writer)
+                assert not kernel.busy
+                continue
+            assert kernel.start(writer)
+            if closing and code == errno.EBADF:
+                break
+            problem = await asyncio.wait_for(ended.get(), 30)
+            assert problem is not None
+            assert problem.errno == code
+        problem = kernel.close()
+        assert (problem.errno if problem else 0) == (errno.EBADF if closing and way is RingSync else 0)
+
+    asyncio.run(scene())
+
+
+def test_an_order_that_the_ring_does_not_take_is_not_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene() -> None:
+        ended: asyncio.Queue[OSError | None] = asyncio.Queue()
+        kernel = opened(RingSync, ended.put_nowait)
+        with open(tmp_path / "file", "wb") as file:
+            for _ in range(3):
+                with monkeypatch.context() as patch:
+                    patch.setattr(ring_sync, "ENTER", 100_000)
+                    assert not kernel.start(file.fileno())
+                assert not kernel.busy
+                assert kernel.start(file.fileno())
+                assert await asyncio.wait_for(ended.get(), 30) is None
         kernel.close()
+        assert ended.empty()
 
     asyncio.run(scene())
 
@@ -254,10 +287,18 @@ def test_what_cannot_be_synced_is_not_taken() -> None:
 def test_a_kernel_without_it_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scene() -> None:
         loop = asyncio.get_running_loop()
+        before = len(os.listdir("/proc/self/fd"))
         nothing = Numbers(setup=100_000, destroy=100_001, getevents=100_002, submit=100_003)
-        monkeypatch.setattr(kernel_sync, "NUMBERS", dict.fromkeys(NUMBERS, nothing))
-        assert KernelSync.open(loop, lambda problem: None) is None
-        monkeypatch.setattr(kernel_sync, "NUMBERS", {})
-        assert KernelSync.open(loop, lambda problem: None) is None
+        monkeypatch.setattr(aio_sync, "NUMBERS", dict.fromkeys(NUMBERS, nothing))
+        monkeypatch.setattr(ring_sync, "SETUP", 100_000)
+        for way in (RingSync, AioSync):
+            assert way.open(loop, lambda problem: None) is None
+        monkeypatch.undo()
+        monkeypatch.setattr(ring_sync, "REGISTER", 100_000)
+        assert RingSync.open(loop, lambda problem: None) is None
+        monkeypatch.setattr(kernel_sync, "MACHINES", ())
+        for way in (RingSync, AioSync):
+            assert way.open(loop, lambda problem: None) is None
+        assert len(os.listdir("/proc/self/fd")) == before
 
     asyncio.run(scene())

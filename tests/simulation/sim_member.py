@@ -233,7 +233,7 @@ class Ground:
                     "SLICE_SECONDS": -1.0,  # every turn is over at once
                 },
             ),
-            (log_sync, {"SyncThread": threads, "KernelSync": kernel, "time": clock}),
+            (log_sync, {"SyncThread": threads, "RingSync": kernel, "time": clock}),
             (busy_poll, {"POLL_SECONDS": 0.0}),
             (applier, {"LARGE_DELETE": 0, "SLICE_KEYS": 1}),
             (
