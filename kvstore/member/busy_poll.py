@@ -1,9 +1,10 @@
 """Busy polling: the loop does not fall asleep while an answer is due within microseconds.
 
-A linearizable read waits for one message from a follower, some 200 µs on one machine or in one rack. Falling asleep and
-being woken takes up to 100 µs of that: a core of a virtual machine stops, starts by an interrupt and finds its caches
-cold. So the loop asks for events without waiting, for a bounded time, and only where rounds lately ended within it;
-where the quorum is farther away it sleeps as ever. It is the bargain of Linux' own busy_poll for sockets (socket(7)).
+A linearizable read waits for one message from a follower, some 200 µs on one machine or in one rack; so does a put that
+is alone, once the leader's own disk has it. Falling asleep and being woken takes up to 100 µs of that: a core of a
+virtual machine stops, starts by an interrupt and finds its caches cold. So the loop asks for events without waiting, for
+a bounded time, and only where such waits lately ended within it; where the quorum is farther away it sleeps as ever. It
+is the bargain of Linux' own busy_poll for sockets (socket(7)).
 Nothing else is held up: every turn handles whatever has come.
 """
 
@@ -27,17 +28,22 @@ class BusyPoll:
         self._waits = waits
         self._began = 0.0
         self._polling = False
+        self._pending = False
         self.lately = 0.0  # seconds that a wait took, averaged
 
     def begin(self) -> None:
         """A wait begins."""
         self._began = time.perf_counter()
+        self._pending = True
         if not self._polling and self.lately < POLL_SECONDS:
             self._polling = True
             self._loop.call_soon(self._poll)
 
     def ended(self) -> None:
-        """The answer has come."""
+        """The answer has come, if one was waited for."""
+        if not self._pending:
+            return
+        self._pending = False
         self.lately += (time.perf_counter() - self._began - self.lately) * _WEIGHT
 
     def _poll(self) -> None:

@@ -109,6 +109,7 @@ class Driver:
         self._outbox = Outbox(loop, raw, machine.send, self._silent)
         self.passing_on = PassingOn(raw, proposals, changes, machine.send, self._outbox.waits)
         self._poll = BusyPoll(loop, self._reads_only)
+        self._poll_commit = BusyPoll(loop, self._uncommitted)
         self._hard_state: HardState | None = None
         self._unsynced: list[Ready] = []
         self._syncing: list[Ready] = []
@@ -226,6 +227,7 @@ class Driver:
             self._confirm_reads(reads)
         if entries:
             self._committed.extend(entries)
+            self._poll_commit.ended()
         if (entries or reads) and self._apply() and self._committed:
             self.wake()
         return bool(entries)
@@ -314,6 +316,9 @@ class Driver:
     def _reads_only(self) -> bool:
         """Whether a round of reads is all that is waited for, and no disk, whose work needs the core more."""
         return self._reads.under_way and self.raw.commit == self.raw.last_index
+
+    def _uncommitted(self) -> bool:
+        return self.raw.commit < self.raw.last_index
 
     def _confirm_reads(self, states: Iterable[ReadState]) -> None:
         for state in states:
@@ -431,6 +436,9 @@ class Driver:
             self._machine.failed(problem)
         # Behind the callbacks that write to the sockets.
         self._go_on()
+        if self.raw.role is LEADER and len(self._proposals) == 1 and self._uncommitted():
+            # One request, alone: a follower's word is all that is to come, and soon.
+            self._poll_commit.begin()
 
     def _installed(self, ready: Ready) -> None:
         """The snapshot is durable: log and state machine now stand at its index."""

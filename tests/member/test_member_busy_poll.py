@@ -71,6 +71,14 @@ def test_a_quorum_far_away_is_not_waited_for_awake(bench: Bench) -> None:
     assert awake[-1], "it has come nearer"
 
 
+def test_an_answer_that_nobody_waited_for_says_nothing(bench: Bench) -> None:
+    """Puts come in crowds as well, of which only one alone is waited for."""
+    bench.round(0.0001)
+    bench.now += 1000.0
+    bench.poll.ended()
+    assert bench.round(0.0001)
+
+
 def test_a_round_in_a_round_is_waited_for_once(bench: Bench) -> None:
     bench.waits = True
     bench.poll.begin()

@@ -332,6 +332,29 @@ def test_answers_are_thought_of_when_everybody_has_his_work(
     assert order.count((2, 1, 1)) == 1
 
 
+@pytest.mark.parametrize("puts", [1, 2])
+def test_a_leader_stays_awake_for_one_put_that_is_alone(
+    follower: Follower, monkeypatch: pytest.MonkeyPatch, puts: int
+) -> None:
+    """Once its own disk has it: then there is nothing else to do, and a follower's word is near."""
+    monkeypatch.setattr(Turns, "call_later", lambda *arguments: None)
+    monkeypatch.setattr(log_sync.LogSync, "_ask_kernel", lambda sync: False)
+    lead(follower)
+    follower.driver.receive([Message(MessageKind.APPEND_REPLY, to=1, from_=2, term=1, index=1)])
+    follower.loop.run()
+    for _ in range(puts):
+        follower.proposals.add(Proposal(1, b"put", None, lambda result, problem: None, 9.0))
+    follower.driver.wake()
+    for _ in range(5):
+        follower.loop.turn()
+    assert bool(follower.loop.soon) is (puts == 1)
+    follower.driver.receive([Message(MessageKind.APPEND_REPLY, to=1, from_=2, term=1, index=2)])
+    assert ("applied", 2) in follower.notes.done
+    for _ in range(5):
+        follower.loop.turn()
+    assert not follower.loop.soon
+
+
 def test_a_leader_answers_where_it_hears_that_it_may(follower: Follower, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not a turn later, and the followers are told behind that."""
     monkeypatch.setattr(Turns, "call_later", lambda *arguments: None)
