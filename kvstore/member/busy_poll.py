@@ -1,10 +1,10 @@
 """Busy polling: the loop does not fall asleep while an answer is due within microseconds.
 
-A linearizable read waits for one message from a follower, some 200 µs on one machine or in one rack; so does a put that
-is alone, once the leader's own disk has it. Falling asleep and being woken takes up to 100 µs of that: a core of a
-virtual machine stops, starts by an interrupt and finds its caches cold. So the loop asks for events without waiting, for
-a bounded time, and only where such waits lately ended within it; where the quorum is farther away it sleeps as ever. It
-is the bargain of Linux' own busy_poll for sockets (socket(7)).
+A linearizable read waits for one message from a follower, some 200 µs on one machine or in one rack; so does a put
+that is alone, once the leader's own disk has it. Falling asleep and being woken takes up to 100 µs of that: a core of
+a virtual machine stops, starts by an interrupt and finds its caches cold. So the loop asks for events without waiting,
+for a bounded time, and only where such waits lately ended within it; where the quorum is farther away it sleeps as
+ever. It is the bargain of Linux' own busy_poll for sockets (socket(7)).
 Nothing else is held up: every turn handles whatever has come.
 """
 
