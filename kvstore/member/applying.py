@@ -81,6 +81,10 @@ class Applying:
         if mine and self._batch is None and index == self._state.applied_index + 1:
             self._foreseen = foresee(self._state.applier, mine, index, term)
 
+    def doubt(self) -> None:
+        """There is another leader or term: headers say so from here on, also of what was foreseen before."""
+        self._foreseen = None
+
     def _answer(self, entry: Entry) -> bool:
         """Give the answers that were made for the entry, if they still hold; it is applied in this very call."""
         foreseen, self._foreseen = self._foreseen, None

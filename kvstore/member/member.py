@@ -301,6 +301,7 @@ class Member:
     def state_changed(self, leader: int, role: Role) -> None:
         """Raft has another leader or we another role."""
         self.headers.set_term(self.raw.term)
+        self.applying.doubt()
         self.waiting.reads.doubt()
         self.duties.lead(role == Role.LEADER)
         if role != Role.LEADER:

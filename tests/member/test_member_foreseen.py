@@ -121,7 +121,9 @@ def test_what_was_prepared_is_told_first_and_once(site: Site) -> None:
     assert site.notes[3:] == ["answered 2 from 14", "applied 2"]
 
 
-@pytest.mark.parametrize("change", ["another index", "another term", "another revision", "not sure", "a snapshot"])
+@pytest.mark.parametrize(
+    "change", ["another index", "another term", "another revision", "not sure", "a snapshot", "a new term"]
+)
 def test_it_is_not_told_if_something_came_between(site: Site, change: str) -> None:
     sequence, entry = site.batch(2)
     site.applying.foresee(6, TERM, sequence)
@@ -134,6 +136,8 @@ def test_it_is_not_told_if_something_came_between(site: Site, change: str) -> No
         site.applier.revision += 1
     elif change == "not sure":
         site.applier.sure = False
+    elif change == "a new term":
+        site.applying.doubt()
     else:
         site.applying.forget()
     site.apply(entry)
