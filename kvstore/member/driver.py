@@ -47,6 +47,8 @@ from kvstore.storage.log import Log
 log = logging.getLogger(__name__)
 
 SLICE_SECONDS = 0.004
+# So long a leader stays awake for the next read, once it has answered all there were.
+NEXT_SECONDS = 0.0002
 
 
 class StateMachine(Protocol):
@@ -110,6 +112,7 @@ class Driver:
         self.passing_on = PassingOn(raw, proposals, changes, machine.send, self._outbox.waits)
         self._poll = BusyPoll(loop, self._reads_only)
         self._poll_commit = BusyPoll(loop, self._uncommitted)
+        self._poll_next = BusyPoll(loop, self._idle, NEXT_SECONDS)
         self._hard_state: HardState | None = None
         self._unsynced: list[Ready] = []
         self._syncing: list[Ready] = []
@@ -308,6 +311,7 @@ class Driver:
         context = self._reads.begin(self._loop.time())
         if context is None:
             return
+        self._poll_next.ended()
         if not self.raw.read_index(self.raw.id.to_bytes(8, "big") + context):
             self._reads.refused()
         elif self.raw.role is LEADER:
@@ -319,6 +323,9 @@ class Driver:
 
     def _uncommitted(self) -> bool:
         return self.raw.commit < self.raw.last_index
+
+    def _idle(self) -> bool:
+        return not self._reads.waiting and not len(self._proposals)
 
     def _confirm_reads(self, states: Iterable[ReadState]) -> None:
         for state in states:
@@ -463,9 +470,13 @@ class Driver:
             self._apply_slice()
             self.raw.applied(self._applied)
             machine.applied_turn()
+        served = False
         if machine.readable:
             for done in self._reads.ready(self._applied):
                 done(None)
+                served = True
+        if served and not applies and self.raw.role is LEADER and self._idle():
+            self._poll_next.begin()
         return applies
 
     def _apply_slice(self) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
-from kvstore.member import log_sync
+from kvstore.member import busy_poll, log_sync
 from kvstore.member.changes import ChangeQueue
-from kvstore.member.driver import Driver
+from kvstore.member.driver import NEXT_SECONDS, Driver
 from kvstore.member.proposals import Proposal, ProposalQueue
 from kvstore.member.reads import ReadQueue
 from kvstore.member.requests import RequestKind
@@ -332,6 +333,48 @@ def test_answers_are_thought_of_when_everybody_has_his_work(
     assert order.count((2, 1, 1)) == 1
 
 
+def test_a_leader_stays_awake_for_the_next_read_once_it_has_answered_all(
+    follower: Follower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long as reads come soon after answers: a client that is alone asks again at once."""
+    now = [0.0]
+    monkeypatch.setattr(Turns, "call_later", lambda *arguments: None)
+    monkeypatch.setattr(busy_poll, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    lead(follower)
+    follower.driver.receive([Message(MessageKind.APPEND_REPLY, to=1, from_=2, term=1, index=1)])
+    follower.loop.run()
+    served: list[object] = []
+
+    def read() -> bool:
+        """Whether the loop is still awake some turns after the answer."""
+        follower.reads.add(9.0, served.append)
+        follower.driver.wake()
+        follower.loop.turn()
+        context = follower.driver.raw._raft.read_round.to_bytes(8, "big")
+        follower.driver.receive([Message(MessageKind.HEARTBEAT_REPLY, to=1, from_=2, term=1, context=context)])
+        for _ in range(5):
+            follower.loop.turn()
+        return bool(follower.loop.soon)
+
+    assert read()
+    now[0] += NEXT_SECONDS
+    follower.loop.run()  # it does not wait for ever
+    now[0] += 10.0
+    assert not read(), "the last one came ten seconds after the one before"
+    for _ in range(40):
+        now[0] += NEXT_SECONDS / 10
+        awake = read()
+    assert awake
+    assert served == [None] * 42
+    follower.reads.add(9.0, served.append)
+    follower.driver.wake()
+    for _ in range(5):
+        follower.loop.turn()
+    assert follower.driver._poll_next._polling is False
+    now[0] += 1.0
+    follower.loop.run()
+
+
 @pytest.mark.parametrize("puts", [1, 2])
 def test_a_leader_stays_awake_for_one_put_that_is_alone(
     follower: Follower, monkeypatch: pytest.MonkeyPatch, puts: int
@@ -339,6 +382,7 @@ def test_a_leader_stays_awake_for_one_put_that_is_alone(
     """Once its own disk has it: then there is nothing else to do, and a follower's word is near."""
     monkeypatch.setattr(Turns, "call_later", lambda *arguments: None)
     monkeypatch.setattr(log_sync.LogSync, "_ask_kernel", lambda sync: False)
+    monkeypatch.setattr(busy_poll, "time", SimpleNamespace(perf_counter=lambda: 0.0))
     lead(follower)
     follower.driver.receive([Message(MessageKind.APPEND_REPLY, to=1, from_=2, term=1, index=1)])
     follower.loop.run()

@@ -235,6 +235,7 @@ class Ground:
             ),
             (log_sync, {"SyncThread": threads, "RingSync": kernel, "time": clock}),
             (busy_poll, {"POLL_SECONDS": 0.0}),
+            (driver, {"NEXT_SECONDS": 0.0}),
             (applier, {"LARGE_DELETE": 0, "SLICE_KEYS": 1}),
             (
                 committer,
