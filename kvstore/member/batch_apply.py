@@ -36,19 +36,15 @@ _UNANSWERED = "answering a request failed; it was applied"
 
 
 class Foreseen:
-    """What a batch of our own puts will lead to, and the answers that say so, made while the disks work on it.
+    """What a batch of our own puts will lead to, and the answers that say so, made while the disks work on it."""
 
-    index, term: its entry's. count: of its puts.
-    """
+    __slots__ = ("answer", "first", "index", "term")
 
-    __slots__ = ("answer", "count", "first", "index", "term")
-
-    def __init__(self, index: int, term: int, first: int, count: int, answer: Callable[[], None]) -> None:
-        """first: the revision that is to be the first of them. answer: gives all the answers, at once."""
+    def __init__(self, index: int, term: int, first: int, answer: Callable[[], None]) -> None:
+        """index, term: the entry's. first: the revision of its first put. answer: gives all the answers, at once."""
         self.index = index
         self.term = term
         self.first = first
-        self.count = count
         self.answer = answer
 
 
@@ -62,7 +58,7 @@ def foresee(applier: Applier, mine: Sequence[Proposal], index: int, term: int) -
     prepare = getattr(waiter, "prepare_run", None)
     if prepare is None or any(type(one) is not waiter for one in waiters):
         return None
-    return Foreseen(index, term, first, len(mine), prepare(waiters, first))
+    return Foreseen(index, term, first, prepare(waiters, first))
 
 
 class BatchApply:
