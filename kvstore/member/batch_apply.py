@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
 from itertools import takewhile
 from types import GeneratorType
 from typing import Any
@@ -35,17 +36,14 @@ _PUT, _TXN = int(RequestKind.PUT), int(RequestKind.TXN)
 _UNANSWERED = "answering a request failed; it was applied"
 
 
+@dataclass(slots=True)
 class Foreseen:
     """What a batch of our own puts will lead to, and the answers that say so, made while the disks work on it."""
 
-    __slots__ = ("answer", "first", "index", "term")
-
-    def __init__(self, index: int, term: int, first: int, answer: Callable[[], None]) -> None:
-        """index, term: the entry's. first: the revision of its first put. answer: gives all the answers, at once."""
-        self.index = index
-        self.term = term
-        self.first = first
-        self.answer = answer
+    index: int  # the entry's, as is the term
+    term: int
+    first: int  # revision of its first put
+    answer: Callable[[], None]  # gives all the answers, at once
 
 
 def foresee(applier: Applier, mine: Sequence[Proposal], index: int, term: int) -> Foreseen | None:

@@ -107,14 +107,13 @@ class ProposalQueue:
             size = len(alone[1])
             taken, data = [alone], encode_head(self._origin, first) + pack_request(alone[0], size) + alone[1]
         else:
-            taken, size = self._many()
-            data = b"".join(_parts(encode_head(self._origin, first), taken))
+            taken, size, data = self._many(encode_head(self._origin, first))
         self._next = first + len(taken)
         self._in_flight[first] = _new(_InFlight, (term, data, taken, size, taken[0][4]))
         return first, data
 
-    def _many(self) -> tuple[list[Proposal], int]:
-        """As many as one batch may have, and their bytes. Hot: as much of it as can be in C."""
+    def _many(self, head: bytes) -> tuple[list[Proposal], int, bytes]:
+        """As many as one batch may have, how large they are, and the batch. Hot: as much of it as can be in C."""
         queued = self._queued
         taken = list(islice(queued, BATCH_REQUESTS))
         sizes = [len(proposal[1]) for proposal in taken]
@@ -128,7 +127,9 @@ class ProposalQueue:
         else:
             for _ in taken:
                 queued.popleft()
-        return taken, size
+        parts = [head]
+        parts += [part for p, length in zip(taken, sizes, strict=False) for part in (pack_request(p[0], length), p[1])]
+        return taken, size, b"".join(parts)
 
     def untake(self, first: int) -> None:
         """Raft would not take the batch: put its requests back where they were."""
@@ -230,12 +231,6 @@ class ProposalQueue:
         self._queued.clear()
         self._requests = self._bytes = 0
         return everything
-
-
-def _parts(head: bytes, taken: Sequence[Proposal]) -> list[bytes]:
-    parts = [head]
-    parts += [part for p in taken for part in (pack_request(p[0], len(p[1])), p[1])]
-    return parts
 
 
 def _nobody(result: Any, problem: EtcdError | None) -> None:

@@ -177,12 +177,12 @@ class RawNode:
     def ready(self) -> Ready:
         """What the owner has to do now, each thing once."""
         r = self._raft
-        if r.role is LEADER and (r.appends_due or r.read_round > r.read_round_sent):
+        if r.role is LEADER:
             self._flush()
         self._number += 1
         voted = r.term != self._hard.term or r.vote != self._hard.vote
         entries, snapshot = r.log.hand_out(self._number)
-        committed = r.log.take_committed(r.config.max_committed_bytes) if r.log.applying < r.log.committed else []
+        committed = r.log.take_committed(r.config.max_committed_bytes)
         changed = bool(committed) and self._note_committed(committed)
         ready = Ready(
             self._number,
@@ -218,7 +218,7 @@ class RawNode:
         r, soft = self._raft, self._soft
         if soft.leader != r.leader or soft.role is not r.role:
             return []
-        if r.role is LEADER and (r.appends_due or r.read_round > r.read_round_sent):
+        if r.role is LEADER:
             self._flush()
         messages, r.messages = r.messages, []
         return messages

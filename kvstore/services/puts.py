@@ -5,14 +5,14 @@ Their answers are a header and nothing else, and the headers differ in the revis
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
 from kvstore.errors import EtcdError
 from kvstore.member.header import Headers
 from kvstore.wire.grpc.call import Call
-from kvstore.wire.grpc.replies import pack_all, reply_all
+from kvstore.wire.grpc.replies import reply_all
 
 
 class PutWaiter(tuple[Call, Headers]):
@@ -34,17 +34,14 @@ class PutWaiter(tuple[Call, Headers]):
 
         at_once: the answers leave before this returns. Hot.
         """
-        headers: Headers = waiters[0][1]
-        answers = zip([waiter[0] for waiter in waiters], headers.fields(first, len(waiters)), strict=True)
-        reply_all(answers, at_once=at_once)
+        reply_all(_answers(waiters, first), at_once=at_once)
 
     @staticmethod
     def prepare_run(waiters: Sequence[Any], first: int) -> Callable[[], None]:
         """What answer_run would say at once, made now and said when that is called."""
-        calls = [waiter[0] for waiter in waiters]
-        fields = waiters[0][1].fields(first, len(waiters))
-        return partial(_say, calls, fields, pack_all(calls, fields))
+        return partial(reply_all, list(_answers(waiters, first)), at_once=True)
 
 
-def _say(calls: Sequence[Call], fields: Sequence[bytes], packed: Sequence[bytes]) -> None:
-    reply_all(zip(calls, fields, strict=True), packed=iter(packed), at_once=True)
+def _answers(waiters: Sequence[Any], first: int) -> Iterable[tuple[Call, bytes]]:
+    headers: Headers = waiters[0][1]
+    return zip([waiter[0] for waiter in waiters], headers.fields(first, len(waiters)), strict=True)

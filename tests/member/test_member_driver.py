@@ -246,12 +246,17 @@ def lead(follower: Follower) -> None:
     follower.loop.run()
 
 
-def test_a_leader_speaks_before_it_writes_and_says_it_once(follower: Follower, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its followers need not wait for its disk, not even for one that has no room: only the leader itself does."""
-    monkeypatch.setattr(Turns, "call_later", lambda *arguments: None)
+def lead_on(follower: Follower) -> None:
+    """It leads, and its first entry is committed."""
     lead(follower)
     follower.driver.receive([Message(MessageKind.APPEND_REPLY, to=1, from_=2, term=1, index=1)])
     follower.loop.run()
+
+
+def test_a_leader_speaks_before_it_writes_and_says_it_once(follower: Follower, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its followers need not wait for its disk, not even for one that has no room: only the leader itself does."""
+    monkeypatch.setattr(Turns, "call_later", lambda *arguments: None)
+    lead_on(follower)
     spoken = len(follower.notes.appends)
     said: list[int] = []
 
@@ -306,9 +311,7 @@ def test_answers_are_thought_of_when_everybody_has_his_work(
 ) -> None:
     """The followers first, then our own disk; a client waits for both longer than for us."""
     monkeypatch.setattr(Turns, "call_later", lambda *arguments: None)
-    lead(follower)
-    follower.driver.receive([Message(MessageKind.APPEND_REPLY, to=1, from_=2, term=1, index=1)])
-    follower.loop.run()
+    lead_on(follower)
     follower.notes.done.clear()
     order: list[object] = []
     monkeypatch.setattr(follower.notes, "foresee", lambda *which: order.append(which))
@@ -340,9 +343,7 @@ def test_a_leader_stays_awake_for_the_next_read_once_it_has_answered_all(
     now = [0.0]
     monkeypatch.setattr(Turns, "call_later", lambda *arguments: None)
     monkeypatch.setattr(busy_poll, "time", SimpleNamespace(perf_counter=lambda: now[0]))
-    lead(follower)
-    follower.driver.receive([Message(MessageKind.APPEND_REPLY, to=1, from_=2, term=1, index=1)])
-    follower.loop.run()
+    lead_on(follower)
     served: list[object] = []
 
     def read() -> bool:
@@ -383,9 +384,7 @@ def test_a_leader_stays_awake_for_one_put_that_is_alone(
     monkeypatch.setattr(Turns, "call_later", lambda *arguments: None)
     monkeypatch.setattr(log_sync.LogSync, "_ask_kernel", lambda sync: False)
     monkeypatch.setattr(busy_poll, "time", SimpleNamespace(perf_counter=lambda: 0.0))
-    lead(follower)
-    follower.driver.receive([Message(MessageKind.APPEND_REPLY, to=1, from_=2, term=1, index=1)])
-    follower.loop.run()
+    lead_on(follower)
     for _ in range(puts):
         follower.proposals.add(Proposal(1, b"put", None, lambda result, problem: None, 9.0))
     follower.driver.wake()
@@ -420,9 +419,7 @@ def test_a_leader_answers_where_it_hears_that_it_may(follower: Follower, monkeyp
 def test_who_waits_at_a_follower_is_told_first(follower: Follower, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is applied may even close the link to that follower: a member that moves asks for that itself."""
     monkeypatch.setattr(Turns, "call_later", lambda *arguments: None)
-    lead(follower)
-    follower.driver.receive([Message(MessageKind.APPEND_REPLY, to=1, from_=2, term=1, index=1)])
-    follower.loop.run()
+    lead_on(follower)
     passed_on = Message(MessageKind.PROPOSE, to=1, from_=2, log_term=1, index=1)
     passed_on.entries = [Entry(0, 0, data=b"x")]
     follower.driver.receive([passed_on])

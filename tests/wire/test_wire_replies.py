@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from wire_peer import LATER, RawPeer, data, message, request_fields, settings
 
-from kvstore.wire.grpc.replies import pack_all, reply_all
+from kvstore.wire.grpc.replies import reply_all
 from kvstore.wire.h2 import frames
 
 
@@ -34,16 +34,14 @@ def asked(count: int, window: int) -> RawPeer:
 
 @pytest.mark.parametrize("window", [65_535, 24, 5])
 @pytest.mark.parametrize("held", [False, True])
-@pytest.mark.parametrize("packed", [False, True])
-def test_the_same_as_one_by_one(window: int, held: bool, packed: bool) -> None:
+def test_the_same_as_one_by_one(window: int, held: bool) -> None:
     count = 8
     together, alone = asked(count, window), asked(count, window)
     answers = [b"m" * (12 + number) for number in range(count)]
     for peer in (together, alone):
         if held:
             peer.connection.hold()
-    made = iter(pack_all(together.calls, answers)) if packed else None
-    reply_all(zip(together.calls, answers, strict=True), packed=made)
+    reply_all(zip(together.calls, answers, strict=True))
     for call, answer in zip(alone.calls, answers, strict=True):
         call.reply(answer)
     for peer in (together, alone):

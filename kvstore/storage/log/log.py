@@ -131,7 +131,7 @@ class Log:
             raise InvariantViolation("the entries of a batch are not contiguous")
         place = self._write(BATCH, encode_batch(hard_state, entries))
         state.hard_state = hard_state
-        index.extend(first, [entry.term for entry in entries] if len(entries) > 1 else (entries[0].term,), place)
+        index.extend(first, [entry.term for entry in entries], place)
         self._cache.extend(entries)
 
     def sync(self) -> None:
@@ -270,8 +270,7 @@ class Log:
     def _write(self, kind: int, payload: bytes) -> int:
         """One record into the live segment, or into a new one if it does not fit; its place."""
         segments = self._segments
-        if segments.failed is not None:
-            segments.check()
+        segments.check()
         try:
             live = segments.live
             if not live.room(len(payload)):

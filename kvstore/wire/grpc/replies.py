@@ -8,7 +8,7 @@ Faults assumed: as for Call: any of the calls may be over, or its client not rea
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from struct import Struct
 
 from kvstore.wire.grpc.answer import ANSWER_HEAD, LAST, OK_HEAD
@@ -24,25 +24,10 @@ log = logging.getLogger(__name__)
 _WHOLE = [Struct(f">IBI{len(RESPONSE)}sIBIBI{size}sIBI{len(TRAILERS_OK)}s").pack for size in range(512)]
 
 
-def pack_all(calls: Sequence[Call], messages: Sequence[bytes]) -> list[bytes]:
-    """The frames of every answer, for reply_all to give later. Messages of up to 511 octets."""
-    return [_pack(call.stream_id, message) for call, message in zip(calls, messages, strict=True)]
-
-
-def _pack(number: int, message: bytes) -> bytes:
-    length = len(message)
-    size = (length + PREFIX_SIZE) << 8
-    head = (ANSWER_HEAD, END_HEADERS, number, RESPONSE)
-    return _WHOLE[length](*head, size, 0, number, 0, length, message, OK_HEAD, LAST, number, TRAILERS_OK)
-
-
-def reply_all(
-    answers: Iterable[tuple[Call, bytes]], *, packed: Iterator[bytes] | None = None, at_once: bool = False
-) -> None:
+def reply_all(answers: Iterable[tuple[Call, bytes]], *, at_once: bool = False) -> None:
     """Reply to each call with its message. One that raises is logged, the others go on. Hot.
 
     An answer is asked for when those before it have been given, or are sure to fit the windows.
-    packed: what pack_all() has made of them.
     at_once: a connection's answers leave before the next one's are looked at; else when the loop gets its next turn.
     """
     whole, response, trailers = _WHOLE, RESPONSE, TRAILERS_OK
@@ -60,13 +45,11 @@ def reply_all(
                 longest = min(connection.peer_window, len(whole) - 1 + PREFIX_SIZE)
             length = len(message)
             size = length + PREFIX_SIZE
-            made = None if packed is None else next(packed)
             if call.whole and call.deadline_bucket is None and size <= longest and size <= room:
                 room -= size
                 number = call.stream_id
                 out.append(
-                    made
-                    or whole[length](
+                    whole[length](
                         ANSWER_HEAD,
                         END_HEADERS,
                         number,
