@@ -252,8 +252,8 @@ class Disk:
     def rot(self, chance: random.Random) -> tuple[str, int, int, int] | None:
         """Flip a bit of a log segment at rest; where, and the byte before and after. None if there is nothing.
 
-        Not of the last record of a log that was not closed: nothing tells that from a torn write (log/replay.py), and a
-        member that lost what it had promised stops when it hears of it, or helps to lose it.
+        Not of what was synced last in a log that was not closed: nothing tells that from a torn write (log/replay.py),
+        and a member that lost what it had promised stops when it hears of it, or helps to lose it.
         """
         segments = [p for p in sorted(self.present) if p.endswith(".wal")]
         if not segments:
@@ -262,7 +262,7 @@ class Disk:
         data = self.present[path].data
         written = len(data.rstrip(b"\0"))
         if path == segments[-1]:
-            written = _before_the_last_record(bytes(data), written)
+            written = _proven(bytes(data), written)
         if not written:
             return None
         at = chance.randrange(written)
@@ -279,13 +279,15 @@ class Disk:
             self.present[path].data[at] = was
 
 
-def _before_the_last_record(data: bytes, written: int) -> int:
-    """Where the last record of a segment begins, or the end of what is written if it says that the log was closed."""
+def _proven(data: bytes, written: int) -> int:
+    """So much of the last segment its last record proves to be durable: all of it, if that says it was closed."""
     try:
         header, at, seed = decode_header(data)
     except BadHeader:
         return written
-    begin, closed = at, False
+    last = None
     while (record := decode_record(data, at, at, header.salt, seed)) is not None:
-        begin, closed, at = at, record.kind == CLOSED, record.end
-    return written if closed else begin
+        last, at = record, record.end
+    if last is None:
+        return at
+    return written if last.kind == CLOSED else last.synced

@@ -104,6 +104,30 @@ def test_rot_in_the_last_segment_is_told_from_a_torn_write(tmp_path: Path) -> No
     opened.close()
 
 
+@pytest.mark.parametrize("rotten", range(5))
+def test_what_one_fsync_wrote_says_nothing_of_itself(tmp_path: Path, rotten: int) -> None:
+    """Of the last fsync's records none proves the one before it durable; all that is older is proven by each of them."""
+    directory = tmp_path / "log"
+    log = Log.create(directory, metadata=b"m", segment_bytes=1 << 16)
+    places = []
+    for index in range(1, 6):
+        places.append(log._segments.live.end)
+        log.append(entries(index, 1, size=300))
+        if index <= 2:
+            log.sync()
+    log.sync()
+    log._segments.close()
+    path = next(directory.glob("*.wal"))
+    flip(path, places[rotten] + 100, 1)
+    if rotten < 2:
+        assert open_or_refuse(directory, path) is None
+    else:
+        opened = Log.open(directory)
+        assert opened.last_index() == rotten
+        assert opened.torn is not None
+        opened.close()
+
+
 def test_a_segment_that_is_missing(tmp_path: Path) -> None:
     directory = tmp_path / "log"
     written(directory).close()

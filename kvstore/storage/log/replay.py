@@ -9,7 +9,8 @@ Where the records stop, the rest of the file is zeros if all is well. If it is n
   crash may keep any part of it: a torn write, which is cut.
 
 Rot is refused and nothing is changed (FAST '18); what is cut is copied beside the segment first.
-The one rot that looks torn is that of the very last record of a log that was not closed in peace.
+The one rot that looks torn is that of the records that were synced last, one fsync's, of a log that was not closed in
+peace: each of them says how much was durable before that fsync.
 """
 
 from __future__ import annotations
