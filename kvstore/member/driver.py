@@ -5,86 +5,30 @@ One *pump* a loop turn, whatever happened in it. Proposals are held while the di
 during one fdatasync become one entry, one log write and one message per follower; a leader's messages leave before
 its own write begins (Raft dissertation, 10.2.1), what a follower promises only after it is durable.
 
-Committed entries are applied in slices: after SLICE_SECONDS the loop gets a turn.
+What is on the log's way to the disk is kept in saving.py, what is on its way into the state in committed.py, and when
+reads have their round is in read_rounds.py. What comes first in a turn of the loop is decided here.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import time
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
-from typing import Protocol
+from collections.abc import Iterable
 
 from kvstore.errors import error
 from kvstore.invariant import InvariantViolation
 from kvstore.member.busy_poll import BusyPoll
 from kvstore.member.changes import ChangeQueue
-from kvstore.member.log_sync import LogSync
+from kvstore.member.committed import Committed
 from kvstore.member.outbox import Outbox
 from kvstore.member.passing_on import PassingOn
 from kvstore.member.proposals import ProposalQueue
+from kvstore.member.read_rounds import ReadRounds
 from kvstore.member.reads import ReadQueue
+from kvstore.member.saving import Saving
+from kvstore.member.state_machine import StateMachine
 from kvstore.raft.node import RawNode
-from kvstore.raft.types import (
-    APPEND_REPLY,
-    LEADER,
-    PROPOSE,
-    Entry,
-    HardState,
-    Message,
-    ReadState,
-    Ready,
-    Role,
-    SoftState,
-    size_of,
-)
-from kvstore.storage.errors import NoSpace
+from kvstore.raft.types import APPEND_REPLY, LEADER, PROPOSE, Message, Ready, SoftState
 from kvstore.storage.log import Log
-
-log = logging.getLogger(__name__)
-
-SLICE_SECONDS = 0.004
-# So long a leader stays awake for the next read, once it has answered all there were.
-NEXT_SECONDS = 0.0002
-
-
-class StateMachine(Protocol):
-    """What the driver needs of the member it drives."""
-
-    def apply(self, entry: Entry, late: Callable[[], bool]) -> bool:
-        """Apply one committed entry, of any kind.
-
-        late: whether to come to an end. False: call it with the same entry again.
-        """
-
-    @property
-    def crowded(self) -> bool:
-        """Whether nothing more is to be applied until the driver is woken."""
-
-    @property
-    def readable(self) -> bool:
-        """Whether the state may be read: not in the middle of a request."""
-
-    def foresee(self, index: int, term: int, sequence: int) -> None:
-        """The batch of ours with that first sequence is being written, as that entry: a good moment to make answers."""
-
-    def applied_turn(self) -> None:
-        """A slice of entries was applied: a good moment to commit the backend."""
-
-    def send(self, messages: Sequence[Message]) -> None:
-        """Give messages to the peer links."""
-
-    def install_snapshot(self, ready: Ready, done: Callable[[], None]) -> None:
-        """Put the received snapshot in place of log and backend; `done` once it is durable."""
-
-    def state_changed(self, leader: int, role: Role) -> None:
-        """The leader or our role is another one now."""
-
-    def failed(self, problem: BaseException) -> None:
-        """The disk failed: the member must not go on."""
 
 
 class Driver:
@@ -102,45 +46,35 @@ class Driver:
     ) -> None:
         self._loop = loop
         self.raw = raw
-        self._wal = wal
         self._proposals = proposals
         self._reads = reads
         self._changes = changes
         self._machine = machine
-        self.disk = LogSync(loop, wal, durable=self._durable, failed=machine.failed)
+        self._saving = saving = Saving(loop, raw, wal, machine.send, durable=self._durable, failed=machine.failed)
+        self.disk = saving.disk
+        self._committed = Committed(machine, raw.applied_index)
+        self._rounds = ReadRounds(loop, raw, reads, proposals, self.wake)
         self._outbox = Outbox(loop, raw, machine.send, self._silent)
         self.passing_on = PassingOn(raw, proposals, changes, machine.send, self._outbox.waits)
-        self._poll = BusyPoll(loop, self._reads_only)
         self._poll_commit = BusyPoll(loop, self._uncommitted)
-        self._poll_next = BusyPoll(loop, self._idle, NEXT_SECONDS)
-        self._hard_state: HardState | None = None
-        self._unsynced: list[Ready] = []
-        self._syncing: list[Ready] = []
-        self._committed: deque[Entry] = deque()
-        self._applied = raw.applied_index
         self._leader = 0
         self._scheduled = False
         self._stopped = False
         self._installing = False
-        # What the full disk has not taken yet, and whether that was said.
-        self._unwritten: Ready | None = None
-        self._is_full = False
         # A batch that a follower passed on was proposed since the last sync began.
         self._serves_others = False
         # The newest entry with a batch of ours, until its answers were thought of: index, term, first sequence.
         self._proposed: tuple[int, int, int] | None = None
-        # Reads wait that came too late for a round; theirs begins in the next turn of the loop.
-        self._read_due = False
 
     @property
     def applied(self) -> int:
         """Index of the last applied entry."""
-        return self._applied
+        return self._committed.applied
 
     @property
     def settled(self) -> bool:
         """Whether everything is applied here that others may have heard to be committed, if this member leads."""
-        return not self._committed
+        return not self._committed.waiting
 
     @property
     def committed(self) -> int:
@@ -188,7 +122,7 @@ class Driver:
         """Pump, if that has anything to do: a turn of the loop costs more than many an answer that comes."""
         if self._stopped:
             return
-        if not self._syncing and (self._proposals.waiting or self.passing_on.due):
+        if not self._saving.under_way and (self._proposals.waiting or self.passing_on.due):
             self.wake()  # what is proposed now leaves first
             return
         answered = False
@@ -203,17 +137,18 @@ class Driver:
             self._machine.failed(problem)
         if answered:
             self._loop.call_soon(self._go_on)  # behind the answers and the events
-        elif self._unsynced or self.raw.has_news():
+        elif self._saving.written or self.raw.has_news():
             self.wake()
 
     def _store_ahead(self) -> bool:
         """A follower stores what it hears where it hears it: its leader waits for that. False if it cannot yet."""
-        if self._syncing or self._unsynced or self._silent():
+        saving = self._saving
+        if saving.under_way or saving.written or self._silent():
             return False
         if self._handle(self._take_ready()):
             self._sync()
             self.disk.here()
-        if self._committed or self._reads.confirmed:
+        if self._committed.waiting or self._reads.confirmed:
             # Applied when the promise has left, and whatever else has come is heard.
             self._loop.call_soon(self._finish)
         return True
@@ -223,15 +158,16 @@ class Driver:
 
         Clients wait for their answers; followers have other work, unless they wait for their own clients.
         """
-        if self._committed or self._installing:
+        waiting = self._committed.waiting
+        if waiting or self._installing:
             return False
         entries, reads = self.raw.take_ahead()
         if reads:
-            self._confirm_reads(reads)
+            self._rounds.confirm(reads)
         if entries:
-            self._committed.extend(entries)
+            waiting.extend(entries)
             self._poll_commit.ended()
-        if (entries or reads) and self._apply() and self._committed:
+        if (entries or reads) and self._apply() and waiting:
             self.wake()
         return bool(entries)
 
@@ -247,19 +183,19 @@ class Driver:
     def _turn(self) -> None:
         self._propose()
         if self._reads.waiting:
-            self._ask_reads()
+            self._rounds.begin()
         spoke = self._outbox.speak()
         while not self._installing and (ready := self._next_ready()) is not None:
             if not self._handle(ready):
                 break
             spoke = spoke or bool(ready.messages)
         self._sync()
-        if self.disk.due and (self.raw.role is not LEADER or not (self._committed or self._reads.confirmed)):
+        if self.disk.due and (self.raw.role is not LEADER or not (self._committed.waiting or self._reads.confirmed)):
             # A leader waits for our promise; what is committed is applied when that has left, and whatever comes
             # meanwhile. Or we lead, and all that is left to do is this.
             self.disk.here()
             spoke = True
-        if spoke and (self._committed or self._reads.confirmed):
+        if spoke and (self._committed.waiting or self._reads.confirmed):
             # What was said leaves first, so that followers begin while we apply and our own disk works.
             self._loop.call_soon(self._finish)
         else:
@@ -269,9 +205,10 @@ class Driver:
         """The second half of a turn."""
         if self._stopped:
             return
-        answers = bool(self._committed)
+        waiting = self._committed.waiting
+        answers = bool(waiting)
         try:
-            if self._apply() and (self._committed or self.raw.has_news()):
+            if self._apply() and (waiting or self.raw.has_news()):
                 self.wake()
         except Exception as problem:  # as in _pump
             self._machine.failed(problem)
@@ -295,7 +232,7 @@ class Driver:
         if not for_others and not proposals.waiting:
             return
         if raw.role is LEADER:
-            if self._syncing:
+            if self._saving.under_way:
                 return  # what comes meanwhile goes with the next
             if for_others:
                 self._serves_others = self.passing_on.propose() or self._serves_others
@@ -307,46 +244,13 @@ class Driver:
         elif raw.leader:
             self.passing_on.send_to_leader()
 
-    def _ask_reads(self) -> None:
-        context = self._reads.begin(self._loop.time())
-        if context is None:
-            return
-        self._poll_next.ended()
-        if not self.raw.read_index(self.raw.id.to_bytes(8, "big") + context):
-            self._reads.refused()
-        elif self.raw.role is LEADER:
-            self._poll.begin()
-
-    def _reads_only(self) -> bool:
-        """Whether a round of reads is all that is waited for, and no disk, whose work needs the core more."""
-        return self._reads.under_way and self.raw.commit == self.raw.last_index
-
     def _uncommitted(self) -> bool:
         return self.raw.commit < self.raw.last_index
 
-    def _idle(self) -> bool:
-        return not self._reads.waiting and not len(self._proposals)
-
-    def _confirm_reads(self, states: Iterable[ReadState]) -> None:
-        for state in states:
-            if self._reads.confirm(state.context[8:], state.index):
-                self._poll.ended()
-        if self._reads.due and not self._read_due:
-            # Reads came during the round that has ended, and nothing else need happen soon. Not at once: what lies in
-            # the sockets by now is read first, and one round serves all of them.
-            self._read_due = True
-            self._loop.call_soon(self._begin_reads)
-
-    def _begin_reads(self) -> None:
-        self._read_due = False
-        if self._reads.due:
-            self.wake()
-
     def _next_ready(self) -> Ready | None:
         """What Raft wants done next; first of all what the log had no room for."""
-        if self._unwritten is not None:
-            ready, self._unwritten = self._unwritten, None
-            return ready
+        if self._saving.unwritten is not None:
+            return self._saving.take_back()
         return self._take_ready() if self.raw.has_ready() else None
 
     def _take_ready(self) -> Ready:
@@ -361,9 +265,7 @@ class Driver:
         self._machine.state_changed(state.leader, state.role)
         if state.leader != self._leader:
             self._leader = state.leader
-            # A round of reads that the old leader was asked for is lost with it.
-            self._reads.refused()
-            self._ask_reads()
+            self._rounds.again()
 
     def _handle(self, ready: Ready) -> bool:
         """False: the disk is full; nothing of it is written, and the next tick tries that again."""
@@ -371,62 +273,30 @@ class Driver:
             self._installing = True
             self._machine.install_snapshot(ready, lambda: self._installed(ready))
             return True
-        if ready.hard_state is not None:
-            self._hard_state = ready.hard_state
         if ready.messages:
             # First: they promise nothing that is in this log, and others have more to do with them than we.
             self._outbox.say(ready.messages)
-        # A newer commit index alone is not worth a write: a restart learns it again from the leader.
-        if ready.must_sync and not self._write(ready):
+        if not self._saving.take(ready):
             return False
         if ready.read_states:
-            self._confirm_reads(ready.read_states)
-        self._committed.extend(ready.committed)
-        if ready.must_sync:
-            self._unsynced.append(ready)
-        elif self._unsynced or self._syncing:
-            self._unsynced.append(ready)  # its promises may not overtake those before it
-        elif ready.messages_after_save:
-            self._machine.send(ready.messages_after_save)  # there was nothing to save
-        return True
-
-    def _write(self, ready: Ready) -> bool:
-        try:
-            self._wal.append(ready.entries, self._hard_state)
-        except NoSpace as problem:
-            self._unwritten = replace(ready, messages=[])  # these have left
-            self._say_full(problem)
-            return False
-        self._is_full = False
+            self._rounds.confirm(ready.read_states)
+        self._committed.waiting.extend(ready.committed)
         return True
 
     def _silent(self) -> bool:
         """A member that stops, or whose log is being replaced, says nothing; one that cannot write, so that another
         leads."""
-        return self._installing or self._unwritten is not None or self._stopped
-
-    def _say_full(self, problem: NoSpace) -> None:
-        if not self._is_full:
-            log.error("%s; this member waits until there is space", problem)
-        self._is_full = True
-
-    def _saved(self, ready: Ready) -> None:
-        self.raw.saved(ready)
-        if ready.messages_after_save:
-            self._machine.send(ready.messages_after_save)
+        return self._installing or self._saving.unwritten is not None or self._stopped
 
     def _sync(self) -> None:
-        if not self._unsynced or self._syncing:
+        saving = self._saving
+        if not saving.written or saving.under_way:
             return
-        self._syncing, self._unsynced = self._unsynced, []
-        size = 0
-        for ready in self._syncing:
-            size += size_of(ready.entries)
         # Other requests than the one that waits for the disk.
         leads = self.raw.role is LEADER
         others = leads and (self._serves_others or len(self._proposals) > 1 or bool(self._reads.waiting))
         self._serves_others = False
-        self.disk.start(size, busy=others)
+        saving.sync(busy=others)
 
     def _sync_here(self) -> None:
         if not self._stopped:
@@ -434,13 +304,7 @@ class Driver:
             self._foresee()
 
     def _durable(self) -> None:
-        """What was being synced is on the disk."""
-        done, self._syncing = self._syncing, []
-        try:
-            for ready in done:
-                self._saved(ready)
-        except InvariantViolation as problem:
-            self._machine.failed(problem)
+        """What was being synced is on the disk, and its promises are given."""
         # Behind the callbacks that write to the sockets.
         self._go_on()
         if self.raw.role is LEADER and len(self._proposals) == 1 and self._uncommitted():
@@ -450,10 +314,9 @@ class Driver:
     def _installed(self, ready: Ready) -> None:
         """The snapshot is durable: log and state machine now stand at its index."""
         self._installing = False
-        self._committed.clear()
         assert ready.snapshot is not None
-        self._applied = ready.snapshot.index
-        self._saved(ready)
+        self._committed.jump(ready.snapshot.index)
+        self._saving.saved(ready)
         # Entries that the snapshot stands for are not applied here one by one: whether ours were among them, nobody
         # can say, and proposing them again could apply them twice.
         for done in self._proposals.overtaken(ready.snapshot.term) + self._changes.overtaken(ready.snapshot.term):
@@ -464,34 +327,12 @@ class Driver:
 
     def _apply(self) -> bool:
         """Apply a slice of what is committed, and serve the reads that may be served. Whether anything was applied."""
-        machine = self._machine
-        applies = bool(self._committed) and not self._installing and not machine.crowded
+        machine, committed = self._machine, self._committed
+        applies = bool(committed.waiting) and not self._installing and not machine.crowded
         if applies:
-            self._apply_slice()
-            self.raw.applied(self._applied)
+            committed.apply()
+            self.raw.applied(committed.applied)
             machine.applied_turn()
-        served = False
-        if machine.readable:
-            for done in self._reads.ready(self._applied):
-                done(None)
-                served = True
-        if served and not applies and self.raw.role is LEADER and self._idle():
-            self._poll_next.begin()
+        if self._reads.confirmed and machine.readable and self._rounds.serve(committed.applied) and not applies:
+            self._rounds.await_next()
         return applies
-
-    def _apply_slice(self) -> None:
-        committed, apply, clock = self._committed, self._machine.apply, time.perf_counter
-        # Not loop.time(): uvloop's stands still during a turn.
-        until = clock() + SLICE_SECONDS
-
-        def late() -> bool:
-            return clock() > until
-
-        while committed:
-            entry = committed[0]
-            if not apply(entry, late):
-                return
-            committed.popleft()
-            self._applied = entry.index
-            if late():
-                return

@@ -12,8 +12,9 @@ import pytest
 
 from kvstore.member import busy_poll, log_sync
 from kvstore.member.changes import ChangeQueue
-from kvstore.member.driver import NEXT_SECONDS, Driver
+from kvstore.member.driver import Driver
 from kvstore.member.proposals import Proposal, ProposalQueue
+from kvstore.member.read_rounds import NEXT_SECONDS
 from kvstore.member.reads import ReadQueue
 from kvstore.member.requests import RequestKind
 from kvstore.raft.config import Config
@@ -371,7 +372,7 @@ def test_a_leader_stays_awake_for_the_next_read_once_it_has_answered_all(
     follower.driver.wake()
     for _ in range(5):
         follower.loop.turn()
-    assert follower.driver._poll_next._polling is False
+    assert follower.driver._rounds._poll_next._polling is False
     now[0] += 1.0
     follower.loop.run()
 

@@ -11,7 +11,7 @@ import pytest
 from member_site import Site, until
 
 from kvstore.errors import EtcdError
-from kvstore.member import applier, driver
+from kvstore.member import applier, committed
 from kvstore.member.member import Member
 from kvstore.member.requests import RequestKind
 from kvstore.pb import etcd_pb2 as pb
@@ -26,7 +26,7 @@ def small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every turn is over at once, and ten keys make a large delete."""
     monkeypatch.setattr(applier, "LARGE_DELETE", 10)
     monkeypatch.setattr(applier, "SLICE_KEYS", 4)
-    monkeypatch.setattr(driver, "SLICE_SECONDS", -1.0)
+    monkeypatch.setattr(committed, "SLICE_SECONDS", -1.0)
 
 
 def proposed(member: Member, kind: int, request: Any) -> asyncio.Future[Any]:

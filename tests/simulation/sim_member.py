@@ -26,6 +26,7 @@ from kvstore.member import (
     applier,
     bootstrap,
     busy_poll,
+    committed,
     committer,
     dial,
     driver,
@@ -33,6 +34,7 @@ from kvstore.member import (
     leader_calls,
     log_sync,
     peer_link,
+    read_rounds,
     retention,
     transfer,
     waiting,
@@ -227,15 +229,12 @@ class Ground:
             ),
             (
                 driver,
-                {
-                    "time": clock,
-                    "Outbox": functools.partial(Outbox, clock=self._clock),
-                    "SLICE_SECONDS": -1.0,  # every turn is over at once
-                },
+                {"Outbox": functools.partial(Outbox, clock=self._clock)},
             ),
+            (committed, {"time": clock, "SLICE_SECONDS": -1.0}),  # every turn is over at once
             (log_sync, {"SyncThread": threads, "RingSync": kernel, "time": clock}),
             (busy_poll, {"POLL_SECONDS": 0.0}),
-            (driver, {"NEXT_SECONDS": 0.0}),
+            (read_rounds, {"NEXT_SECONDS": 0.0}),
             (applier, {"LARGE_DELETE": 0, "SLICE_KEYS": 1}),
             (
                 committer,

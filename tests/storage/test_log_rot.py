@@ -106,7 +106,7 @@ def test_rot_in_the_last_segment_is_told_from_a_torn_write(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("rotten", range(5))
 def test_what_one_fsync_wrote_says_nothing_of_itself(tmp_path: Path, rotten: int) -> None:
-    """Of the last fsync's records none proves the one before it durable; all that is older is proven by each of them."""
+    """None of the last fsync's records proves the one before it durable; all that is older each of them proves."""
     directory = tmp_path / "log"
     log = Log.create(directory, metadata=b"m", segment_bytes=1 << 16)
     places = []
