@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import cast
 
 from kvstore.invariant import invariant
+from kvstore.member.apply.state import State
 from kvstore.member.cluster import Cluster, cluster_id, conf_state_of, member_id
 from kvstore.member.config import Config, ConfigError
-from kvstore.member.joining import Joined
-from kvstore.member.state import State
+from kvstore.member.peers.joining import Joined
 from kvstore.mvcc.types import Tables
 from kvstore.pb.etcd_pb2 import Member
 from kvstore.raft.config import Config as RaftConfig

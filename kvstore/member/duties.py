@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from kvstore.errors import EtcdError
 from kvstore.failpoints import armed, hit
 from kvstore.member.compactor import Compactor, parse_retention
-from kvstore.member.proposals import Done
+from kvstore.member.consensus.proposals import Done
 from kvstore.member.requests import RequestKind
 from kvstore.pb import etcd_pb2 as pb
 

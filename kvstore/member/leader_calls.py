@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from kvstore.errors import Code, EtcdError, error
 from kvstore.member.awaited import settle
 from kvstore.member.config import parse_url
+from kvstore.member.consensus.reads import ReadQueue
 from kvstore.member.lease_resets import LeaseResets
-from kvstore.member.reads import ReadQueue
 from kvstore.pb import raft_pb2
 from kvstore.wire.channel import Channel
 from kvstore.wire.grpc.call import Call

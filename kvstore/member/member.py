@@ -15,16 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from kvstore.errors import EtcdError, error
-from kvstore.member import roster
-from kvstore.member.applying import Applying
-from kvstore.member.batch_apply import Late
+from kvstore.member.apply.applying import Applying
+from kvstore.member.apply.batch_apply import Late
+from kvstore.member.apply.retention import Retention
 from kvstore.member.bootstrap import Opened
-from kvstore.member.committer import Committer
 from kvstore.member.config import Config
+from kvstore.member.consensus.driver import Driver
 from kvstore.member.corruption import Corruption
 from kvstore.member.defragment import Defragmenter
-from kvstore.member.dial import Dialer
-from kvstore.member.driver import Driver
+from kvstore.member.disk.committer import Committer
 from kvstore.member.duties import Duties
 from kvstore.member.header import Headers
 from kvstore.member.histogram import DISK_SECONDS, LAG_SECONDS, Histogram
@@ -32,9 +31,10 @@ from kvstore.member.introduction import introduce
 from kvstore.member.leader_calls import LeaderCalls
 from kvstore.member.learning import Learning
 from kvstore.member.passwords import Passwords
-from kvstore.member.peers import PeerLinks
+from kvstore.member.peers import roster
+from kvstore.member.peers.dial import Dialer
+from kvstore.member.peers.links import PeerLinks
 from kvstore.member.reconfigure import Reconfigurer
-from kvstore.member.retention import Retention
 from kvstore.member.space import Space
 from kvstore.member.standing import Standing
 from kvstore.member.transfer import SnapshotTransfer

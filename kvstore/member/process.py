@@ -16,10 +16,10 @@ from collections.abc import Callable
 from kvstore.member import security
 from kvstore.member.bootstrap import MemberRemoved, Opened, open_member
 from kvstore.member.config import Address, Config, ConfigError, parse_url
-from kvstore.member.dial import Dialer
-from kvstore.member.joining import Joined, find_cluster
 from kvstore.member.member import Member
-from kvstore.member.roster import refuse_second_founding
+from kvstore.member.peers.dial import Dialer
+from kvstore.member.peers.joining import Joined, find_cluster
+from kvstore.member.peers.roster import refuse_second_founding
 from kvstore.member.tokens import open_tokens
 from kvstore.storage.data_dir import DataDir
 from kvstore.storage.errors import StorageError

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from kvstore.errors import EtcdError
 from kvstore.invariant import invariant
 from kvstore.member.bootstrap import removed_text
-from kvstore.member.changes import ChangeQueue
+from kvstore.member.consensus.changes import ChangeQueue
 from kvstore.member.membership import members_after
 from kvstore.member.requests import decode
 from kvstore.pb import etcd_pb2 as pb

@@ -12,8 +12,8 @@ from kvstore.errors import EtcdError
 from kvstore.failpoints import armed, hit
 from kvstore.member.awaited import committed
 from kvstore.member.config import parse_url
-from kvstore.member.discarding import discard
-from kvstore.member.snapshots import SnapshotReceiver, send_snapshot
+from kvstore.member.disk.discarding import discard
+from kvstore.member.peers.snapshots import SnapshotReceiver, send_snapshot
 from kvstore.mvcc.meta import APPLIED_INDEX, APPLIED_TERM, CONF_STATE
 from kvstore.pb import raft_pb2
 from kvstore.raft import codec

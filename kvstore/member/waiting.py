@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from kvstore.auth.types import Identity
 from kvstore.errors import EtcdError, error
-from kvstore.member.changes import ChangeQueue
-from kvstore.member.proposals import Done, Proposal, ProposalQueue
-from kvstore.member.reads import ReadDone, ReadQueue, Serve, count_reads
+from kvstore.member.consensus.changes import ChangeQueue
+from kvstore.member.consensus.proposals import Done, Proposal, ProposalQueue
+from kvstore.member.consensus.reads import ReadDone, ReadQueue, Serve, count_reads
 from kvstore.member.requests import RequestKind, sign
 from kvstore.pb import etcd_pb2 as pb
 

@@ -12,9 +12,9 @@ from functools import partial
 from typing import Any
 
 from kvstore.errors import EtcdError, error
-from kvstore.member.applier import writes
+from kvstore.member.apply.applier import writes
+from kvstore.member.consensus.proposals import Done
 from kvstore.member.member import Member
-from kvstore.member.proposals import Done
 from kvstore.member.requests import RequestKind
 from kvstore.mvcc.put_run import all_plain, key_end
 from kvstore.mvcc.results import RangeResult

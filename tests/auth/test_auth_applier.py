@@ -14,7 +14,7 @@ from kvstore.auth.simple_token import SimpleTokens
 from kvstore.auth.store import AuthStore
 from kvstore.auth.types import Identity
 from kvstore.errors import EtcdError
-from kvstore.member.auth_applier import AuthApplier
+from kvstore.member.apply.auth_applier import AuthApplier
 from kvstore.member.requests import SIGNED, BatchError, RequestKind, sign, unsign
 from kvstore.member.tokens import Tokens
 from kvstore.pb import etcd_pb2 as pb

@@ -18,9 +18,9 @@ from harness.ports import free_port
 from kvstore.errors import EtcdError
 from kvstore.member.bootstrap import open_member
 from kvstore.member.config import Config
-from kvstore.member.dial import Dialer
-from kvstore.member.joining import find_cluster
 from kvstore.member.member import Member
+from kvstore.member.peers.dial import Dialer
+from kvstore.member.peers.joining import find_cluster
 from kvstore.member.requests import RequestKind
 from kvstore.pb import etcd_pb2 as pb
 from kvstore.raft.types import ConfState, Entry, Role

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from kvstore.backup import stream
-from kvstore.member import discarding
+from kvstore.member.disk import discarding
 from kvstore.storage import Backend
 
 

@@ -7,9 +7,9 @@ from typing import Any, cast
 
 import pytest
 
-from kvstore.member.applier import Applier
-from kvstore.member.batch_apply import BatchApply
-from kvstore.member.proposals import Proposal
+from kvstore.member.apply.applier import Applier
+from kvstore.member.apply.batch_apply import BatchApply
+from kvstore.member.consensus.proposals import Proposal
 from kvstore.member.requests import RequestKind
 from kvstore.mvcc.results import PutResult, TxnResult
 

@@ -9,8 +9,8 @@ from typing import Any, cast
 
 import pytest
 
-from kvstore.member import busy_poll
-from kvstore.member.busy_poll import POLL_SECONDS, BusyPoll
+from kvstore.member.consensus import busy_poll
+from kvstore.member.consensus.busy_poll import POLL_SECONDS, BusyPoll
 
 
 class Bench:

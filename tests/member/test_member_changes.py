@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from kvstore.errors import EtcdError, error
-from kvstore.member.changes import MAX_CHANGES, ChangeQueue, fitted
 from kvstore.member.cluster import Cluster, added_member_id
+from kvstore.member.consensus.changes import MAX_CHANGES, ChangeQueue, fitted
 from kvstore.member.membership import encode_add, encode_id, members_after, members_updated, raft_change
 from kvstore.member.reconfigure import checked_urls
 from kvstore.member.requests import BatchError, RequestKind, decode

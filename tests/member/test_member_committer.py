@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from kvstore.member import committer as module
-from kvstore.member.committer import COMMIT_BYTES, COMMIT_REQUESTS, CROWDED_BYTES, FEWEST_REQUESTS, Committer
+from kvstore.member.disk import committer as module
+from kvstore.member.disk.committer import COMMIT_BYTES, COMMIT_REQUESTS, CROWDED_BYTES, FEWEST_REQUESTS, Committer
 
 
 class Thread:

@@ -13,10 +13,10 @@ import pytest
 from member_site import Site, change, leader_of, put, settled, until, value
 
 from kvstore.errors import EtcdError
+from kvstore.member.apply.state import State
 from kvstore.member.config import Config
 from kvstore.member.membership import encode_add, encode_id, raft_change
 from kvstore.member.requests import RequestKind, encode_head, encode_request
-from kvstore.member.state import State
 from kvstore.pb.etcd_pb2 import Member as MemberInfo
 from kvstore.raft.types import ConfChange, ConfState, Transition
 from kvstore.storage.backend import Backend

@@ -10,12 +10,13 @@ from typing import Any, cast
 
 import pytest
 
-from kvstore.member import busy_poll, log_sync
-from kvstore.member.changes import ChangeQueue
-from kvstore.member.driver import Driver
-from kvstore.member.proposals import Proposal, ProposalQueue
-from kvstore.member.read_rounds import NEXT_SECONDS
-from kvstore.member.reads import ReadQueue
+from kvstore.member.consensus import busy_poll
+from kvstore.member.consensus.changes import ChangeQueue
+from kvstore.member.consensus.driver import Driver
+from kvstore.member.consensus.proposals import Proposal, ProposalQueue
+from kvstore.member.consensus.read_rounds import NEXT_SECONDS
+from kvstore.member.consensus.reads import ReadQueue
+from kvstore.member.disk import log_sync
 from kvstore.member.requests import RequestKind
 from kvstore.raft.config import Config
 from kvstore.raft.node import RawNode

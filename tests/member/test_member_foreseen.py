@@ -9,9 +9,9 @@ from typing import Any, cast
 import pytest
 
 from kvstore.errors import error
-from kvstore.member.applying import Applying
-from kvstore.member.changes import ChangeQueue
-from kvstore.member.proposals import Proposal, ProposalQueue
+from kvstore.member.apply.applying import Applying
+from kvstore.member.consensus.changes import ChangeQueue
+from kvstore.member.consensus.proposals import Proposal, ProposalQueue
 from kvstore.member.requests import RequestKind
 from kvstore.raft.types import Entry
 

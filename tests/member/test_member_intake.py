@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from kvstore.errors import EtcdError
-from kvstore.member.intake import Intake
-from kvstore.member.proposals import Proposal, ProposalQueue
+from kvstore.member.consensus.intake import Intake
+from kvstore.member.consensus.proposals import Proposal, ProposalQueue
 from kvstore.member.requests import RequestKind
 from kvstore.storage.data_dir import DataDir
 

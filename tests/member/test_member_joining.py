@@ -10,9 +10,9 @@ from member_site import Site, change, put, settled, until, value
 
 from kvstore.member.bootstrap import MemberRemoved
 from kvstore.member.config import Config, ConfigError
-from kvstore.member.dial import Dialer
-from kvstore.member.joining import find_cluster, fitting
 from kvstore.member.membership import encode_add, encode_id
+from kvstore.member.peers.dial import Dialer
+from kvstore.member.peers.joining import find_cluster, fitting
 from kvstore.member.requests import RequestKind
 from kvstore.pb.etcd_pb2 import Member as MemberInfo
 from kvstore.pb.raft_pb2 import MembersReply

@@ -11,7 +11,8 @@ import pytest
 from member_site import Site, until
 
 from kvstore.errors import EtcdError
-from kvstore.member import applier, committed
+from kvstore.member.apply import applier
+from kvstore.member.consensus import committed
 from kvstore.member.member import Member
 from kvstore.member.requests import RequestKind
 from kvstore.pb import etcd_pb2 as pb

@@ -11,11 +11,11 @@ from typing import Any, cast
 
 import pytest
 
-from kvstore.member import aio_sync, kernel_sync, log_sync, ring_sync
-from kvstore.member.aio_sync import NUMBERS, AioSync, Numbers
-from kvstore.member.kernel_sync import KernelSync
-from kvstore.member.log_sync import QUICK_BYTES, LogSync
-from kvstore.member.ring_sync import RingSync
+from kvstore.member.disk import aio_sync, kernel_sync, log_sync, ring_sync
+from kvstore.member.disk.aio_sync import NUMBERS, AioSync, Numbers
+from kvstore.member.disk.kernel_sync import KernelSync
+from kvstore.member.disk.log_sync import QUICK_BYTES, LogSync
+from kvstore.member.disk.ring_sync import RingSync
 from kvstore.raft.types import ConfState, Entry, SnapshotMeta
 from kvstore.storage.errors import StorageFailed
 from kvstore.storage.log import Log

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from kvstore.member.outbox import (
+from kvstore.member.consensus.outbox import (
     FLOW_SECONDS,
     HELD_BYTES,
     HOLD_SECONDS,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kvstore.member.pace import REVIEW_SECONDS, Pace
+from kvstore.member.consensus.pace import REVIEW_SECONDS, Pace
 
 
 class Paced:

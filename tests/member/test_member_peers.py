@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from kvstore.member.peers import MAX_GUESTS, REMOVED, REMOVED_TEXT, PeerLinks
+from kvstore.member.peers.links import MAX_GUESTS, REMOVED, REMOVED_TEXT, PeerLinks
 from kvstore.pb import raft_pb2
 from kvstore.raft.types import Message, MessageKind
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from kvstore.errors import EtcdError
-from kvstore.member import proposals as module
-from kvstore.member.proposals import Proposal, ProposalQueue
+from kvstore.member.consensus import proposals as module
+from kvstore.member.consensus.proposals import Proposal, ProposalQueue
 from kvstore.member.requests import RequestKind, decode
 
 ORIGIN = 7

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from kvstore.errors import EtcdError
-from kvstore.member import reads as module
-from kvstore.member.reads import ReadQueue
+from kvstore.member.consensus import reads as module
+from kvstore.member.consensus.reads import ReadQueue
 
 
 def make() -> tuple[ReadQueue, list[str]]:

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from kvstore.member.retention import Retention
+from kvstore.member.apply.retention import Retention
 from kvstore.raft.types import SnapshotMeta
 from kvstore.storage.errors import NoSpace, StorageError, StorageFailed
 

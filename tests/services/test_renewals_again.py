@@ -9,8 +9,8 @@ from hpack import Encoder
 from service_fakes import FakeMember
 
 from kvstore.member import leader_calls
+from kvstore.member.consensus.reads import ReadQueue
 from kvstore.member.leader_calls import LeaderCalls
-from kvstore.member.reads import ReadQueue
 from kvstore.pb import etcd_pb2 as pb
 from kvstore.services import keep_alive
 from kvstore.services.lease import LeaseService

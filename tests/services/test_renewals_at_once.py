@@ -11,8 +11,8 @@ from service_fakes import FakeLoop, FakeMember, stream, unary
 
 from kvstore.errors import EtcdError, error
 from kvstore.member import leader_calls
+from kvstore.member.consensus.reads import ReadQueue
 from kvstore.member.leader_calls import SURE_PART, LeaderCalls
-from kvstore.member.reads import ReadQueue
 from kvstore.member.requests import RequestKind
 from kvstore.mvcc.lease import Lessor
 from kvstore.pb import etcd_pb2 as pb

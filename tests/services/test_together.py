@@ -11,7 +11,7 @@ from hpack import Encoder
 from service_fakes import FakeMember
 
 from kvstore.errors import error
-from kvstore.member import proposals, reads
+from kvstore.member.consensus import proposals, reads
 from kvstore.member.space import Space
 from kvstore.member.waiting import Waiting
 from kvstore.pb import etcd_pb2 as pb

@@ -12,7 +12,7 @@ from sim_world import Life, PowerCut, World
 
 from kvstore.member.bootstrap import MemberRemoved, Opened, open_member
 from kvstore.member.config import Config
-from kvstore.member.joining import Joined
+from kvstore.member.peers.joining import Joined
 from kvstore.services.watch_pump import WatchPump
 from kvstore.storage.data_dir import DataDir
 from kvstore.storage.errors import LogDamaged, StorageError

@@ -11,8 +11,8 @@ from sim_net import Weather, url_of
 from sim_world import World
 
 from kvstore.errors import EtcdError
-from kvstore.member.joining import Joined
 from kvstore.member.membership import encode_add, encode_id
+from kvstore.member.peers.joining import Joined
 from kvstore.member.requests import RequestKind
 from kvstore.pb import etcd_pb2 as pb
 

@@ -22,26 +22,15 @@ from sim_net import Network
 from sim_os import ROOT, SimOs
 from sim_world import PowerCut, World
 
-from kvstore.member import (
-    applier,
-    bootstrap,
-    busy_poll,
-    committed,
-    committer,
-    dial,
-    driver,
-    duties,
-    leader_calls,
-    log_sync,
-    peer_link,
-    read_rounds,
-    retention,
-    transfer,
-    waiting,
-)
+from kvstore.member import bootstrap, duties, leader_calls, transfer, waiting
 from kvstore.member import member as member_module
+from kvstore.member.apply import applier, retention
+from kvstore.member.consensus import busy_poll, committed, driver, read_rounds
+from kvstore.member.consensus.outbox import Outbox
+from kvstore.member.disk import committer, log_sync
 from kvstore.member.member import Member
-from kvstore.member.outbox import Outbox
+from kvstore.member.peers import dial
+from kvstore.member.peers import link as peer_link
 from kvstore.raft.types import Entry, Ready, Role
 from kvstore.storage.log import Log, segments
 from kvstore.wire.channel import Channel

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from sim_run import SimulationFailed, simulate
 
-from kvstore.member import intake
+from kvstore.member.consensus import intake
 from kvstore.mvcc import lease, watch
 from kvstore.raft import reads, state
 from kvstore.storage.log import segments

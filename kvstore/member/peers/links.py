@@ -18,9 +18,9 @@ from google.protobuf.message import DecodeError
 
 from kvstore.errors import Code
 from kvstore.member.config import ConfigError, parse_url
-from kvstore.member.dial import Dialer
 from kvstore.member.histogram import Histogram
-from kvstore.member.peer_link import PROBE_PATH, REMOVED, STREAM_PATH, PeerLink
+from kvstore.member.peers.dial import Dialer
+from kvstore.member.peers.link import PROBE_PATH, REMOVED, STREAM_PATH, PeerLink
 from kvstore.pb import raft_pb2
 from kvstore.raft import codec
 from kvstore.raft.types import Message

@@ -16,16 +16,16 @@ from collections.abc import Iterable
 
 from kvstore.errors import error
 from kvstore.invariant import InvariantViolation
-from kvstore.member.busy_poll import BusyPoll
-from kvstore.member.changes import ChangeQueue
-from kvstore.member.committed import Committed
-from kvstore.member.outbox import Outbox
-from kvstore.member.passing_on import PassingOn
-from kvstore.member.proposals import ProposalQueue
-from kvstore.member.read_rounds import ReadRounds
-from kvstore.member.reads import ReadQueue
-from kvstore.member.saving import Saving
-from kvstore.member.state_machine import StateMachine
+from kvstore.member.consensus.busy_poll import BusyPoll
+from kvstore.member.consensus.changes import ChangeQueue
+from kvstore.member.consensus.committed import Committed
+from kvstore.member.consensus.outbox import Outbox
+from kvstore.member.consensus.passing_on import PassingOn
+from kvstore.member.consensus.proposals import ProposalQueue
+from kvstore.member.consensus.read_rounds import ReadRounds
+from kvstore.member.consensus.reads import ReadQueue
+from kvstore.member.consensus.saving import Saving
+from kvstore.member.consensus.state_machine import StateMachine
 from kvstore.raft.node import RawNode
 from kvstore.raft.types import APPEND_REPLY, LEADER, PROPOSE, Message, Ready, SoftState
 from kvstore.storage.log import Log

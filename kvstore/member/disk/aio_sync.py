@@ -11,7 +11,7 @@ import errno
 import platform
 from typing import NamedTuple
 
-from kvstore.member.kernel_sync import KernelSync
+from kvstore.member.disk.kernel_sync import KernelSync
 
 FDSYNC = 3  # IOCB_CMD_FDSYNC
 TELL_EVENTFD = 1  # IOCB_FLAG_RESFD

@@ -25,7 +25,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 
-from kvstore.member.pace import Pace
+from kvstore.member.consensus.pace import Pace
 from kvstore.raft.node import RawNode
 from kvstore.raft.types import APPEND, LEADER, Message
 

@@ -13,7 +13,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from kvstore.member.disk import SyncThread
+from kvstore.member.disk.sync_thread import SyncThread
 from kvstore.storage.backend import Backend
 
 COMMIT_REQUESTS = 4_000

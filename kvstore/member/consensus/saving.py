@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from kvstore.invariant import InvariantViolation
-from kvstore.member.log_sync import LogSync
+from kvstore.member.disk.log_sync import LogSync
 from kvstore.raft.node import RawNode
 from kvstore.raft.types import HardState, Message, Ready, size_of
 from kvstore.storage.errors import NoSpace

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from kvstore.failpoints import armed, hit
 from kvstore.invariant import invariant
-from kvstore.member.state import State
+from kvstore.member.apply.state import State
 from kvstore.raft.types import SnapshotMeta
 from kvstore.storage.errors import NoSpace, StorageError
 from kvstore.storage.log import Log

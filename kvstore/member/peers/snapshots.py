@@ -18,8 +18,8 @@ import google_crc32c
 
 from kvstore.errors import Code, EtcdError
 from kvstore.member.config import Address
-from kvstore.member.dial import Dialer
-from kvstore.member.discarding import close
+from kvstore.member.disk.discarding import close
+from kvstore.member.peers.dial import Dialer
 from kvstore.pb import raft_pb2
 from kvstore.raft import codec
 from kvstore.raft.types import Message

@@ -15,7 +15,7 @@ import mmap
 import os
 import struct
 
-from kvstore.member.kernel_sync import KernelSync
+from kvstore.member.disk.kernel_sync import KernelSync
 
 # System calls, the same on every kind of machine that is known here.
 SETUP, ENTER, REGISTER = 425, 426, 427

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 
-from kvstore.member.state_machine import StateMachine
+from kvstore.member.consensus.state_machine import StateMachine
 from kvstore.raft.types import Entry
 
 SLICE_SECONDS = 0.004

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from kvstore.errors import error
+from kvstore.member.consensus.proposals import Done
 from kvstore.member.membership import raft_change
-from kvstore.member.proposals import Done
 from kvstore.member.requests import encode_head, encode_request
 from kvstore.raft import codec, confchange
 from kvstore.raft.tracker import Membership

@@ -21,7 +21,7 @@ from kvstore.wire.channel import Channel
 from kvstore.wire.grpc.client_call import ClientCall
 
 if TYPE_CHECKING:
-    from kvstore.member.peers import PeerLinks
+    from kvstore.member.peers.links import PeerLinks
 
 log = logging.getLogger(__name__)
 

@@ -12,10 +12,10 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from kvstore.member.aio_sync import AioSync
-from kvstore.member.disk import SyncThread
-from kvstore.member.kernel_sync import KernelSync
-from kvstore.member.ring_sync import RingSync
+from kvstore.member.disk.aio_sync import AioSync
+from kvstore.member.disk.kernel_sync import KernelSync
+from kvstore.member.disk.ring_sync import RingSync
+from kvstore.member.disk.sync_thread import SyncThread
 from kvstore.storage.errors import StorageError
 from kvstore.storage.log import Log
 

@@ -12,7 +12,7 @@ import asyncio
 from kvstore.errors import EtcdError
 from kvstore.member.cluster import Cluster, cluster_id, member_id
 from kvstore.member.config import Config, ConfigError, parse_url
-from kvstore.member.dial import Dialer
+from kvstore.member.peers.dial import Dialer
 from kvstore.pb import raft_pb2
 from kvstore.wire.grpc.call import Call
 from kvstore.wire.server import GrpcServer

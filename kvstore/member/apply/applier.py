@@ -12,7 +12,7 @@ from typing import Any
 from kvstore.errors import EtcdError, error
 from kvstore.failpoints import armed, hit
 from kvstore.member.alarms import Alarms
-from kvstore.member.auth_applier import AuthApplier
+from kvstore.member.apply.auth_applier import AuthApplier
 from kvstore.member.cluster import Cluster
 from kvstore.member.membership import members_updated
 from kvstore.member.requests import RequestKind, unsign

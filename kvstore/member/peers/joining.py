@@ -12,8 +12,8 @@ import asyncio
 from dataclasses import dataclass
 
 from kvstore.member.config import Config, ConfigError
-from kvstore.member.dial import Dialer
-from kvstore.member.roster import ask
+from kvstore.member.peers.dial import Dialer
+from kvstore.member.peers.roster import ask
 from kvstore.pb.etcd_pb2 import Member as MemberInfo
 from kvstore.pb.raft_pb2 import MembersReply, PeerMember
 

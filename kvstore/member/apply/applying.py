@@ -11,12 +11,12 @@ import asyncio
 from collections.abc import Callable
 
 from kvstore.failpoints import armed, hit
-from kvstore.member.batch_apply import BatchApply, Foreseen, Late, foresee
-from kvstore.member.changes import ChangeQueue
+from kvstore.member.apply.batch_apply import BatchApply, Foreseen, Late, foresee
+from kvstore.member.apply.state import State
+from kvstore.member.consensus.changes import ChangeQueue
+from kvstore.member.consensus.proposals import ProposalQueue
 from kvstore.member.histogram import BATCH_SIZES, Histogram
-from kvstore.member.proposals import ProposalQueue
 from kvstore.member.requests import decode, decode_head
-from kvstore.member.state import State
 from kvstore.raft.types import CONF_CHANGE, Entry
 
 

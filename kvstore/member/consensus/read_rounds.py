@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 
-from kvstore.member.busy_poll import BusyPoll
-from kvstore.member.proposals import ProposalQueue
-from kvstore.member.reads import ReadQueue
+from kvstore.member.consensus.busy_poll import BusyPoll
+from kvstore.member.consensus.proposals import ProposalQueue
+from kvstore.member.consensus.reads import ReadQueue
 from kvstore.raft.node import RawNode
 from kvstore.raft.types import LEADER, ReadState
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from kvstore.member.changes import ChangeQueue, fitted
-from kvstore.member.intake import Intake
-from kvstore.member.proposals import ProposalQueue
+from kvstore.member.consensus.changes import ChangeQueue, fitted
+from kvstore.member.consensus.intake import Intake
+from kvstore.member.consensus.proposals import ProposalQueue
 from kvstore.raft import codec
 from kvstore.raft.node import RawNode
 from kvstore.raft.types import LEADER, Entry, EntryKind, Message, MessageKind

@@ -17,8 +17,8 @@ from typing import Any
 
 from kvstore.errors import EtcdError
 from kvstore.invariant import InvariantViolation
-from kvstore.member.applier import SLICE_KEYS, Applier
-from kvstore.member.proposals import Proposal
+from kvstore.member.apply.applier import SLICE_KEYS, Applier
+from kvstore.member.consensus.proposals import Proposal
 from kvstore.member.requests import RequestKind
 from kvstore.mvcc.results import PutResult, TxnResult
 

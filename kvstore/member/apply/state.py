@@ -9,8 +9,8 @@ from __future__ import annotations
 from kvstore.auth.checks import Checks
 from kvstore.auth.store import AuthStore
 from kvstore.member.alarms import Alarms
-from kvstore.member.applier import Applier
-from kvstore.member.auth_applier import AuthApplier
+from kvstore.member.apply.applier import Applier
+from kvstore.member.apply.auth_applier import AuthApplier
 from kvstore.member.cluster import Cluster
 from kvstore.member.config import Config
 from kvstore.member.tokens import open_tokens

@@ -1,0 +1,1 @@
+"""Committed entries become changes of the state, and answers to those who wait."""
