@@ -77,7 +77,7 @@ def controllers(**flags: Any) -> None:
 
     def make() -> Any:
         from control.cli.controllers_settings import settings_of
-        from control.controllers.process import Controllers
+        from control.controllers.running.process import Controllers
 
         return Controllers(settings_of(flags))
 

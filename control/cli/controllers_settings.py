@@ -11,11 +11,11 @@ from control.cli.elected import FILES, FlagError, candidacy, check_files, words
 from control.cli.signing import SignerOnDemand
 from control.client.config import Config
 from control.controllers.choice import chosen
-from control.controllers.horizontalpodautoscaler import Settings as AutoscalerSettings
-from control.controllers.nodelifecycle import Limits
-from control.controllers.process import ProcessSettings
+from control.controllers.reconcilers.autoscaler.reconciler import Settings as AutoscalerSettings
+from control.controllers.reconcilers.nodes.lifecycle import Limits
 from control.controllers.registry import Settings
 from control.controllers.registry import controllers as every_controller
+from control.controllers.running.process import ProcessSettings
 from kvstore.cli.durations import parse
 
 _SIGNING: Final = ("cluster_signing_cert_file", "cluster_signing_key_file")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class SignerOnDemand:
-    """control.controllers.certificates.Authority. longest: how long what is signed lasts at most."""
+    """control.controllers.reconcilers.certificates.Authority. longest: how long what is signed lasts at most."""
 
     def __init__(self, certificate: Path, key: Path, longest: timedelta) -> None:
         """Raises OSError, and ValueError when the files do not belong together."""

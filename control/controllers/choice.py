@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from control.controllers.controller import Controller
+from control.controllers.values.controller import Controller
 
 
 def chosen(every: Sequence[Controller], words: Sequence[str]) -> list[Controller]:

@@ -10,36 +10,39 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 
-from control.controllers import (
+from control.controllers.reconcilers import (
     certificates,
     cronjob,
-    daemonset,
-    deployment,
     disruption,
-    endpoints,
-    endpointslice,
-    endpointslicemirroring,
     garbagecollector,
-    horizontalpodautoscaler,
-    job,
     namespace,
-    nodeipam,
-    nodelifecycle,
-    podgc,
     replicaset,
     resourcequota,
     serviceaccount,
-    statefulset,
-    tainteviction,
     ttlafterfinished,
     volumebinder,
 )
-from control.controllers.controller import EVERYTHING, Controller, controller_or_selectors, its_controller, itself
-from control.controllers.daemonset_wakes import wake_nodes
-from control.controllers.deployment_wakes import wake_pods as wake_deployments
-from control.controllers.heartbeats import LEASES
-from control.controllers.horizontalpodautoscaler import Autoscaler
-from control.controllers.servicepods import SERVICES, wake_services
+from control.controllers.reconcilers.autoscaler import reconciler as horizontalpodautoscaler
+from control.controllers.reconcilers.autoscaler.reconciler import Autoscaler
+from control.controllers.reconcilers.daemonset import reconciler as daemonset
+from control.controllers.reconcilers.daemonset.wakes import wake_nodes
+from control.controllers.reconcilers.deployment import reconciler as deployment
+from control.controllers.reconcilers.deployment.wakes import wake_pods as wake_deployments
+from control.controllers.reconcilers.job import reconciler as job
+from control.controllers.reconcilers.nodes import addresses as nodeipam
+from control.controllers.reconcilers.nodes import lifecycle as nodelifecycle
+from control.controllers.reconcilers.nodes import podgc, tainteviction
+from control.controllers.reconcilers.nodes.heartbeats import LEASES
+from control.controllers.reconcilers.services import endpoints, endpointslice, endpointslicemirroring
+from control.controllers.reconcilers.services.pods import SERVICES, wake_services
+from control.controllers.reconcilers.statefulset import reconciler as statefulset
+from control.controllers.values.controller import (
+    EVERYTHING,
+    Controller,
+    controller_or_selectors,
+    its_controller,
+    itself,
+)
 
 DEPLOYMENTS: Final = "deployments.apps"
 SETS: Final = "replicasets.apps"

@@ -131,7 +131,7 @@ async def _apiserver(flags: dict[str, Any], failed: asyncio.Future[None]) -> Asy
 @contextlib.asynccontextmanager
 async def _controllers(flags: dict[str, Any], failed: asyncio.Future[None]) -> AsyncIterator[None]:
     from control.cli.controllers_settings import settings_of
-    from control.controllers.process import Controllers
+    from control.controllers.running.process import Controllers
 
     async with _brain(Controllers(settings_of(flags)), "the controllers", failed):
         yield

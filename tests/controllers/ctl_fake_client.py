@@ -19,8 +19,8 @@ from control.api.status import StatusError, conflict, not_found
 from control.client.bodies import WatchEvent
 from control.client.cause import Fence
 from control.client.objects import ObjectStore
-from control.controllers.actions import Create, Delete, Patch, Read, Update, UpdateStatus
-from control.controllers.observed import indexes_of
+from control.controllers.values.actions import Create, Delete, Patch, Read, Update, UpdateStatus
+from control.controllers.values.observed import indexes_of
 
 Object = dict[str, Any]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from control.api.status import StatusError, already_exists, conflict, not_found
 from control.client.objects import ObjectStore
-from control.controllers.actions import (
+from control.controllers.values.actions import (
     Action,
     Answer,
     Create,
@@ -25,8 +25,8 @@ from control.controllers.actions import (
     Update,
     UpdateStatus,
 )
-from control.controllers.objects import format_time, labels
-from control.controllers.observed import KnownKind, Observed, indexes_of
+from control.controllers.values.objects import format_time, labels
+from control.controllers.values.observed import KnownKind, Observed, indexes_of
 
 Object = dict[str, Any]
 Reconcile = Callable[[Key, Observed, datetime], Decision]

@@ -9,10 +9,10 @@ import pytest
 from ctl_memory_api import MemoryApi
 
 from control.api.catalogue import BUILTIN
-from control.controllers.actions import Answer, Key
-from control.controllers.controller import EVERYTHING, Controller
-from control.controllers.observed import KnownKind
 from control.controllers.registry import Settings, controllers
+from control.controllers.values.actions import Answer, Key
+from control.controllers.values.controller import EVERYTHING, Controller
+from control.controllers.values.observed import KnownKind
 
 EVERY = controllers(Settings(root_ca="PEM", cluster_cidr=[ip_network("10.0.0.0/16")], node_mask_sizes=[24]))
 RESOURCES = sorted({kind.resource for kind in BUILTIN if kind.stored})

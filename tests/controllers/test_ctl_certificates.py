@@ -15,8 +15,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from ctl_memory_api import START, MemoryApi
 
 from control.cli.signing import SignerOnDemand
-from control.controllers import certificates
-from control.controllers.actions import Key, Update
+from control.controllers.reconcilers import certificates
+from control.controllers.values.actions import Key, Update
 from control.pki.renewal import hosts_of, signed_by
 from control.pki.requests import CLIENT, NODE_CLIENT, NODE_SERVER, Signer, make_request
 from kvstore.pki.certificates import Pair, issue, make_authority

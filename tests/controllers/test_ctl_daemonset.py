@@ -11,9 +11,9 @@ from ctl_memory_api import MemoryApi
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from control.controllers.daemonset import reconcile
-from control.controllers.daemonset_pods import node_of
-from control.controllers.pods import is_active, is_ready
+from control.controllers.reconcilers.daemonset.pods import node_of
+from control.controllers.reconcilers.daemonset.reconciler import reconcile
+from control.controllers.values.pods import is_active, is_ready
 
 SETS = "daemonsets.apps"
 

@@ -9,9 +9,10 @@ from ctl_manifests import ready_condition, template, workload
 from ctl_memory_api import MemoryApi
 
 from control.api.status import forbidden
-from control.controllers import deployment, replicaset
-from control.controllers.actions import Create
-from control.controllers.templates import stable_hash
+from control.controllers.reconcilers import replicaset
+from control.controllers.reconcilers.deployment import reconciler as deployment
+from control.controllers.values.actions import Create
+from control.controllers.values.templates import stable_hash
 
 DEPLOYMENTS, SETS = "deployments.apps", "replicasets.apps"
 

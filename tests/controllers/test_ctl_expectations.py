@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from control.controllers.expectations import TIMEOUT, Expectation, Expectations
+from control.controllers.values.expectations import TIMEOUT, Expectation, Expectations
 
 Object = dict[str, Any]
 

@@ -12,9 +12,10 @@ from ctl_memory_api import MemoryApi
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from control.controllers import garbagecollector, namespace, podgc, ttlafterfinished
-from control.controllers.actions import Answer, Delete, Key, Read, UpdateStatus
-from control.controllers.observed import KnownKind
+from control.controllers.reconcilers import garbagecollector, namespace, ttlafterfinished
+from control.controllers.reconcilers.nodes import podgc
+from control.controllers.values.actions import Answer, Delete, Key, Read, UpdateStatus
+from control.controllers.values.observed import KnownKind
 
 SETS = "replicasets.apps"
 CUSTOM = "boats.example.com"
@@ -70,7 +71,7 @@ def _there(api: MemoryApi) -> set[str]:
 
 
 def _delete(api: MemoryApi, resource: str, obj: dict[str, Any], propagation: Any) -> None:
-    from control.controllers.objects import cause
+    from control.controllers.values.objects import cause
 
     metadata = obj["metadata"]
     place = (metadata.get("namespace", ""), metadata["name"], metadata["uid"])

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from control.api.status import StatusError, conflict
-from control.controllers.actions import Action, Create, Patch, UpdateStatus
-from control.controllers.job import reconcile
-from control.controllers.job_indexes import index_of, parse, text_of
-from control.controllers.pods import is_active
+from control.controllers.reconcilers.job.indexes import index_of, parse, text_of
+from control.controllers.reconcilers.job.reconciler import reconcile
+from control.controllers.values.actions import Action, Create, Patch, UpdateStatus
+from control.controllers.values.pods import is_active
 
 JOBS = "jobs.batch"
 
@@ -54,7 +54,7 @@ def _active(api: MemoryApi) -> list[dict[str, Any]]:
 
 
 def _end(api: MemoryApi, pod: dict[str, Any], phase: str, code: int = 1) -> None:
-    from control.controllers.objects import format_time
+    from control.controllers.values.objects import format_time
 
     ended = {"exitCode": 0 if phase == "Succeeded" else code, "finishedAt": format_time(api.now)}
     statuses = [{"name": "c", "state": {"terminated": ended}}]

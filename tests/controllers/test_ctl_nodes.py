@@ -10,10 +10,12 @@ import pytest
 from ctl_manifests import node, pod
 from ctl_memory_api import START, MemoryApi
 
-from control.controllers import nodeipam, nodelifecycle, tainteviction
-from control.controllers.actions import Key
-from control.controllers.heartbeats import LEASES, hear
-from control.controllers.objects import parse_time
+from control.controllers.reconcilers.nodes import addresses as nodeipam
+from control.controllers.reconcilers.nodes import lifecycle as nodelifecycle
+from control.controllers.reconcilers.nodes import tainteviction
+from control.controllers.reconcilers.nodes.heartbeats import LEASES, hear
+from control.controllers.values.actions import Key
+from control.controllers.values.objects import parse_time
 
 _NO_EXECUTE = [{"key": "node.kubernetes.io/unreachable", "effect": "NoExecute"}]
 
@@ -178,7 +180,7 @@ def test_many_nodes_that_fall_silent_wake_only_themselves(api: Nodes, monkeypatc
         looks += 1
         return parse_time(text)
 
-    monkeypatch.setattr("control.controllers.nodelifecycle.parse_time", counted)
+    monkeypatch.setattr("control.controllers.reconcilers.nodes.lifecycle.parse_time", counted)
     woken = 0
     for name in names[50:]:
         old = api.get("nodes", "", name)

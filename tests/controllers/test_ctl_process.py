@@ -19,10 +19,10 @@ from control.cli.controllers import controllers as command
 from control.cli.controllers_settings import FlagError, settings_of
 from control.client.client import Client
 from control.controllers.choice import chosen
-from control.controllers.controller import EVERYTHING
-from control.controllers.manager import Manager
-from control.controllers.process import ProcessSettings
 from control.controllers.registry import Settings, controllers
+from control.controllers.running.manager import Manager
+from control.controllers.running.process import ProcessSettings
+from control.controllers.values.controller import EVERYTHING
 from control.elected.pages import Pages
 from control.pki.requests import Signer
 from kvstore.pki.certificates import make_authority

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from control.controllers.actions import UpdateStatus
-from control.controllers.observed import Observed
-from control.controllers.resourcequota import RESOURCE, reconcile, wake
+from control.controllers.reconcilers.resourcequota import RESOURCE, reconcile, wake
+from control.controllers.values.actions import UpdateStatus
+from control.controllers.values.observed import Observed
 
 Object = dict[str, Any]
 NOW = datetime(2026, 1, 2, tzinfo=UTC)

@@ -9,8 +9,8 @@ from ctl_manifests import pod, ready_condition, workload
 from ctl_memory_api import MemoryApi
 
 from control.api.status import forbidden
-from control.controllers.actions import Create, Delete
-from control.controllers.replicaset import reconcile
+from control.controllers.reconcilers.replicaset import reconcile
+from control.controllers.values.actions import Create, Delete
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_does_not_adopt_when_the_server_says_the_set_is_being_deleted(api: Memor
     api.put("replicasets.apps", workload("ReplicaSet", "web", replicas=0))
     api.put("pods", pod("orphan"))
     stale = api.observed()
-    from control.controllers.actions import Answer, Key
+    from control.controllers.values.actions import Answer, Key
 
     (read,) = reconcile(Key("default", "web"), stale, api.now).reads
     decision = reconcile(Key("default", "web"), stale.after({read: Answer(None, 404)}), api.now)

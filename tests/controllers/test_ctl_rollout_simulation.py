@@ -15,9 +15,10 @@ from ctl_memory_api import MemoryApi
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from control.controllers import deployment, replicaset
-from control.controllers.amounts import surge_and_unavailable
-from control.controllers.pods import is_active, is_ready
+from control.controllers.reconcilers import replicaset
+from control.controllers.reconcilers.deployment import reconciler as deployment
+from control.controllers.values.amounts import surge_and_unavailable
+from control.controllers.values.pods import is_active, is_ready
 
 DEPLOYMENTS, SETS = "deployments.apps", "replicasets.apps"
 
@@ -144,7 +145,9 @@ def test_whatever_users_and_faults_do_in_between_it_converges(
 
 def test_the_bounds_would_notice_a_rollout_that_is_too_fast(monkeypatch: pytest.MonkeyPatch) -> None:
     """A planted bug: nobody looks at what is available."""
-    monkeypatch.setattr("control.controllers.deployment_rollout.available", lambda rs: rs["spec"]["replicas"])
+    monkeypatch.setattr(
+        "control.controllers.reconcilers.deployment.rollout.available", lambda rs: rs["spec"]["replicas"]
+    )
     with pytest.raises(AssertionError):
         for seed in range(20):
             chance = random.Random(seed)

@@ -9,9 +9,9 @@ from typing import Any
 from ctl_memory_api import MemoryApi
 
 from control.api.selectors import label_selector_of, selector_of_labels
-from control.controllers import disruption
-from control.controllers.objects import key_of, labels
-from control.controllers.servicepods import SERVICES, wake_services
+from control.controllers.reconcilers import disruption
+from control.controllers.reconcilers.services.pods import SERVICES, wake_services
+from control.controllers.values.objects import key_of, labels
 
 BUDGETS = disruption.RESOURCE
 PLAIN: tuple[dict[str, str] | None, ...] = ({"app": "a"}, {"app": "b", "tier": "x"}, {"tier": "y"}, {}, None)

@@ -14,18 +14,11 @@ from hypothesis import strategies as st
 
 from control.api.schema import Object
 from control.api.status import conflict
-from control.controllers import (
-    disruption,
-    endpoints,
-    endpointslice,
-    endpointslicemirroring,
-    resourcequota,
-    serviceaccount,
-    volumebinder,
-)
-from control.controllers.actions import Create, Delete, Key, Update
-from control.controllers.observed import KnownKind
-from control.controllers.servicepods import wake_services
+from control.controllers.reconcilers import disruption, resourcequota, serviceaccount, volumebinder
+from control.controllers.reconcilers.services import endpoints, endpointslice, endpointslicemirroring
+from control.controllers.reconcilers.services.pods import wake_services
+from control.controllers.values.actions import Create, Delete, Key, Update
+from control.controllers.values.observed import KnownKind
 
 SLICES = "endpointslices.discovery.k8s.io"
 BUDGETS = "poddisruptionbudgets.policy"

@@ -18,12 +18,12 @@ from control.api.status import StatusError, conflict, forbidden
 from control.client.cause import Fence
 from control.client.client import Client
 from control.client.errors import Unreachable
-from control.controllers import replicaset
-from control.controllers.actions import Decision, Event, Key, Patch, Read, UpdateStatus
-from control.controllers.controller import EVERYTHING, Controller, controller_or_selectors, itself
-from control.controllers.manager import Manager
-from control.controllers.objects import cause, with_status
-from control.controllers.observed import Observed
+from control.controllers.reconcilers import replicaset
+from control.controllers.running.manager import Manager
+from control.controllers.values.actions import Decision, Event, Key, Patch, Read, UpdateStatus
+from control.controllers.values.controller import EVERYTHING, Controller, controller_or_selectors, itself
+from control.controllers.values.objects import cause, with_status
+from control.controllers.values.observed import Observed
 
 SETS = "replicasets.apps"
 PODS = frozenset({"pods"})

@@ -11,7 +11,7 @@ from ctl_memory_api import MemoryApi
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from control.controllers.statefulset import reconcile
+from control.controllers.reconcilers.statefulset.reconciler import reconcile
 
 SETS, REVISIONS, CLAIMS = "statefulsets.apps", "controllerrevisions.apps", "persistentvolumeclaims"
 

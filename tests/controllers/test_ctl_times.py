@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from control.api.cron import parse_schedule
 from control.api.status import conflict, forbidden
-from control.controllers import cronjob
-from control.controllers.actions import Answer, Create, Patch, Read, Update
-from control.controllers.cronjob_times import due, next_after
-from control.controllers.horizontalpodautoscaler import METRICS, RESOURCE, Autoscaler
-from control.controllers.observed import KnownKind
+from control.controllers.reconcilers import cronjob
+from control.controllers.reconcilers.autoscaler.reconciler import METRICS, RESOURCE, Autoscaler
+from control.controllers.reconcilers.cronjob_times import due, next_after
+from control.controllers.values.actions import Answer, Create, Patch, Read, Update
+from control.controllers.values.observed import KnownKind
 
 CRONS, JOBS = "cronjobs.batch", "jobs.batch"
 

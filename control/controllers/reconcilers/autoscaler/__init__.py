@@ -1,0 +1,1 @@
+"""HorizontalPodAutoscalers: how many pods, by what is measured and how fast that may change."""

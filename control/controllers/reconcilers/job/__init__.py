@@ -1,0 +1,1 @@
+"""Jobs: which pods to make, how those that ended count, and when the job is done."""
