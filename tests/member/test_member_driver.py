@@ -283,6 +283,35 @@ def test_a_leader_speaks_before_it_writes_and_says_it_once(follower: Follower, m
     assert ("applied", 2) in follower.notes.done
 
 
+def test_what_a_full_disk_keeps_waiting_is_not_overtaken(follower: Follower, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An entry was applied before the one that waited together with a write that the disk had no room for."""
+    monkeypatch.setattr(Turns, "call_later", lambda *arguments: None)
+    lead_on(follower)
+
+    def full(*written: object) -> None:
+        raise NoSpace("the log: no space left")
+
+    def put() -> None:
+        follower.proposals.add(Proposal(1, b"put", None, lambda result, problem: None, 9.0))
+        follower.driver.wake()
+
+    def stored(index: int) -> None:
+        follower.driver.receive([Message(MessageKind.APPEND_REPLY, to=1, from_=2, term=1, index=index)])
+        follower.loop.run()
+
+    for _ in range(2):
+        put()
+        follower.loop.run()
+    with monkeypatch.context() as patch:
+        patch.setattr(Log, "append", full)
+        put()
+        stored(2)  # it is to be applied in the turn that writes the fourth
+        stored(3)
+    follower.driver.wake()
+    follower.loop.run()
+    assert [index for what, index in follower.notes.done if what == "applied"] == [1, 2, 3]
+
+
 def test_an_answer_that_changes_nothing_costs_no_turn(follower: Follower, monkeypatch: pytest.MonkeyPatch) -> None:
     """The slower follower's, for one, when the quicker one's has committed the entry."""
     monkeypatch.setattr(Turns, "call_later", lambda *arguments: None)

@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 
 from kvstore.errors import error
+from kvstore.invariant import InvariantViolation
 from kvstore.member.apply.applying import Applying
 from kvstore.member.consensus.changes import ChangeQueue
 from kvstore.member.consensus.proposals import Proposal, ProposalQueue
@@ -121,6 +122,16 @@ def test_what_was_prepared_is_told_first_and_once(site: Site) -> None:
     assert site.notes[3:] == ["answered 2 from 14", "applied 2"]
 
 
+def test_an_entry_that_was_left_out_stops_the_member(site: Site) -> None:
+    """Going on would make its state another one than that of the others, which nothing would tell."""
+    _, entry = site.batch(1)
+    entry.index = 7
+    with pytest.raises(InvariantViolation, match="entry 7 cannot be applied to the state of 5"):
+        site.apply(entry)
+    assert site.notes == []
+    assert site.state.applied_index == 5
+
+
 @pytest.mark.parametrize(
     "change", ["another index", "another term", "another revision", "not sure", "a snapshot", "a new term"]
 )
@@ -128,7 +139,7 @@ def test_it_is_not_told_if_something_came_between(site: Site, change: str) -> No
     sequence, entry = site.batch(2)
     site.applying.foresee(6, TERM, sequence)
     if change == "another index":
-        entry.index = 7
+        entry.index, site.state.applied_index = 7, 6
     elif change == "another term":
         entry.term = TERM + 1
         site.state.applied_term = TERM + 1

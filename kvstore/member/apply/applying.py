@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable
 
 from kvstore.failpoints import armed, hit
+from kvstore.invariant import InvariantViolation
 from kvstore.member.apply.batch_apply import BatchApply, Foreseen, Late, foresee
 from kvstore.member.apply.state import State
 from kvstore.member.consensus.changes import ChangeQueue
@@ -53,11 +54,13 @@ class Applying:
     def apply(self, entry: Entry, late: Late) -> bool:
         """Apply one committed entry, or as much of it as there is time for.
 
-        False: it is to be called with the same entry again, before any other.
+        False: it is to be called with the same entry again, before any other. InvariantViolation: one was left out.
         """
         state = self._state
         if entry.index <= state.applied_index:
             return True  # the backend had it before a restart
+        if entry.index != state.applied_index + 1:
+            raise InvariantViolation(f"entry {entry.index} cannot be applied to the state of {state.applied_index}")
         if self._batch is None:
             self._begin(entry, self._foreseen is not None and self._answer(entry))
         if self._batch is not None and not self._go_on(self._batch, late):

@@ -159,8 +159,8 @@ class Driver:
         Clients wait for their answers; followers have other work, unless they wait for their own clients.
         """
         waiting = self._committed.waiting
-        if waiting or self._installing:
-            return False
+        if waiting or self._installing or self._saving.unwritten is not None:
+            return False  # nothing overtakes what is committed before it, not even if that waits with a full disk
         entries, reads = self.raw.take_ahead()
         if reads:
             self._rounds.confirm(reads)
