@@ -307,9 +307,27 @@ def test_what_a_full_disk_keeps_waiting_is_not_overtaken(follower: Follower, mon
         put()
         stored(2)  # it is to be applied in the turn that writes the fourth
         stored(3)
+        assert not follower.driver.settled, "followers have heard that these are committed"
     follower.driver.wake()
     follower.loop.run()
+    assert follower.driver.settled
     assert [index for what, index in follower.notes.done if what == "applied"] == [1, 2, 3]
+
+
+def test_what_is_committed_without_our_disk_is_not_settled(follower: Follower, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both followers have it, and know; this leader may apply it only when its own disk has it, too."""
+    monkeypatch.setattr(Turns, "call_later", lambda *arguments: None)
+    lead_on(follower)
+    assert follower.driver.settled
+    monkeypatch.setattr(follower.driver.disk, "here", lambda: None)
+    follower.driver.raw.propose(b"x")
+    follower.driver.wake()
+    follower.loop.run()
+    assert follower.driver.settled, "nobody knows of it"
+    for peer in (2, 3):
+        follower.driver.receive([Message(MessageKind.APPEND_REPLY, to=1, from_=peer, term=1, index=2)])
+    assert follower.driver.committed == 2
+    assert not follower.driver.settled
 
 
 def test_an_answer_that_changes_nothing_costs_no_turn(follower: Follower, monkeypatch: pytest.MonkeyPatch) -> None:

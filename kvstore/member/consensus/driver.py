@@ -74,7 +74,7 @@ class Driver:
     @property
     def settled(self) -> bool:
         """Whether everything is applied here that others may have heard to be committed, if this member leads."""
-        return not self._committed.waiting
+        return self._committed.applied >= self.raw.commit
 
     @property
     def committed(self) -> int:
