@@ -20,7 +20,7 @@ from kvstore.member.disk import log_sync
 from kvstore.member.requests import RequestKind
 from kvstore.raft.config import Config
 from kvstore.raft.node import RawNode
-from kvstore.raft.types import ConfState, Entry, Message, MessageKind, Role, SnapshotMeta
+from kvstore.raft.types import ConfState, Entry, Message, MessageKind, Ready, Role, SnapshotMeta
 from kvstore.storage.errors import NoSpace
 from kvstore.storage.log import Log
 
@@ -312,6 +312,31 @@ def test_what_a_full_disk_keeps_waiting_is_not_overtaken(follower: Follower, mon
     follower.loop.run()
     assert follower.driver.settled
     assert [index for what, index in follower.notes.done if what == "applied"] == [1, 2, 3]
+
+
+def test_what_follows_a_snapshot_is_written_with_its_term(follower: Follower, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was written with the term, vote and commit index of before: those that came with a snapshot had gone by."""
+    follower.hear(1, 0)
+    follower.loop.run()
+
+    def install(ready: Ready, done: Callable[[], None]) -> None:
+        assert ready.snapshot is not None
+        follower.wal.install_snapshot(ready.snapshot)
+        follower.wal.append([], ready.hard_state)
+        done()
+
+    monkeypatch.setattr(follower.notes, "install_snapshot", install, raising=False)
+    snapshot = SnapshotMeta(5, 2, ConfState(voters=(1, 2, 3)))
+    follower.driver.receive([Message(MessageKind.SNAPSHOT, to=1, from_=3, term=4, snapshot=snapshot)])
+    follower.loop.run()
+    installed = follower.wal.initial_state()[0]
+    assert (installed.term, installed.commit) == (4, 5)
+    entry = Message(MessageKind.APPEND, to=1, from_=3, term=4, log_term=2, index=5, commit=5)
+    entry.entries = [Entry(4, 6, 0, b"x")]
+    follower.driver.receive([entry])
+    follower.loop.run()
+    assert follower.notes.done[-1] == ("promised", 6)
+    assert follower.wal.initial_state()[0] == installed
 
 
 def test_what_is_committed_without_our_disk_is_not_settled(follower: Follower, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,9 +1,10 @@
 """What must hold at every moment of a run.
 
 Raft's five (paper, figure 3): election safety, leader append-only, log matching, leader completeness and state machine
-safety. Of the store: every member's state is the same at the same log index; a request is applied at most once, and
-one that was acknowledged exactly once, after everything that was acknowledged before it began; a linearizable read sees
-everything applied anywhere before it began; a watch gets every event once, in order; no lease ends before its time.
+safety; and what a member writes down of its term, vote and commit index is never taken back. Of the store: every
+member's state is the same at the same log index; a request is applied at most once, and one that was acknowledged
+exactly once, after everything that was acknowledged before it began; a linearizable read sees everything applied
+anywhere before it began; a watch gets every event once, in order; no lease ends before its time.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from sim_world import World
 
 from kvstore.member.requests import RequestKind, decode
 from kvstore.pb import etcd_pb2 as pb
-from kvstore.raft.types import Entry, EntryKind, Role
+from kvstore.raft.types import Entry, EntryKind, HardState, Role
 
 ONCE = frozenset((RequestKind.PUT, RequestKind.TXN, RequestKind.LEASE_GRANT, RequestKind.DELETE_RANGE))
 
@@ -28,6 +29,14 @@ def require(condition: object, message: str) -> None:
     """Raise Violation unless the condition holds."""
     if not condition:
         raise Violation(message)
+
+
+def goes_on(before: HardState, after: HardState) -> None:
+    """What a member writes down of its term, its vote and what is committed is never taken back."""
+    same = after.term == before.term
+    require(after.term >= before.term, f"term {after.term} is written down after {before.term}")
+    require(not same or before.vote in (0, after.vote), f"two votes in term {after.term}: {before.vote}, {after.vote}")
+    require(after.commit >= before.commit, f"commit index {after.commit} is written down after {before.commit}")
 
 
 class Checks:

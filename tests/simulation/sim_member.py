@@ -17,6 +17,7 @@ from typing import Any
 from unittest import mock
 
 from sim_backend import SimBackend, Tables, open_view
+from sim_checks import goes_on
 from sim_disk import Disk
 from sim_net import Network
 from sim_os import ROOT, SimOs
@@ -123,7 +124,9 @@ class ObservedLog(Log):
     def append(self, entries: Any, hard_state: Any = None) -> None:
         """As Log's."""
         previous = self.term(entries[0].index - 1) if entries and entries[0].index > self.first_index() - 1 else 0
+        before = self.initial_state()[0]
         super().append(entries, hard_state)
+        goes_on(before, self.initial_state()[0])
         if entries and self.watch is not None:
             self.watch(previous, entries)
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from sim_run import SimulationFailed, simulate
 
-from kvstore.member.consensus import intake
+from kvstore.member.consensus import intake, saving
 from kvstore.mvcc import lease, watch
 from kvstore.raft import reads, state
 from kvstore.storage.log import segments
@@ -99,6 +99,7 @@ PLANTED: dict[str, tuple[Any, str, Callable[..., Any]]] = {
     "reads are answered without a round": (reads, "request", _reads_at_once),
     "a new leader gives leases no time": (lease.Lessor, "promote", _promote_for_little),
     "some events are not published": (watch.WatchHub, "publish", _forget_events),
+    "what came with a snapshot is forgotten": (saving.Saving, "installed", saving.Saving._saved),
 }
 
 

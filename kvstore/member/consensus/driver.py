@@ -316,7 +316,7 @@ class Driver:
         self._installing = False
         assert ready.snapshot is not None
         self._committed.jump(ready.snapshot.index)
-        self._saving.saved(ready)
+        self._saving.installed(ready)
         # Entries that the snapshot stands for are not applied here one by one: whether ours were among them, nobody
         # can say, and proposing them again could apply them twice.
         for done in self._proposals.overtaken(ready.snapshot.term) + self._changes.overtaken(ready.snapshot.term):

@@ -92,8 +92,12 @@ class Saving:
             size += size_of(ready.entries)
         self.disk.start(size, busy)
 
-    def saved(self, ready: Ready) -> None:
-        """It is durable, by a sync or as a snapshot: tell Raft, and give its promises."""
+    def installed(self, ready: Ready) -> None:
+        """Its snapshot is in place of the log, and its hard state there with it."""
+        self._hard_state = None  # the log goes on from its own
+        self._saved(ready)
+
+    def _saved(self, ready: Ready) -> None:
         self._raw.saved(ready)
         if ready.messages_after_save:
             self._send(ready.messages_after_save)
@@ -102,7 +106,7 @@ class Saving:
         done, self.under_way = self.under_way, []
         try:
             for ready in done:
-                self.saved(ready)
+                self._saved(ready)
         except InvariantViolation as problem:
             self._failed(problem)
         self._then()

@@ -35,7 +35,8 @@ class StateMachine(Protocol):
         """Give messages to the peer links."""
 
     def install_snapshot(self, ready: Ready, done: Callable[[], None]) -> None:
-        """Put the received snapshot in place of log and backend; `done` once it is durable."""
+        """Put the received snapshot in place of log and backend, and the hard state into the log; `done` once both are
+        durable."""
 
     def state_changed(self, leader: int, role: Role) -> None:
         """The leader or our role is another one now."""
