@@ -49,6 +49,7 @@ class Checks:
         self.entries: dict[tuple[int, int], tuple[int, int, int]] = {}
         self.written: dict[int, tuple[int, int]] = {}  # member id → term it leads, last index it wrote in it
         self.log: list[tuple[int, int, int]] = [(0, 0, 0)]  # by index: term, kind, checksum of what was applied
+        self.committed_by: list[int] = [0]  # by index: the highest term that anybody led when it was applied first
         self.states: list[tuple[Any, ...]] = [()]  # by index: the state after it
         self.placed: dict[tuple[int, bytes], int] = {}  # request → index it was applied at
         self.proposed: set[bytes] = set()
@@ -70,6 +71,7 @@ class Checks:
         """Logs begin behind this index."""
         while len(self.log) <= index:
             self.log.append((term, 0, 0))
+            self.committed_by.append(term)
             self.states.append((1,))
 
     # ---- Raft
@@ -88,10 +90,13 @@ class Checks:
             self._check_complete(member, term)
 
     def _check_complete(self, member: Any, term: int) -> None:
-        """Leader completeness: it has whatever was applied anywhere in an earlier term."""
+        """Leader completeness: it has whatever was committed in an earlier term.
+
+        One that hears late of the votes it was given may lack what leaders of later terms have committed by then.
+        """
         raw = member.raw
         for index in range(max(1, self.top - 50), self.top + 1):
-            if self.log[index][0] < term:
+            if self.committed_by[index] < term:
                 require(raw.last_index >= index, f"the leader of {term} lacks entry {index}, which was applied")
 
     def appended(self, member_id: int, previous: int, entries: list[Entry]) -> None:
@@ -120,6 +125,7 @@ class Checks:
             return
         require(index == self.top + 1, f"entry {index} is applied before {self.top + 1}")
         self.log.append(mark)
+        self.committed_by.append(max(self.leaders, default=0))
         if entry.kind == EntryKind.NORMAL and entry.data:
             self._first_time(index, entry.data)
 
