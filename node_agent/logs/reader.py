@@ -66,8 +66,11 @@ async def _blocks(path: Path, options: LogOptions, running: Callable[[], bool]) 
                 continue
             following = _following(path, file)
             if following is not None:
-                file.close()
-                file = following
+                old, file = file, following
+                with old:
+                    # Nobody writes to it any more, but somebody may have since it was read last.
+                    while data := await asyncio.to_thread(old.read, _BLOCK):
+                        yield data
                 continue
             if ends:
                 return

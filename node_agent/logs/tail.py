@@ -9,6 +9,8 @@ from typing import BinaryIO
 from node_agent.logs.lines import parse
 
 _BLOCK = 64 << 10
+# So much of a file's end is looked at for its last lines.
+_READ = 4 * _BLOCK
 
 
 def offset_of_last(file: BinaryIO, lines: int) -> int:
@@ -56,8 +58,11 @@ def last_lines(path: Path, lines: int, most: int) -> str:
     """The text of the last lines, at most that many bytes of it; "" if the log cannot be read."""
     try:
         with path.open("rb") as file:
-            file.seek(offset_of_last(file, lines))
-            records = file.read(_BLOCK * 4).split(b"\n")
+            begin, end = offset_of_last(file, lines), file.seek(0, os.SEEK_END)
+            file.seek(max(begin, end - _READ))
+            records = file.read(_READ).split(b"\n")
+            if end - begin > _READ:
+                del records[0]  # the end of one
     except OSError:
         return ""
     parsed = (parse(record) for record in records if record)

@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 import gzip
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 
+from node_agent.logs import reader
 from node_agent.logs.lines import parse, sortable
 from node_agent.logs.reader import LogOptions, read_log
 from node_agent.logs.rotation import LogRotation, rotated
@@ -102,6 +103,31 @@ def test_following_through_a_rotation(log: Path) -> None:
         return found.decode()
 
     assert asyncio.run(asyncio.wait_for(follow(), 5)) == "four\nfive\nsix\n"
+
+
+def test_what_was_written_just_before_the_new_file_is_there(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the reader's last look at the old file and its look at the path."""
+    real, moved = reader._following, False
+
+    def following(path: Path, file: BinaryIO) -> BinaryIO | None:
+        nonlocal moved
+        if not moved:
+            moved = True
+            log.rename(log.with_name("0.log.old"))
+            with log.with_name("0.log.old").open("a") as out:
+                out.write(line(6, "five"))
+            log.write_text(line(7, "six"))
+        return real(path, file)
+
+    monkeypatch.setattr(reader, "_following", following)
+    assert read(log, follow=True, tail=1) == "four\nfive\nsix\n"
+
+
+def test_the_last_lines_are_the_last_ones_also_where_lines_are_long(log: Path) -> None:
+    log.write_text("".join(line(n % 60, f"{n} " + "x" * 8000) for n in range(100)) + line(59, "the reason"))
+    found = last_lines(log, 80, 4096)
+    assert found.endswith("\nthe reason")
+    assert len(found) > 4000
 
 
 class Runtime:

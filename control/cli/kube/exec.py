@@ -11,10 +11,11 @@ import contextlib
 import json
 import os
 import signal
+import stat
 import sys
 import termios
 import tty
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from enum import IntEnum
 from typing import Any, Final
 
@@ -139,11 +140,7 @@ class _Stream:
         raise CommandError("the connection broke before the command's end was told", prefix="error: ")
 
     async def _send_input(self) -> None:
-        reader = asyncio.StreamReader()
-        await asyncio.get_running_loop().connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(os.dup(0), "rb", 0)
-        )
-        while data := await reader.read(16384):
+        async for data in _standard_input():
             await self._socket.send_bytes(bytes([_Channel.STDIN]) + data)
         if self._socket.protocol == _PROTOCOLS[0]:
             await self._socket.send_bytes(bytes([_Channel.CLOSE, _Channel.STDIN]))
@@ -153,6 +150,22 @@ class _Stream:
             size = os.get_terminal_size(0)
             body = json.dumps({"Width": size.columns, "Height": size.lines}).encode()
             self._tasks.append(asyncio.create_task(self._socket.send_bytes(bytes([_Channel.RESIZE]) + body)))
+
+
+async def _standard_input() -> AsyncIterator[bytes]:
+    """What comes on it, in pieces of at most 16 KiB."""
+    mode = os.fstat(0).st_mode
+    if not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(0)):
+        # A file or /dev/null: no loop can be told when there is more of it, and reading it waits for nobody.
+        while data := await asyncio.to_thread(os.read, 0, 16384):
+            yield data
+        return
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(os.dup(0), "rb", 0)
+    )
+    while data := await reader.read(16384):
+        yield data
 
 
 def _write(descriptor: int, data: bytes) -> None:
