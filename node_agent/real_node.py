@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from node_agent.pod import spec
 from node_agent.pod.spec import Object
 from node_agent.probes.handlers import Handlers
 from node_agent.probes.pretended import PretendedHandlers
+from node_agent.runtime.errors import RuntimeFault
 from node_agent.runtime.types import ContainerStatus
 from node_agent.runtimes import new_runtime
 from node_agent.settings import AgentSettings
@@ -29,6 +31,8 @@ from node_agent.shell.records import NORMAL, WARNING, node_reference
 from node_agent.shell.static_pods import StaticPods
 from node_agent.volumes.files import shows_other_metadata
 from node_agent.volumes.keeper import VolumeKeeper
+
+log = logging.getLogger(__name__)
 
 
 class RealNode:
@@ -62,8 +66,7 @@ class RealNode:
         )
         self.agent = NodeAgent(node, machine, parts)
         self._static = self._static_pods(settings.static_pods) if settings.static_pods is not None else None
-        if self._static is not None:
-            self.agent.first_pods = self._static.scan
+        self.agent.before_pods = self._before_pods
         self._housekeeping = Housekeeping(self.agent, self._volumes, self._lookup.tokens_due)
 
     def _volumes_changed(self, uid: str) -> None:
@@ -91,12 +94,23 @@ class RealNode:
         await self.network.start()
         self.agent.context.node = replace(self.agent.context.node, dns=self.network.pods_dns)
         await self.agent.start()
-        await self.network.clean(await self.agent.parts.runtime.list_sandboxes())
         self._recorder.record(node_reference(self._settings.node.name), NORMAL, "Starting", "Starting kubelet.")
         if self._static is not None:
             self.agent.also(self._follow_static(self._static), "static pods")
         self.agent.parts.pods.subscribe(self._pod_changed)
         self.agent.also(self._housekeeping.run(), "housekeeping")
+
+    async def _before_pods(self) -> None:
+        """Clear away what the network has of pods that are gone; take up those of other sources than the API server.
+
+        Not sooner: a runtime that has not been opened yet knows of no pods, and those that run would be cut off.
+        """
+        try:
+            await self.network.clean(await self.agent.parts.runtime.list_sandboxes())
+        except RuntimeFault as problem:
+            log.warning("leftovers of the pods' network stay until the next start: %s", problem)
+        if self._static is not None:
+            await self._static.scan()
 
     def _static_pods(self, folder: Path) -> StaticPods:
         dispatch, name, period = self.agent.dispatch, self._settings.node.name, self._settings.static_period

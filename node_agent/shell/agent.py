@@ -160,8 +160,8 @@ class NodeAgent:
         self._heard: set[str] = set()  # uids that the API server has
         self.reached = False  # the runtime has answered once; before that its silence says nothing
         self.looked = asyncio.Event()  # what runs is known
-        # Pods of other sources than the API server: taken up before what is of no source is wound up.
-        self.first_pods: Callable[[], Awaitable[None]] | None = None
+        # Once the runtime answers, and before any of its pods is looked after or wound up.
+        self.before_pods: Callable[[], Awaitable[None]] | None = None
         self.heard = False  # whether the API server has told which pods are this node's
 
     # ---- life ----
@@ -173,8 +173,8 @@ class NodeAgent:
 
     async def _take_over(self) -> None:
         await self._reach_runtime()
-        if self.first_pods is not None:
-            await self.first_pods()
+        if self.before_pods is not None:
+            await self.before_pods()
         self.looked.set()
         self._spawn(self.view.follow(), "runtime view")
         await self._follow_pods()
