@@ -126,6 +126,7 @@ class Member:
         self.state.applier.membership_changed = self.membership_changed
         self.passwords = Passwords(config.bcrypt_cost)
         self.duties = Duties(self)
+        self.state.applier.compacted = self._compacted
         self.corruption = Corruption(self)
         self.defragmenter = Defragmenter(self, self._snapshot_dir)
         self._timers: list[asyncio.TimerHandle] = []
@@ -388,6 +389,10 @@ class Member:
         self._later(1, LAG_INTERVAL, self._measure_lag, now + LAG_INTERVAL)
 
     # ---- membership ----
+
+    def _compacted(self) -> None:
+        """There are revisions to be removed; not here in the middle of an entry."""
+        self.loop.call_soon(self.duties.compact_physically)
 
     def membership_changed(self) -> None:
         """The table of members is another one."""

@@ -128,6 +128,7 @@ class SnapshotTransfer:
                 hit("snapshot-mid-install")
             member.state.reload()
             member.learn()
+            member.duties.compact_physically()  # what the sender had not removed yet
             self._log.install_snapshot(meta)
             self._log.append([], ready.hard_state)
             await in_thread(None, self._log.sync)

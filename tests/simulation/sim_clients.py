@@ -164,13 +164,7 @@ class Clients:
         assert member is not None
         revision = max(1, member.store.revision - self.world.random.randrange(30))
         request = pb.CompactionRequest(revision=revision)
-        self.propose(
-            process,
-            RequestKind.COMPACT,
-            request.SerializeToString(),
-            request,
-            lambda _: member.duties.compact_physically(),
-        )
+        self.propose(process, RequestKind.COMPACT, request.SerializeToString(), request)
 
     def disarm(self, process: Process) -> None:
         """The operator made room, and clears the alarms."""

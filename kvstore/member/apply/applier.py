@@ -57,6 +57,8 @@ class Applier:
         self._now = 0.0
         # Since the start, for metrics.
         self.expired_leases = 0
+        # Told when there are revisions to be removed from the tables.
+        self.compacted: Callable[[], None] = lambda: None
         # Told when the table of members is another one.
         self.membership_changed: Callable[[], None] = lambda: None
         self._table: dict[int, tuple[Any, Apply]] = {
@@ -154,6 +156,7 @@ class Applier:
         if armed:
             hit("apply-before-compact")
         self._store.compact(request.revision)
+        self.compacted()
         return self._store.revision
 
     def _grant(self, request: pb.LeaseGrantRequest) -> Any:
