@@ -1,9 +1,10 @@
 """Schedules of CronJobs: five fields, or @hourly, @daily, @weekly, @monthly, @yearly, or "@every 1h30m".
 
 The calendar is the library croniter's; its own additions (seconds, years, L, #, hashes) are refused here, because
-Kubernetes refuses them.
+Kubernetes refuses them. When clocks change, a time that they leap over is not due that day, and a time that comes twice
+is due twice.
 
-Source: "Schedule syntax" of Kubernetes' CronJob documentation.
+Source: "Schedule syntax" of Kubernetes' CronJob documentation; for changes of clocks, the library robfig/cron.
 """
 
 from __future__ import annotations
@@ -58,8 +59,12 @@ class Schedule:
         if self.interval:
             return moment + self.interval
         start = moment.astimezone(ZoneInfo(zone)) if zone else moment
+        due = croniter(self.fields, start)
         try:
-            found: datetime = croniter(self.fields, start).get_next(datetime)
+            found: datetime = due.get_next(datetime)
+            # croniter gives the end of the leap for a time within it.
+            while not croniter.match(self.fields, found.replace(tzinfo=None)):
+                found = due.get_next(datetime)
         except CroniterBadDateError:
             return None
         return found

@@ -77,6 +77,7 @@ class Kind:
     subresources: names of SUBRESOURCES.
     selectable: field paths, without the leading dot, that field selectors may name besides metadata.name and
     metadata.namespace, as "spec.nodeName".
+    put_creates: whether a PUT of an object that is not there creates it, as Kubernetes' AllowCreateOnUpdate says.
     stored: False for kinds that are answered and never kept (reviews, bindings).
     storage_version: apiVersion of the kind whose JSON is stored, as "autoscaling/v2"; "" is this one. The two convert
     into each other (control/api/convert.py).
@@ -96,6 +97,7 @@ class Kind:
     columns: tuple[Column, ...] = ()
     selectable: tuple[str, ...] = ()
     scale: Scale | None = None
+    put_creates: bool = False
     stored: bool = True
     storage_version: str = ""
     singular_name: str = ""

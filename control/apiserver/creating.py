@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -11,18 +12,36 @@ from control.api.defaults import apply_defaults
 from control.api.kind import Kind
 from control.api.prepare import ENTROPY_BYTES, identify, prepare_create
 from control.api.schema import Object
-from control.api.status import already_exists, conflict, generate_name_conflict
+from control.api.status import StatusError, already_exists, conflict, generate_name_conflict
 from control.api.validate import check_create
 from control.apiserver import causes, conversion, hooks, managers
 from control.apiserver.call import Call
 from control.apiserver.conditions import ATTEMPTS, fence_lost, fence_of, undo
-from control.apiserver.request import Review
+from control.apiserver.denial import denied
+from control.apiserver.request import Attributes, Review
 from control.apiserver.splice import to_value
 from control.apiserver.storage import Changed, Claimed, Extra, Fenced
 
 NAME_ATTEMPTS: Final = 8
 # They go by themselves after --event-ttl.
 EVENTS: Final = "/registry/events/"
+
+
+def require_creatable(call: Call, obj: Object, missing: StatusError) -> None:
+    """Whether an update that found nothing may create the object instead.
+
+    StatusError: `missing` itself when that is something else, 409 for a body that insists on an object that was there,
+    403 for who may only change what is there.
+    """
+    info = call.info
+    if missing.code != 404 or info.subresource or missing.details.get("name") != info.name:
+        raise missing
+    if obj["metadata"].get("uid"):
+        raise conflict(call.of.resource, info.name, "Precondition failed: the object with that uid is gone")
+    create = replace(info, verb="create")
+    decision = call.server.security.authorizer.authorize(call.user, Attributes.of(create))
+    if not decision.allowed:
+        raise denied(call.user, create, decision.reason)
 
 
 async def create_object(call: Call, obj: Object, *, dry_run: bool = False, applied: bool = False) -> Object:

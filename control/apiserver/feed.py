@@ -6,8 +6,11 @@ etcd before 3.5.8 answered too early). A read that must not be old asks the stor
 linearizable read, shared by all who wait) and waits until the feed is there. When it is not there soon, because the
 last write was to something else, a small key of ours is written: the feed must come past it.
 
+Invariants: a cache shows what it was loaded with and every event after that, or it is not `loaded` and hears none. A
+load counts only if its read began while the present watch was open: what the read does not show comes as an event.
 Faults assumed: the watch breaks and resumes by itself (kvstore.client); history may have been compacted meanwhile:
-then everything is loaded again.
+then everything is loaded again. Any read may fail: it is tried again until it succeeds, since who subscribed to a
+cache does not ask for it.
 """
 
 from __future__ import annotations
@@ -18,8 +21,10 @@ import heapq
 import itertools
 import logging
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
-from control.api.status import StatusError
+from control.api.status import StatusError, no_such_path, service_unavailable
 from control.apiserver.storage import ENCRYPTED, Storage, Stored
 from control.apiserver.watch_cache import WatchCache
 from kvstore.backoff import delays
@@ -35,8 +40,41 @@ SLICE_SECONDS = 0.005
 PATIENCE, MOST = 0.02, 3.0
 
 
+@dataclass(slots=True, eq=False)
+class Load:
+    """A cache that is being filled. events: what came since its read began; task: None while the watch is down."""
+
+    cache: WatchCache
+    events: list[pb.Event] = field(default_factory=list)
+    task: asyncio.Task[None] | None = None
+    # Why the last try failed.
+    trouble: str = ""
+    _waiters: list[asyncio.Future[Exception | None]] = field(default_factory=list)
+
+    async def wait(self) -> None:
+        """Until the cache is filled. Raises what a try fails with meanwhile, though another one follows."""
+        waiter: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        problem = await waiter
+        if problem is not None:
+            raise problem
+
+    def tell(self, problem: Exception | None = None) -> None:
+        """Wake who waits. None: the cache is filled."""
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(problem)
+
+    def stop(self) -> None:
+        """What its task reads counts for nothing any more."""
+        if self.task is not None:
+            self.task.cancel()
+            self.task = None
+
+
 class Feed:
-    """Keeps caches. `await start()`, then add(); close() at the end."""
+    """Keeps caches. `await start()`, then load(); close() at the end."""
 
     def __init__(self, storage: Storage, identity: str) -> None:
         self.storage = storage
@@ -44,11 +82,12 @@ class Feed:
         # All events up to here have been applied to the caches.
         self.revision = 0
         self.connected = False
-        # Grows whenever events may have been missed.
-        self._epoch = 0
         self._barrier = f"/registry/barrier/{identity}".encode()
-        self._pending: dict[bytes, list[pb.Event]] = {}
-        self._loading: dict[bytes, asyncio.Task[None]] = {}
+        # While the watch stands: of every cache that is not loaded.
+        self._loads: dict[bytes, Load] = {}
+        # Their tasks, and those that were stopped and have not ended yet.
+        self._filling: set[asyncio.Task[None]] = set()
+        self._closed = False
         self._waiters: list[tuple[int, int, asyncio.Future[None]]] = []
         self._order = itertools.count()
         self._confirming: asyncio.Task[int] | None = None
@@ -65,7 +104,12 @@ class Feed:
         self._task = asyncio.create_task(self._run(watch), name="feed")
 
     async def close(self) -> None:
-        tasks = [self._task, self._confirming, self._next_confirming, self._nudging, *self._loading.values()]
+        self._closed = True
+        tasks = [self._task, self._confirming, self._next_confirming, self._nudging, *self._filling]
+        for load in self._loads.values():
+            load.stop()
+            load.tell(_stopping())
+        self._loads.clear()
         for task in tasks:
             if task is not None:
                 task.cancel()
@@ -74,27 +118,35 @@ class Feed:
             cache.watchers.end_all("the server is shutting down")
 
     async def load(self, cache: WatchCache) -> None:
-        """Keep this cache from now on, and return once it is filled. Concurrent calls share the work."""
-        if cache.loaded:
-            return
-        await asyncio.shield(self._begin(cache))
+        """Keep this cache from now on, and return once it is filled. Concurrent calls share the work.
 
-    def _begin(self, cache: WatchCache) -> asyncio.Task[None]:
-        """The task that loads the cache, begun now if there is none."""
-        task = self._loading.get(cache.prefix)
-        if task is None:
+        Raises StatusError 503 or 504 when the store does not answer; the cache is filled later then, also if nobody
+        asks again.
+        """
+        # Again, if the watch broke before the caller's turn came.
+        while not cache.loaded:
+            await self._begin(cache).wait()
+
+    def _begin(self, cache: WatchCache) -> Load:
+        """The cache's load, begun now if there is none. While the watch is down it waits for the next one."""
+        if self._closed:
+            raise _stopping()
+        load = self._loads.get(cache.prefix)
+        if load is None:
             self.caches[cache.prefix] = cache
-            task = self._loading[cache.prefix] = asyncio.create_task(self._load(cache))
-            task.add_done_callback(lambda done: self._loaded(cache.prefix, done))
-        return task
-
-    def _loaded(self, prefix: bytes, task: asyncio.Task[None]) -> None:
-        self._loading.pop(prefix, None)
-        if not task.cancelled() and task.exception() is not None:
-            log.warning("cannot load %s: %s", prefix.decode(), task.exception())
+            load = self._loads[cache.prefix] = Load(cache)
+        if load.task is None and self.connected:
+            task = load.task = asyncio.create_task(self._fill(load))
+            self._filling.add(task)
+            task.add_done_callback(self._filling.discard)
+        return load
 
     def drop(self, prefix: bytes) -> None:
         """Forget a cache: its resource is no more."""
+        load = self._loads.pop(prefix, None)
+        if load is not None:
+            load.stop()
+            load.tell(no_such_path())
         cache = self.caches.pop(prefix, None)
         if cache is not None:
             cache.watchers.end_all("the resource is no longer served")
@@ -103,7 +155,7 @@ class Feed:
 
     def revision_of(self, cache: WatchCache) -> int:
         """The revision that the cache shows the store at."""
-        return max(self.revision, cache.loaded_at)
+        return max(self.revision, cache.loaded_at) if cache.loaded else cache.changed_at
 
     async def confirm(self) -> int:
         """Wait until the caches hold everything that was written before this call; the revision.
@@ -195,17 +247,29 @@ class Feed:
                 log.warning("the watch of the store ended (%s): everything is loaded again", problem)
             except Exception:
                 log.exception("a change of the store could not be applied: everything is loaded again")
-            self.connected = False
-            self._epoch += 1
-            for cache in self.caches.values():
-                cache.loaded = False
+            self._lost()
             await watch.aclose()
-            while not self.connected:
-                await asyncio.sleep(next(pause))
-                with contextlib.suppress(StatusError):
-                    watch = await self._open()
+            watch = await self._open_again(pause)
             for cache in list(self.caches.values()):
                 self._begin(cache)
+
+    def _lost(self) -> None:
+        """Events may be missed from now on: no cache is kept, and no read under way tells enough."""
+        self.connected = False
+        for cache in self.caches.values():
+            if cache.loaded:
+                cache.interrupt()
+        for load in self._loads.values():
+            load.stop()
+
+    async def _open_again(self, pause: Iterator[float]) -> Watch:
+        while True:
+            await asyncio.sleep(next(pause))
+            try:
+                return await self._open()
+            except StatusError as problem:
+                for load in self._loads.values():
+                    load.tell(problem)
 
     async def _take(self, response: pb.WatchResponse) -> None:
         started, last = time.perf_counter(), 0
@@ -228,11 +292,11 @@ class Feed:
         cache = self.caches.get(prefix)
         if cache is None:
             return
-        waiting = self._pending.get(prefix)
-        if waiting is not None:
-            waiting.append(event)
-            return
-        self._apply_to(cache, event)
+        if cache.loaded:
+            self._apply_to(cache, event)
+        elif prefix in self._loads:
+            # Nobody may see it yet: the cache lacks what came before it.
+            self._loads[prefix].events.append(event)
 
     def _apply_to(self, cache: WatchCache, event: pb.Event) -> None:
         kv = event.kv
@@ -243,28 +307,53 @@ class Feed:
         stored = Stored(kv.key, kv.value, kv.mod_revision) if plain else self.storage.stored(kv)
         cache.apply(kv.key, stored, kv.mod_revision)
 
-    async def _load(self, cache: WatchCache) -> None:
-        """Read the whole resource at one revision; changes that come meanwhile are kept and applied afterwards."""
+    # ---- loads ----
+
+    async def _fill(self, load: Load) -> None:
+        """Try until the cache is filled. Each failure is told to who waits."""
         pause = delays()
-        self._pending[cache.prefix] = []
+        while True:
+            try:
+                await self._try(load)
+            except StatusError as problem:
+                # 410: it was compacted between two pages.
+                if problem.code != 410:
+                    self._failed(load, problem)
+            except Exception as problem:
+                log.exception("cannot load %s", load.cache.prefix.decode())
+                self._failed(load, problem)
+            else:
+                return
+            await asyncio.sleep(next(pause))
+
+    async def _try(self, load: Load) -> None:
+        """Read the whole resource at one revision; changes that come meanwhile are kept and applied afterwards."""
+        # The read is linearizable: it shows what came before it.
+        load.events.clear()
+        items, revision = await self._read_all(load.cache.prefix)
+        if load.task is asyncio.current_task():
+            self._finish(load, items, revision)
+
+    def _finish(self, load: Load, items: list[Stored], revision: int) -> None:
+        cache = load.cache
         try:
-            while True:
-                epoch = self._epoch
-                try:
-                    items, revision = await self._read_all(cache.prefix)
-                except StatusError as problem:
-                    if problem.code != 410:
-                        raise
-                    epoch = -1
-                if epoch == self._epoch:
-                    break
-                await asyncio.sleep(next(pause))
             cache.reload(items, revision)
-            for event in self._pending[cache.prefix]:
+            for event in load.events:
                 if event.kv.mod_revision > revision:
                     self._apply_to(cache, event)
-        finally:
-            del self._pending[cache.prefix]
+        except Exception:
+            # Some changes are not in it.
+            cache.interrupt()
+            raise
+        del self._loads[cache.prefix]
+        load.tell()
+
+    def _failed(self, load: Load, problem: Exception) -> None:
+        # An outage is a line in the log, not one for every try.
+        if str(problem) != load.trouble:
+            load.trouble = str(problem)
+            log.warning("cannot load %s, it is tried again: %s", load.cache.prefix.decode(), problem)
+        load.tell(problem)
 
     async def _read_all(self, prefix: bytes) -> tuple[list[Stored], int]:
         page = await self.storage.page(prefix, limit=LOAD_PAGE)
@@ -284,6 +373,10 @@ def prefix_of(key: bytes) -> bytes:
     if b"." in key[10:second]:
         second = key.find(b"/", second + 1)
     return key[: second + 1]
+
+
+def _stopping() -> StatusError:
+    return service_unavailable("the server is shutting down")
 
 
 def too_large(asked: int, current: int) -> StatusError:

@@ -3,15 +3,20 @@
 Invariants: `objects` is the state of the store at the feed's revision; `changes` holds every change of this resource
 after revision `since`, in order; an object in here is never changed, only replaced.
 A value that cannot be read (no key decrypts it) is no object: who asks for it by name is told why, others go on.
-Faults assumed: the feed may break and be rebuilt at a later revision: then `reload` replaces everything, ends the
-watchers, and forgets the changes, so that a watch which resumes from before hears 410 and lists again.
+A watcher that resumes gets what it missed in pieces. Between them it is a place in `changes`, no more: who reads slowly
+holds one piece, and hears 410 when its place is forgotten. Lines of whole objects are made once a change and shared.
+Faults assumed: the feed may break and be rebuilt at a later revision: `interrupt` ends the watchers and forgets the
+changes at once, `reload` replaces everything, so that a watch which resumes from before hears 410 and lists again.
 """
 
 from __future__ import annotations
 
 import logging
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable
+from itertools import islice
+from operator import attrgetter
 from typing import Any
 
 from sortedcontainers import SortedDict
@@ -30,6 +35,10 @@ log = logging.getLogger(__name__)
 
 RECENT_CHANGES = 10_000
 RECENT_BYTES = 32 << 20
+# A piece of what a watcher missed ends, between two revisions, after so many bytes of lines or changes looked at: the
+# first bounds what a slow reader holds, the second a turn of the loop (a small pod's row of a Table takes 30 µs).
+PIECE_BYTES = 128 << 10
+PIECE_CHANGES = 100
 
 
 class WatchCache:
@@ -58,15 +67,25 @@ class WatchCache:
         self.unreadable.clear()
         found = ((item.key, self._cached(item)) for item in items)
         self.objects = SortedDict((key, cached) for key, cached in found if cached is not None)
-        self.changes.clear()
-        self._bytes = 0
-        self.since = self.changed_at = self.loaded_at = revision
+        self.changed_at = self.loaded_at = revision
+        self._forget_changes()
         self.loaded = True
         self.watchers.end_all("the cache was rebuilt")
         for key in before.keys() | self.objects.keys():
             old, new = before.get(key), self.objects.get(key)
             if old is None or new is None or old.revision != new.revision:
                 self._tell_subscribers(old, new)
+
+    def interrupt(self) -> None:
+        """Changes may be missing from now on, until the next reload: nothing is told any more."""
+        self.loaded = False
+        self._forget_changes()
+        self.watchers.end_all("the store's watch broke")
+
+    def _forget_changes(self) -> None:
+        self.changes.clear()
+        self._bytes = 0
+        self.since = self.changed_at
 
     def apply(self, key: bytes, stored: Stored | None, revision: int) -> None:
         """One change of the store; None: the key was deleted. Those from before the load are in it already."""
@@ -174,23 +193,33 @@ class WatchCache:
         first = self.objects.bisect_right(after) if after >= start else self.objects.bisect_left(start)
         return first, max(first, self.objects.bisect_left(prefix_end(start)))
 
-    def watch(self, watcher: Watcher) -> Callable[[], None]:
-        """Tell the watcher of every change after its `since`; the result ends that. StatusError 410: too long ago."""
+    def watch(self, watcher: Watcher) -> Callable[[], None] | None:
+        """Tell the watcher of every change after its `since`; the result ends that. StatusError 410: too long ago.
+
+        None: it missed much, and has the first piece of that now. Take the piece, then ask again.
+        """
         if watcher.since < self.since:
             raise too_old(watcher.since, self.since)
-        for change in self._after(watcher.since):
+        return self.watchers.add(watcher) if self._recall(watcher) else None
+
+    def _recall(self, watcher: Watcher) -> bool:
+        """Give the watcher a piece of what it missed; whether that was the last one, else `since` is moved behind it.
+
+        With the last one it stays where it is: of the newest revision more may be still to come.
+        """
+        size, before = 0, watcher.since
+        for count, change in enumerate(self._after(watcher.since)):
+            if change.revision > before and (size >= PIECE_BYTES or count >= PIECE_CHANGES):
+                watcher.since = before
+                return False
+            before = change.revision
             kind = watcher.selection.type_of(change)
             if kind is not None:
-                watcher.push(change.revision, watcher.renderer.render(kind, change))
-        return self.watchers.add(watcher)
+                size += watcher.recall(watcher.renderer.render(kind, change))
+        return True
 
-    def _after(self, revision: int) -> list[Change]:
-        found = []
-        for change in reversed(self.changes):
-            if change.revision <= revision:
-                break
-            found.append(change)
-        return found[::-1]
+    def _after(self, revision: int) -> Iterable[Change]:
+        return islice(self.changes, bisect_right(self.changes, revision, key=attrgetter("revision")), None)
 
     def subscribe(self, changed: Changed) -> None:
         """See request.Caches.subscribe."""

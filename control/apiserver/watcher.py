@@ -5,7 +5,7 @@ group. Groups are found by an index: one field with a fixed value (a node agent'
 
 Invariants: a watcher hears every change of its selection after its start, in order, or it is cut: it never misses one
 in between. A watcher's unsent bytes are bounded; who reads too slowly is cut off, and resumes from where it
-was if the recent changes still reach back to there.
+was if the recent changes still reach back to there (watch_cache: what it missed is no reason to cut it again).
 """
 
 from __future__ import annotations
@@ -142,6 +142,12 @@ class Watcher:
         elif self._sink is not None and not self._scheduled:
             self._scheduled = True
             self.pacer.add(self)
+
+    def recall(self, line: bytes) -> int:
+        """Add a line of what it missed; its length. Without the limit: such lines come in pieces, as they are taken."""
+        self._lines.append(line)
+        self._size += len(line)
+        return len(line)
 
     def _overflow(self) -> None:
         self.overflown = True
@@ -295,8 +301,11 @@ class Watchers:
 
 
 def place_of(selection: Selection) -> tuple[str, str]:
-    """Where the index files a selection: under the first field that must have one value, else its namespace."""
-    for requirement in selection.fields.requirements:
-        if requirement.equal and requirement.value:
+    """Where the index files a selection: under the first field that must have one value, else its namespace.
+
+    An absent field reads as its zero, which a change does not tell: a requirement of the zero is no place.
+    """
+    for requirement, zero in zip(selection.fields.requirements, selection.fields.zeros, strict=True):
+        if requirement.equal and requirement.value != zero:
             return requirement.field, requirement.value
     return "", selection.namespace

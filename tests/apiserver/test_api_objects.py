@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.api_site import Api, config_map, pod
+from harness.api_site import NOBODY, Api, Site, config_map, pod
 
 
 def test_a_life(any_api: Api, any_namespace: str) -> None:
@@ -31,6 +31,48 @@ def test_what_is_there_cannot_be_created(any_api: Api, any_namespace: str) -> No
     again = any_api.ask("POST", path, config_map("a"))
     assert (again.code, again.reason) == (409, "AlreadyExists")
     assert any_api.ask("PUT", f"{path}/b", config_map("b")).code == 404
+
+
+def _leases(namespace: str) -> str:
+    return namespace.replace("/api/v1", "/apis/coordination.k8s.io/v1") + "/leases"
+
+
+def test_of_some_kinds_a_put_creates_what_is_not_there(any_api: Api, any_namespace: str) -> None:
+    path, held = f"{_leases(any_namespace)}/l", {"spec": {"holderIdentity": "me"}}
+    assert any_api.ask("PUT", f"{path}?dryRun=All", held).code == 201
+    assert any_api.ask("GET", path).code == 404
+    made = any_api.ask("PUT", path, held)
+    assert (made.code, made.obj["metadata"]["name"]) == (201, "l")
+    assert made.obj["metadata"]["uid"]
+    assert any_api.ask("PUT", path, {"spec": {"holderIdentity": "you"}}).code == 200
+    assert any_api.get(path)["spec"] == {"holderIdentity": "you"}
+    assert any_api.ask("PUT", path, {"metadata": {"name": "other"}, **held}).code == 400
+    assert any_api.ask("PUT", f"{any_namespace}/services/s/status", {}).code == 404
+    ports = {"spec": {"ports": [{"port": 80}]}}
+    assert any_api.ask("PUT", f"{any_namespace}/services/s", ports).obj["spec"]["clusterIP"]
+
+
+def test_who_renews_a_lease_that_has_gone_does_not_get_a_new_one(any_api: Api, any_namespace: str) -> None:
+    path = _leases(any_namespace)
+    held = any_api.create(path, {"metadata": {"name": "l"}, "spec": {"holderIdentity": "me"}})
+    any_api.ask("DELETE", f"{path}/l")
+    for field in ("uid", "resourceVersion"):
+        body = {"metadata": {"name": "l", field: held["metadata"][field]}, "spec": held["spec"]}
+        refused = any_api.ask("PUT", f"{path}/l", body)
+        assert (refused.code, refused.reason) == (409, "Conflict")
+    assert any_api.ask("GET", f"{path}/l").code == 404
+
+
+def test_who_may_only_update_creates_nothing_with_a_put(site: Site, api: Api, namespace: str) -> None:
+    rbac = namespace.replace("/api/v1", "/apis/rbac.authorization.k8s.io/v1")
+    rule = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["update"]}
+    api.create(f"{rbac}/roles", {"metadata": {"name": "r"}, "rules": [rule]})
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "r"}
+    subject = {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "nobody"}
+    api.create(f"{rbac}/rolebindings", {"metadata": {"name": "r"}, "roleRef": role, "subjects": [subject]})
+    refused = site.api(token=NOBODY).ask("PUT", f"{_leases(namespace)}/l", {"spec": {"holderIdentity": "me"}})
+    assert (refused.code, refused.reason) == (403, "Forbidden")
+    assert 'cannot create resource "leases"' in refused.obj["message"]
 
 
 def test_stale_writes_are_refused(any_api: Api, any_namespace: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.api_site import Api, config_map
+from harness.api_site import Api, config_map, pod
 from harness.wait import wait_until
 
 
@@ -64,6 +64,21 @@ def test_by_name_and_by_namespace(api: Api, namespace: str) -> None:
             api.create(f"{other}/configmaps", config_map(name))
         assert shown(next(one)) == ("ADDED", "b")
         assert [shown(next(everything))[1] for _ in range(4)] == ["a", "a", "b", "b"]
+
+
+def test_by_a_field_that_is_absent(api: Api, namespace: str) -> None:
+    path = f"{namespace}/pods"
+    start = api.get(path)["metadata"]["resourceVersion"]
+    with api.watch(path, resourceVersion=start, fieldSelector="spec.hostNetwork=false") as events:
+        api.create(path, pod("host", hostNetwork=True))
+        api.create(path, pod("a"))
+        assert shown(next(events)) == ("ADDED", "a")
+    with api.watch("/api/v1/nodes", resourceVersion=start, fieldSelector="spec.unschedulable=false") as events:
+        api.create("/api/v1/nodes", {"metadata": {"name": "n"}})
+        api.patch("/api/v1/nodes/n", {"spec": {"unschedulable": True}})
+        api.patch("/api/v1/nodes/n", {"spec": {"unschedulable": None}})
+        api.ask("DELETE", "/api/v1/nodes/n")
+        assert [shown(next(events))[0] for _ in range(4)] == ["ADDED", "DELETED", "ADDED", "DELETED"]
 
 
 def test_streaming_lists_end_with_a_bookmark(any_api: Api, any_namespace: str) -> None:

@@ -142,6 +142,42 @@ def test_places_of_the_index() -> None:
     assert place_of(ALL) == ("", "")
 
 
+NODES = BUILTIN["nodes"]
+
+
+@pytest.mark.parametrize(
+    ("selector", "place"),
+    [
+        ("spec.hostNetwork=false", ("", "ns")),
+        ("spec.hostNetwork=true", ("spec.hostNetwork", "true")),
+        ("spec.hostNetwork=false,spec.nodeName=n1", ("spec.nodeName", "n1")),
+        ("spec.nodeName=", ("", "ns")),
+    ],
+)
+def test_a_zero_is_no_place(selector: str, place: tuple[str, str]) -> None:
+    assert place_of(Selection("ns", EVERYTHING, parse_field_selector(selector, PODS))) == place
+
+
+@pytest.mark.parametrize(
+    ("wanted", "heard"),
+    [
+        ("false", [("ADDED", "a", "2"), ("DELETED", "a", "4"), ("ADDED", "a", "5"), ("MODIFIED", "a", "6")]),
+        ("true", [("ADDED", "a", "4"), ("DELETED", "a", "5")]),
+    ],
+)
+def test_an_absent_field_is_its_zero(wanted: str, heard: list[tuple[str, str, str]]) -> None:
+    cache = WatchCache(b"/registry/minions/", False, NODES.selectable)
+    cache.reload([], 1)
+    selection = Selection("", EVERYTHING, parse_field_selector(f"spec.unschedulable={wanted}", NODES))
+    watcher = watching(cache, 1, selection)
+    states: list[dict[str, Any]] = [{}, {"unschedulable": True}, {}, {"unschedulable": False}]
+    for revision, spec in zip((2, 4, 5, 6), states, strict=True):
+        obj = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "a"}, "spec": spec}
+        put(cache, Stored(b"/registry/minions/a", to_value(obj), revision))
+    assert events(watcher) == heard
+    assert events(watching(cache, 1, selection)) == heard
+
+
 def test_groups_come_and_go() -> None:
     cache = cache_with()
     watchers = [Watcher(Selection("ns", EVERYTHING, FieldSelector()), Plain(), 10) for _ in range(3)]

@@ -212,3 +212,13 @@ def test_catalogue_finds_kinds_by_all_their_names() -> None:
 def test_versions_are_ordered_as_discovery_prefers_them() -> None:
     wanted = ["v10", "v2", "v1", "v11beta2", "v10beta3", "v3beta1", "v12alpha1", "v11alpha2", "foo1", "foo10"]
     assert sorted(wanted, key=version_order, reverse=True) == wanted
+
+
+def test_a_put_creates_objects_of_the_kinds_that_kubernetes_says() -> None:
+    """AllowCreateOnUpdate in pkg/registry, of the kinds that are served here."""
+    rbac = {f"{plural}.rbac.authorization.k8s.io" for plural in _RBAC_PLURALS}
+    core = {"endpoints", "events", "events.events.k8s.io", "limitranges", "services"}
+    assert {kind.resource for kind in BUILTIN if kind.put_creates} == core | rbac | {"leases.coordination.k8s.io"}
+
+
+_RBAC_PLURALS = ("roles", "rolebindings", "clusterroles", "clusterrolebindings")

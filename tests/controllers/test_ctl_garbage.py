@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from control.controllers.reconcilers import garbagecollector, namespace, ttlafterfinished
 from control.controllers.reconcilers.nodes import podgc
-from control.controllers.values.actions import Answer, Delete, Key, Read, UpdateStatus
+from control.controllers.values.actions import Answer, Delete, Key, Read, Update, UpdateStatus
 from control.controllers.values.observed import KnownKind
 
 SETS = "replicasets.apps"
@@ -266,6 +266,43 @@ def test_a_namespace_is_not_let_go_while_the_server_cannot_say_that_it_is_empty(
     api.answers[Read("configmaps", "old", limit=500)] = Answer(None, 500, "away")
     api.settle(namespace.reconcile, "old", "")
     assert _there(api) == {"old"}
+
+
+BARGES = "barges.example.com"
+BARGE_KINDS = {**KINDS, ("example.com/v1", "Barge"): KnownKind(BARGES, True)}
+
+
+def test_a_namespace_keeps_what_nobody_follows_until_it_is_empty() -> None:
+    """Discovery names the resource, but its informer could not be started: the server has to be asked all the same."""
+    api = MemoryApi(SETS, "pods", "configmaps", CUSTOM, "namespaces", kinds=BARGE_KINDS)
+    _namespace(api, deletionTimestamp="2026-01-01T00:00:00Z")
+    question = Read(BARGES, "old", limit=500)
+    key, observed = Key("", "old"), api.observed()
+    asked = namespace.reconcile(key, observed, api.now).reads
+    assert question in asked
+    late = Answer({"items": [_in_namespace("Boat", "late", uid="u")]})
+    answers = {read: late if read == question else api.answer(read) for read in asked}
+    decision = namespace.reconcile(key, observed.after(answers), api.now)
+    assert [(a.resource, a.name) for a in decision.actions if isinstance(a, Delete)] == [(BARGES, "late")]
+    assert not any(isinstance(action, Update) for action in decision.actions)
+    api.answers[question] = Answer({"items": []})
+    api.reconcile(namespace.reconcile, "old", "")
+    assert _there(api) == set()
+
+
+def test_a_server_that_does_not_serve_a_known_resource_yet_says_nothing_of_its_objects() -> None:
+    api = MemoryApi(SETS, "pods", "configmaps", CUSTOM, "namespaces", kinds=BARGE_KINDS)
+    _namespace(api, deletionTimestamp="2026-01-01T00:00:00Z")
+    api.answers[Read("events", "old", limit=500)] = Answer(None, 404, "they are not kept")
+    decision = api.reconcile(namespace.reconcile, "old", "")
+    assert decision.requeue_after == 5
+    assert _there(api) == {"old"}
+    said = {c["type"]: c["message"] for c in api.get("namespaces", "", "old")["status"]["conditions"]}
+    assert "could not find the requested resource" in said["NamespaceDeletionContentFailure"]
+    # The definition is gone, and discovery says so.
+    del api.kinds[("example.com/v1", "Barge")]
+    api.reconcile(namespace.reconcile, "old", "")
+    assert _there(api) == set()
 
 
 def test_what_the_view_does_not_show_yet_is_deleted_all_the_same(api: MemoryApi) -> None:

@@ -11,9 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from control.api.status import StatusError, conflict
+from control.client.cause import Cause
 from control.controllers.reconcilers.job.indexes import index_of, parse, text_of
 from control.controllers.reconcilers.job.reconciler import reconcile
-from control.controllers.values.actions import Action, Create, Patch, UpdateStatus
+from control.controllers.reconcilers.job.tally import FAILURES
+from control.controllers.values.actions import Action, Create, Delete, Patch, UpdateStatus
 from control.controllers.values.pods import is_active
 
 JOBS = "jobs.batch"
@@ -60,6 +62,14 @@ def _end(api: MemoryApi, pod: dict[str, Any], phase: str, code: int = 1) -> None
     statuses = [{"name": "c", "state": {"terminated": ended}}]
     status = {"phase": phase, "containerStatuses": statuses}
     api.change("pods", "default", pod["metadata"]["name"], {"status": status})
+
+
+def _run(api: MemoryApi) -> None:
+    """Every active pod runs on a node, and will take its time to end."""
+    for pod in _active(api):
+        ready = [{"type": "Ready", "status": "True"}]
+        running = {"spec": {"nodeName": "n"}, "status": {"phase": "Running", "conditions": ready}}
+        api.change("pods", "default", pod["metadata"]["name"], running)
 
 
 def _status(api: MemoryApi) -> dict[str, Any]:
@@ -144,6 +154,35 @@ def test_restarts_in_place_count_against_the_limit(api: MemoryApi) -> None:
     failed = _condition(api, "Failed")
     assert failed
     assert failed["reason"] == "BackoffLimitExceeded"
+
+
+@pytest.mark.parametrize(
+    ("status", "over"),
+    [
+        ({"phase": "Pending", "initContainerStatuses": [{"name": "i", "restartCount": 6}]}, True),
+        ({"phase": "Running", "containerStatuses": [{"restartCount": 3}, {"restartCount": 3}]}, True),
+        ({"initContainerStatuses": [{"restartCount": 5}], "containerStatuses": [{"restartCount": 1}]}, True),
+        ({"initContainerStatuses": [{"restartCount": 2}], "containerStatuses": [{"restartCount": 3}]}, False),
+    ],
+)
+def test_restarts_of_all_containers_count_together(api: MemoryApi, status: dict[str, Any], over: bool) -> None:
+    _put(api, parallelism=1, completions=1, restartPolicy="OnFailure")
+    _settle(api)
+    api.change("pods", "default", _active(api)[0]["metadata"]["name"], {"status": {"phase": "Running", **status}})
+    _settle(api)
+    assert (_condition(api, "Failed") is not None) is over
+
+
+def test_restarts_of_a_pod_that_is_still_ending_count(api: MemoryApi) -> None:
+    _put(api, parallelism=2, completions=2, restartPolicy="OnFailure")
+    _settle(api)
+    _run(api)
+    for pod in _active(api):
+        api.change("pods", "default", pod["metadata"]["name"], {"status": {"containerStatuses": [{"restartCount": 3}]}})
+    pod = _active(api)[0]["metadata"]
+    api.perform(Delete("pods", "default", pod["name"], pod["uid"], Cause("test")))
+    api.reconcile(reconcile, "sum")
+    assert _condition(api, "FailureTarget")
 
 
 def test_the_deadline_ends_it(api: MemoryApi) -> None:
@@ -271,6 +310,102 @@ def test_fewer_parallelism_takes_pods_away(api: MemoryApi) -> None:
     assert len(_active(api)) == 1
 
 
+@pytest.mark.parametrize("mode", ["NonIndexed", "Indexed"])
+@pytest.mark.parametrize("policy", [None, "TerminatingOrFailed", "Failed"])
+@pytest.mark.parametrize(("change", "left"), [({"parallelism": 1}, 1), ({"suspend": True}, 0)])
+def test_pods_that_the_controller_takes_away_are_no_failures(
+    api: MemoryApi, mode: str, policy: str | None, change: dict[str, Any], left: int
+) -> None:
+    _put(api, parallelism=10, completions=20, completionMode=mode, podReplacementPolicy=policy, backoffLimit=0)
+    _settle(api)
+    _run(api)
+    api.change(JOBS, "default", "sum", {"spec": change})
+    _settle(api)
+    status = _status(api)
+    assert (status["active"], status["terminating"], status["failed"]) == (left, 10 - left, 0)
+    for pod in api.list("pods"):
+        if not is_active(pod):
+            _end(api, pod, "Failed", code=143)
+            api.kill("default", pod["metadata"]["name"])
+            _settle(api)
+    status = _status(api)
+    assert (status["active"], status["terminating"], status["failed"]) == (left, 0, 0)
+    assert not _condition(api, "FailureTarget")
+    assert not status["uncountedTerminatedPods"]
+
+
+@pytest.mark.parametrize("limits", [{}, {"backoffLimitPerIndex": 0, "backoffLimit": None}])
+def test_who_resumes_waits_for_no_failure(api: MemoryApi, limits: dict[str, Any]) -> None:
+    _put(api, parallelism=3, completionMode="Indexed", **limits)
+    _settle(api)
+    _run(api)
+    api.change(JOBS, "default", "sum", {"spec": {"suspend": True}})
+    _settle(api)
+    api.change(JOBS, "default", "sum", {"spec": {"suspend": False}})
+    _settle(api)
+    assert sorted(index_of(pod) or 0 for pod in _active(api)) == [0, 1, 2]
+    counts = {pod["metadata"]["annotations"].get(FAILURES, "0") for pod in _active(api)}
+    assert counts == {"0"}
+    assert not _status(api).get("failedIndexes")
+
+
+def test_a_pod_that_ended_well_meanwhile_is_counted_not_taken_away(api: MemoryApi) -> None:
+    _put(api, parallelism=2, completions=2)
+    _settle(api)
+    _run(api)
+    done = _active(api)[1]
+    api.change(JOBS, "default", "sum", {"spec": {"suspend": True}})
+
+    def refuse(action: Action) -> StatusError | None:
+        # It ends between the look at it and the write.
+        if isinstance(action, Patch) and action.name == done["metadata"]["name"]:
+            api.refuse = lambda _: None
+            _end(api, done, "Succeeded")
+            return conflict("pods", action.name)
+        return None
+
+    api.refuse = refuse
+    _settle(api)
+    assert (_status(api)["succeeded"], _status(api)["failed"]) == (1, 0)
+
+
+def test_a_refusal_leaves_no_pod_untracked_and_alive(api: MemoryApi) -> None:
+    """Of a pod that works on without its finalizer, nobody would count the end."""
+    _put(api, parallelism=5, completions=5)
+    _settle(api)
+    _run(api)
+    api.change(JOBS, "default", "sum", {"spec": {"suspend": True}})
+    last = sorted(pod["metadata"]["name"] for pod in _active(api))[-1]
+    api.refuse = lambda action: conflict("x", last) if isinstance(action, Patch) and action.name == last else None
+    api.reconcile(reconcile, "sum")
+    assert [pod["metadata"]["name"] for pod in _active(api)] == [last]
+    assert all(pod["metadata"].get("finalizers") for pod in _active(api))
+
+
+def test_a_pod_that_a_user_deletes_is_a_failure(api: MemoryApi) -> None:
+    _put(api, parallelism=1, completions=1)
+    _settle(api)
+    _run(api)
+    pod = _active(api)[0]["metadata"]
+    api.perform(Delete("pods", "default", pod["name"], pod["uid"], Cause("test")))
+    _settle(api)
+    assert _status(api)["failed"] == 1
+
+
+def test_pods_that_a_success_policy_ends_are_no_failures(api: MemoryApi) -> None:
+    _put(api, completionMode="Indexed", successPolicy={"rules": [{"succeededCount": 1}]})
+    _settle(api)
+    _run(api)
+    _end(api, _active(api)[0], "Succeeded")
+    _settle(api)
+    assert (_status(api)["failed"], _status(api)["terminating"]) == (0, 1)
+    for pod in api.list("pods"):
+        api.kill("default", pod["metadata"]["name"])
+    _settle(api)
+    assert _condition(api, "Complete")
+    assert _status(api)["failed"] == 0
+
+
 def test_pods_of_a_job_that_is_gone_lose_their_finalizer(api: MemoryApi) -> None:
     job = _put(api)
     _settle(api)
@@ -294,7 +429,10 @@ def test_index_texts() -> None:
 @settings(max_examples=20, deadline=None)
 @given(st.randoms(use_true_random=False), st.booleans())
 def test_every_pod_is_counted_once_whatever_fails_in_between(chance: random.Random, indexed: bool) -> None:
-    """Any write may be refused at any time, and ended pods may be deleted as soon as nothing holds them."""
+    """Any write may be refused at any time, and ended pods may be deleted as soon as nothing holds them.
+
+    The job is suspended and resumed in between; pods that it takes away for that are in no count.
+    """
     api = _api()
     mode = "Indexed" if indexed else "NonIndexed"
     completions = 4
@@ -308,7 +446,7 @@ def test_every_pod_is_counted_once_whatever_fails_in_between(chance: random.Rand
     api.refuse = refuse
     for _ in range(chance.randrange(100)):
         running = _active(api)
-        match chance.randrange(4):
+        match chance.randrange(5):
             case 0 if running:
                 phase = chance.choice(["Succeeded", "Failed"])
                 _end(api, chance.choice(running), phase)
@@ -317,11 +455,14 @@ def test_every_pod_is_counted_once_whatever_fails_in_between(chance: random.Rand
                 gone = [p for p in api.list("pods") if not is_active(p) and not p["metadata"].get("finalizers")]
                 if gone:
                     api.kill("default", chance.choice(gone)["metadata"]["name"])
+            case 2:
+                api.change(JOBS, "default", "sum", {"spec": {"suspend": chance.random() < 0.3}})
             case _:
                 api.pass_time(700)
                 api.reconcile(reconcile, "sum")
                 assert len(_active(api)) <= 2
     api.refuse = lambda _: None
+    api.change(JOBS, "default", "sum", {"spec": {"suspend": False}})
     for _ in range(3 * completions):
         api.pass_time(700)
         _settle(api)

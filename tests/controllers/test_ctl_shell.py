@@ -19,6 +19,7 @@ from control.client.cause import Fence
 from control.client.client import Client
 from control.client.errors import Unreachable
 from control.controllers.reconcilers import replicaset
+from control.controllers.running.informers import Informers
 from control.controllers.running.manager import Manager
 from control.controllers.values.actions import Decision, Event, Key, Patch, Read, UpdateStatus
 from control.controllers.values.controller import EVERYTHING, Controller, controller_or_selectors, itself
@@ -368,6 +369,58 @@ def test_custom_kinds_are_followed_as_they_come_and_go(run: Callable[[Any], Any]
             world.api.put(definitions, {"metadata": {"name": "other"}})
             await at_work.until(lambda: (BOATS.resource, False) in seen, "no boats any more")
             assert BOATS.resource not in view.observed.stores
+
+    run(scenario())
+
+
+class Lagging(FakeClient):
+    """Some lists are asked of a server that does not serve the resource yet. refusals: by resource, how many more."""
+
+    def __init__(self, world: World, refusals: dict[str, int]) -> None:
+        super().__init__(world)
+        self.refusals = refusals
+
+    async def list(self, resource: str, namespace: str = "", **options: Any) -> dict[str, Any]:
+        if self.refusals.get(resource):
+            self.refusals[resource] -= 1
+            raise StatusError(404, "NotFound", "the server could not find the requested resource")
+        return await super().list(resource, namespace, **options)
+
+
+@pytest.mark.parametrize("everything", [True, False])
+def test_what_a_lagging_server_refused_is_followed_later(
+    run: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch, everything: bool
+) -> None:
+    async def scenario() -> None:
+        monkeypatch.setattr("control.controllers.running.informers._AGAIN", 0.02)
+        world = World(SETS, "pods")
+        _put(world)
+        view = Informers(cast(Client, Lagging(world, {SETS: 3})))
+        await view.start({SETS, "pods"}, everything=everything)
+        assert set(view.observed.stores) == {"pods"}
+        async with asyncio.timeout(10):
+            while SETS not in view.observed.stores or not view.observed.stores[SETS].objects:
+                await asyncio.sleep(0.002)
+        await view.stop()
+
+    run(scenario())
+
+
+def test_what_a_lagging_server_did_not_name_is_found_later(
+    run: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        monkeypatch.setattr("control.controllers.running.informers._AGAIN", 0.02)
+        world = World(SETS, "pods")
+        view = Informers(cast(Client, FakeClient(world)))
+        await view.start((), everything=True)
+        # No definition is seen to change: it had been seen already when the server that lags was asked.
+        world.serve(BOATS.resource, BOATS)
+        async with asyncio.timeout(10):
+            while BOATS.resource not in view.observed.stores:
+                await asyncio.sleep(0.002)
+        assert ("example.com/v1", "Boat") in view.observed.kinds
+        await view.stop()
 
     run(scenario())
 

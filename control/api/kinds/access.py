@@ -15,14 +15,17 @@ _BINDING_COLUMNS: tuple[Column, ...] = (
     text("ServiceAccounts", "binding_accounts", "service accounts that get it", wide=True),
 )
 
-ROLE = Kind(_RBAC, "v1", "Role", "roles", "rbac.v1.Role", columns=(NAME, CREATED))
+ROLE = Kind(_RBAC, "v1", "Role", "roles", "rbac.v1.Role", put_creates=True, columns=(NAME, CREATED))
 CLUSTER_ROLE = Kind(
-    _RBAC, "v1", "ClusterRole", "clusterroles", "rbac.v1.ClusterRole", namespaced=False, columns=(NAME, CREATED)
+    _RBAC, "v1", "ClusterRole", "clusterroles", "rbac.v1.ClusterRole",
+    namespaced=False, put_creates=True, columns=(NAME, CREATED),
+)  # fmt: skip
+ROLE_BINDING = Kind(
+    _RBAC, "v1", "RoleBinding", "rolebindings", "rbac.v1.RoleBinding", put_creates=True, columns=_BINDING_COLUMNS
 )
-ROLE_BINDING = Kind(_RBAC, "v1", "RoleBinding", "rolebindings", "rbac.v1.RoleBinding", columns=_BINDING_COLUMNS)
 CLUSTER_ROLE_BINDING = Kind(
     _RBAC, "v1", "ClusterRoleBinding", "clusterrolebindings", "rbac.v1.ClusterRoleBinding",
-    namespaced=False, columns=_BINDING_COLUMNS,
+    namespaced=False, put_creates=True, columns=_BINDING_COLUMNS,
 )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ ENDPOINT_SLICE = Kind(
 )  # fmt: skip
 
 LEASE = Kind(
-    "coordination.k8s.io", "v1", "Lease", "leases", "coordination.v1.Lease",
+    "coordination.k8s.io", "v1", "Lease", "leases", "coordination.v1.Lease", put_creates=True,
     columns=(NAME, text("Holder", ".spec.holderIdentity", "who holds it"), AGE),
 )  # fmt: skip
 

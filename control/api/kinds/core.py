@@ -55,7 +55,7 @@ NAMESPACE = Kind(
 
 SERVICE = Kind(
     "", "v1", "Service", "services", "core.v1.Service",
-    short_names=("svc",), categories=("all",), subresources=("proxy", "status"),
+    short_names=("svc",), categories=("all",), subresources=("proxy", "status"), put_creates=True,
     selectable=("spec.clusterIP", "spec.type"),
     columns=(
         NAME,
@@ -70,7 +70,8 @@ SERVICE = Kind(
 
 ENDPOINTS = Kind(
     "", "v1", "Endpoints", "endpoints", "core.v1.Endpoints",
-    short_names=("ep",), columns=(NAME, text("Endpoints", "endpoints", "ready addresses with ports"), AGE),
+    short_names=("ep",), put_creates=True,
+    columns=(NAME, text("Endpoints", "endpoints", "ready addresses with ports"), AGE),
 )  # fmt: skip
 
 CONFIG_MAP = Kind(
@@ -92,7 +93,7 @@ SERVICE_ACCOUNT = Kind(
 
 EVENT = Kind(
     "", "v1", "Event", "events", "core.v1.Event",
-    short_names=("ev",),
+    short_names=("ev",), put_creates=True,
     selectable=(
         "involvedObject.kind", "involvedObject.namespace", "involvedObject.name", "involvedObject.uid",
         "involvedObject.apiVersion", "involvedObject.resourceVersion", "involvedObject.fieldPath", "reason",
@@ -138,8 +139,9 @@ RESOURCE_QUOTA = Kind(
 )  # fmt: skip
 
 LIMIT_RANGE = Kind(
-    "", "v1", "LimitRange", "limitranges", "core.v1.LimitRange", short_names=("limits",), columns=(NAME, CREATED)
-)
+    "", "v1", "LimitRange", "limitranges", "core.v1.LimitRange",
+    short_names=("limits",), put_creates=True, columns=(NAME, CREATED),
+)  # fmt: skip
 
 POD_TEMPLATE = Kind(
     "", "v1", "PodTemplate", "podtemplates", "core.v1.PodTemplate",

@@ -6,7 +6,6 @@ Source: "Patches" in the Kubernetes API concepts; RFC 6902, RFC 7386.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Final
 
 from control.api.copying import copied
@@ -20,12 +19,10 @@ from control.apiserver import managers
 from control.apiserver.answer import Answer
 from control.apiserver.bodies import checked, parse_patch
 from control.apiserver.call import Call
-from control.apiserver.creating import create_object
-from control.apiserver.denial import denied
+from control.apiserver.creating import create_object, require_creatable
 from control.apiserver.negotiate import form_of
 from control.apiserver.paths import flag
 from control.apiserver.rendering import show
-from control.apiserver.request import Attributes
 from control.apiserver.updating import Make, Update, update_object
 
 JSON_PATCH: Final = "application/json-patch+json"
@@ -106,22 +103,10 @@ async def _apply(call: Call, value: Json, dry_run: bool) -> Answer:
         obj = await update_object(call, call.namespace, call.info.name, update)
         return show(call.of, obj, form, include=include)
     except StatusError as problem:
-        if problem.code != 404 or call.info.subresource or problem.details.get("name") != call.info.name:
-            raise
-    if config["metadata"].get("uid"):
-        raise conflict(call.of.resource, call.info.name, "Precondition failed: the object with that uid is gone")
-    _require_create(call)
+        require_creatable(call, config, problem)
     made = server_side.apply(None, copied(config), write)
     obj = await create_object(call, made, dry_run=dry_run, applied=True)
     return show(call.of, obj, form, code=201, include=include)
-
-
-def _require_create(call: Call) -> None:
-    """Who may only patch what is there must not create. StatusError 403."""
-    info = replace(call.info, verb="create")
-    decision = call.server.security.authorizer.authorize(call.user, Attributes.of(info))
-    if not decision.allowed:
-        raise denied(call.user, info, decision.reason)
 
 
 def _check_name(call: Call, config: Object) -> None:

@@ -106,7 +106,15 @@ async def _stream(call: Call, request: Request, cache: WatchCache) -> AsyncItera
         watcher = Watcher(request.selection, request.renderer, since)
         gone.add_done_callback(lambda _: watcher.end("the client went away"))
         cache = await call.server.resources.loaded(request.kind)
-        remove = cache.watch(watcher)
+        while (remove := cache.watch(watcher)) is None:
+            # A piece waits until the connection has room for it, and no other is made meanwhile.
+            if watcher.waiting:
+                yield watcher.take()
+            await asyncio.sleep(0)
+            if watcher.cut or time.monotonic() >= deadline:
+                return
+            # The resource may be dropped meanwhile, and come back: the old cache would tell nothing.
+            cache = await call.server.resources.loaded(request.kind)
         async for piece in _changes(call, request, cache, watcher, deadline):
             yield piece
     except StatusError as problem:

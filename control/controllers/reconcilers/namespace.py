@@ -1,7 +1,8 @@
 """Namespace: when one is deleted, all that is in it goes first; what still remains is said in its status.
 
 Invariants: the finalizer goes only after the server itself, asked for every resource, said that nothing is left;
-resources of custom kinds count. Source: "Namespaces", and the conditions of NamespaceStatus in the API reference.
+resources of custom kinds count, also those that no informer follows. Faults assumed: servers that lag behind each other
+in what they serve. Source: "Namespaces", and the conditions of NamespaceStatus in the API reference.
 """
 
 from __future__ import annotations
@@ -45,25 +46,30 @@ def reconcile(key: Key, observed: Observed, now: datetime) -> Decision:
     namespace = observed.get(RESOURCE, "", key.name)
     if namespace is None or not is_deleting(namespace) or FINALIZER not in (spec_of(namespace).get("finalizers") or ()):
         return NOTHING
-    content = {
-        resource: found for resource in _resources(observed) if (found := observed.in_namespace(resource, key.name))
-    }
+    content, failure = _seen(observed, key.name), observed.failure
     if not content:
         questions = [Read(resource, key.name, limit=_BATCH) for resource in (*_resources(observed), *_UNSEEN)]
         if any(question not in observed.answers for question in questions):
             return Decision(reads=questions)
         content = {question.resource: items for question in questions if (items := _items(observed, question))}
-        failures = [question.resource for question in questions if _unanswered(observed, question)]
-        if not content and not failures:
+        refusals = [observed.answers[question].message for question in questions if _unanswered(observed, question)]
+        if not content and not refusals:
             return Decision([_let_go(namespace)])
-    status = _report(namespace, content, observed.failure, now)
+        failure = failure or "; ".join(refusals[:1])
+    status = _report(namespace, content, failure, now)
     return Decision([*_delete(namespace, content), *status], requeue_after=_AGAIN)
 
 
 def _resources(observed: Observed) -> list[str]:
     """Every resource whose objects are in namespaces, pods first: they use what is deleted after them."""
-    found = {kind.resource for kind in observed.kinds.values() if kind.namespaced and kind.resource in observed.stores}
+    found = {kind.resource for kind in observed.kinds.values() if kind.namespaced}
     return sorted(found, key=lambda resource: (resource != "pods", resource))
+
+
+def _seen(observed: Observed, name: str) -> Content:
+    """What the view shows of the namespace."""
+    followed = [resource for resource in _resources(observed) if resource in observed.stores]
+    return {resource: found for resource in followed if (found := observed.in_namespace(resource, name))}
 
 
 def _items(observed: Observed, question: Read) -> list[Object]:
@@ -72,8 +78,13 @@ def _items(observed: Observed, question: Read) -> list[Object]:
 
 
 def _unanswered(observed: Observed, question: Read) -> bool:
-    """The server could not say; that it does not know the resource (any more) is an answer."""
-    return observed.answers[question].object is None and observed.answers[question].code not in (404, 405)
+    """The server could not say.
+
+    That it does not know a resource which discovery names is no answer: another server may serve it already. If its
+    definition has gone, discovery will say so soon.
+    """
+    answer = observed.answers[question]
+    return answer.object is None and not (question.resource in _UNSEEN and answer.code in (404, 405))
 
 
 def _delete(namespace: Object, content: Content) -> list[Action]:

@@ -2,15 +2,17 @@
 
 One informer a resource, started when the first controller needs it and kept while this process stands by, so that a
 fail-over finds a warm view. Resources of custom kinds come and go with their definitions; whoever asked for everything
-hears of them too. Invariant: a handler is called once for a change, after every store has it.
+hears of them too. Invariant: a handler is called once for a change, after every store has it. Faults assumed: servers
+that lag behind each other, so that one serves a resource which the next one asked does not know yet.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime
 from typing import Final
 
@@ -33,6 +35,7 @@ DEFINITIONS: Final = "customresourcedefinitions.apiextensions.k8s.io"
 # Not worth following: nobody owns or counts them, and there are many.
 NOT_FOLLOWED: Final = frozenset({"events", "events.events.k8s.io", "componentstatuses"})
 _NEEDED_VERBS: Final = frozenset({"list", "watch", "delete"})
+# Seconds after which is asked again what there is, though nothing is known to have changed.
 _AGAIN: Final = 30.0
 _GONE_KEPT: Final = 20_000
 
@@ -68,9 +71,9 @@ class Informers:
         self._asked.update(resources)
         if everything:
             await self._discover_first()
-        await asyncio.gather(*(self._follow(resource) for resource in sorted(self._asked)))
-        if everything:
-            self._looking = asyncio.create_task(self._look_for_kinds(), name="kinds")
+        await self._follow_asked()
+        look = self._discover if everything else self._follow_asked
+        self._looking = asyncio.create_task(self._keep_looking(look), name="kinds")
 
     async def stop(self) -> None:
         if self._looking is not None:
@@ -78,7 +81,11 @@ class Informers:
             await asyncio.gather(self._looking, return_exceptions=True)
         await asyncio.gather(*(informer.stop() for informer in self._informers.values()))
 
+    async def _follow_asked(self) -> None:
+        await asyncio.gather(*(self._follow(resource) for resource in sorted(self._asked)))
+
     async def _follow(self, resource: str) -> None:
+        """Follow it unless it is followed. When the server refuses, the next look tries again."""
         if resource in self._informers:
             return
         informer = Informer(self._client, resource, indexes=indexes_of(resource), transform=slim)
@@ -107,17 +114,16 @@ class Informers:
         for handler in self._handlers:
             handler(resource, old, new)
 
-    async def _look_for_kinds(self) -> None:
-        """Ask for the kinds again when definitions change; and, if the server did not answer, later."""
+    async def _keep_looking(self, look: Callable[[], Awaitable[None]]) -> None:
+        """Look again when definitions change, and from time to time: the server that was asked may have lagged."""
         while True:
-            await self._look.wait()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._look.wait(), _AGAIN)
             self._look.clear()
             try:
-                await self._discover()
+                await look()
             except (StatusError, Unreachable) as problem:
                 log.warning("cannot learn which resources there are: %s", problem)
-                await asyncio.sleep(_AGAIN)
-                self._look.set()
 
     async def _discover_first(self) -> None:
         """As _discover, however long the servers take to answer."""

@@ -1,12 +1,13 @@
 """The pods of a job: how many more or fewer, for which indexes, and what they look like.
 
 Invariants: never more active pods than parallelism; an index has at most one active pod, and none once it completed or
-failed. Source: "Jobs: Parallel execution, Completion mode" in Kubernetes' documentation.
+failed; what the controller itself takes away of a job that goes on is no failure. Source: "Jobs: Parallel execution,
+Completion mode" in Kubernetes' documentation; for what is no failure, deleteJobPods of its job controller.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, Final
 
 from control.api.schema import Object
@@ -21,11 +22,13 @@ from control.controllers.reconcilers.job.tally import (
     per_index_limit,
     replaces_only_failed,
 )
-from control.controllers.values.actions import Action, Create, Delete, Narration
+from control.controllers.values.actions import Action, Create, Delete, Narration, Patch
 from control.controllers.values.objects import (
     annotations_of,
     cause,
+    controller_of,
     created_at,
+    finalizers,
     labels,
     name_of,
     namespace_of,
@@ -60,7 +63,7 @@ def manage(found: Tally, wait: float) -> list[Action]:
     """Create or delete pods; wait: seconds until pods may be created again after failures."""
     surplus = _surplus(found)
     if surplus:
-        return [delete(found.job, pod, "more pods than parallelism") for pod in surplus]
+        return take_away(found.job, surplus, "more pods than parallelism")
     occupied = len(found.active) + (len(found.terminating) if replaces_only_failed(found.job) else 0)
     missing = wanted_active(found) - occupied
     if missing <= 0 or wait > 0:
@@ -144,11 +147,36 @@ def _failures(found: Tally, index: int) -> dict[str, str]:
     return {FAILURES: str(max(of, default=0))}
 
 
-def delete(job: Object, pod: Object, rule: str) -> Delete:
+def take_away(job: Object, pods: Iterable[Object], rule: str) -> list[Action]:
+    """Delete pods that are not to count as failures: without the finalizer nobody counts them.
+
+    One after the other, so that a refusal leaves at most one pod at work without the finalizer. The patch holds the
+    revision that was looked at: a pod that ended meanwhile keeps its finalizer, and is counted.
+    """
+    actions: list[Action] = []
+    for pod in pods:
+        if FINALIZER in finalizers(pod):
+            actions.append(untrack(pod, "does not count the pods it takes away"))
+        actions.append(_delete(job, pod, rule))
+    return actions
+
+
+def give_up(job: Object, pods: Iterable[Object], rule: str) -> list[Action]:
+    """Delete pods of a job that failed: they keep the finalizer until they are counted as failures."""
+    return [_delete(job, pod, rule) for pod in pods]
+
+
+def untrack(pod: Object, rule: str) -> Patch:
+    """Take the finalizer off a pod that need not be kept for counting."""
+    kept = [name for name in finalizers(pod) if name != FINALIZER]
+    guard = {"uid": uid_of(pod), "resourceVersion": pod["metadata"]["resourceVersion"]}
+    owner = controller_of(pod) or {}
+    because = cause("pods", pod, f"job {owner.get('name', '')} {rule}")
+    patch = {"metadata": {**guard, "finalizers": kept}}
+    return Patch("pods", namespace_of(pod), name_of(pod), patch, because)
+
+
+def _delete(job: Object, pod: Object, rule: str) -> Delete:
     told = Narration(job, "SuccessfulDelete", "Deleted pod: {name}", "FailedDelete", "Error deleting: {error}")
     because = cause(RESOURCE, job, rule)
     return Delete("pods", namespace_of(pod), name_of(pod), uid_of(pod), because, tell=told)
-
-
-def delete_all(job: Object, pods: Iterable[Object], rule: str) -> Sequence[Action]:
-    return [delete(job, pod, rule) for pod in pods]

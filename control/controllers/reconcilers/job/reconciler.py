@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from control.api.schema import Object
 from control.api.selectors import label_selector_of, selector_of_labels
-from control.controllers.reconcilers.job.pods import JOB_NAME, RESOURCE, delete_all, manage
+from control.controllers.reconcilers.job.pods import JOB_NAME, RESOURCE, give_up, manage, take_away, untrack
 from control.controllers.reconcilers.job.policy import succeeded_early
 from control.controllers.reconcilers.job.tally import (
     FINALIZER,
@@ -30,8 +30,6 @@ from control.controllers.values.objects import (
     finalizers,
     format_time,
     is_deleting,
-    name_of,
-    namespace_of,
     parse_time,
     same_status,
     spec_of,
@@ -41,7 +39,7 @@ from control.controllers.values.objects import (
 )
 from control.controllers.values.observed import Observed
 from control.controllers.values.ownership import claim
-from control.controllers.values.pods import is_finished, restarts
+from control.controllers.values.pods import is_finished
 
 _OURS: Final = "kubernetes.io/job-controller"
 Target = tuple[str, str, str]
@@ -84,9 +82,11 @@ def _advance(plan: Plan, job: Object, pods: list[Object], now: datetime) -> None
     wait = backoff(found, now)
     todo: list[Action] = []
     if target is not None:
-        todo += delete_all(job, found.active, f"the job is over: {target[1]}")
+        # What still runs when a job failed, failed with it; a success leaves nothing to count.
+        end = take_away if target[0] == _SUCCESS else give_up
+        todo += end(job, found.active, f"the job is over: {target[1]}")
     elif suspended:
-        todo += delete_all(job, found.active, "the job is suspended")
+        todo += take_away(job, found.active, "the job is suspended")
     else:
         todo += manage(found, wait)
         plan.look_again(wait or None)
@@ -144,8 +144,15 @@ def _exhausted(found: Tally) -> bool:
         return True
     if ((spec_of(found.job).get("template") or {}).get("spec") or {}).get("restartPolicy") != "OnFailure":
         return False
-    count = sum(map(restarts, found.active))
+    count = sum(map(_restarts, (*found.active, *found.terminating)))
     return count > 0 if allowed == 0 else count >= allowed
+
+
+def _restarts(pod: Object) -> int:
+    """How often its containers were restarted, all of them together."""
+    status = status_of(pod)
+    containers = (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ()))
+    return sum(int(container.get("restartCount") or 0) for container in containers)
 
 
 def _succeeded(found: Tally) -> Target | None:
@@ -225,12 +232,7 @@ def _resume(
 
 
 def _free(pod: Object) -> Patch:
-    kept = [name for name in finalizers(pod) if name != FINALIZER]
-    guard = {"uid": uid_of(pod), "resourceVersion": pod["metadata"]["resourceVersion"]}
-    owner = controller_of(pod) or {}
-    because = cause("pods", pod, f"job {owner.get('name', '')} has noted how it ended")
-    patch = {"metadata": {**guard, "finalizers": kept}}
-    return Patch("pods", namespace_of(pod), name_of(pod), patch, because)
+    return untrack(pod, "has noted how it ended")
 
 
 def _may_go(pod: Object) -> bool:

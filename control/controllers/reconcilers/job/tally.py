@@ -143,6 +143,9 @@ def _settle(found: Tally, pods: Iterable[Object]) -> None:
 
 
 def _look_at(found: Tally, pod: Object) -> None:
+    if is_deleting(pod) and FINALIZER not in finalizers(pod):
+        # Taken away by the controller, or counted before: it says nothing new, and is nothing to wait for.
+        return
     ended_well = phase(pod) == "Succeeded"
     if not ended_well and not _ended_badly(found.job, pod):
         return
