@@ -181,10 +181,13 @@ class LeaderCalls:
             self._answer(question, lease, done)
 
     def _answer(self, question: _Question, lease: int, done: Answer) -> None:
-        if self._member.is_leader:
-            self._member.linearizable(partial(self._confirmed, question, lease, done))
-        else:
+        if not self._member.is_leader:
             done(None, error("NOT_LEADER"))
+            return
+        try:
+            self._member.linearizable(partial(self._confirmed, question, lease, done))
+        except EtcdError as refused:
+            done(None, refused)
 
     def _confirmed(self, question: _Question, lease: int, done: Answer, problem: EtcdError | None) -> None:
         if problem is None and not self._member.is_leader:
@@ -204,11 +207,8 @@ class LeaderCalls:
     def _was_reset(self, question: _Question, lease: int, done: Answer, problem: EtcdError | None) -> None:
         if problem is not None:
             done(None, problem)
-            return
-        try:
+        else:
             self._answer(question, lease, done)  # time has gone by: it is confirmed anew that we lead
-        except EtcdError as refused:
-            done(None, refused)
 
     def _renew_here(self, lease: int) -> int:
         try:

@@ -22,6 +22,7 @@ from kvstore.member.membership import encode_add, encode_id
 from kvstore.member.requests import RequestKind
 from kvstore.pb import raft_pb2
 from kvstore.pb.etcd_pb2 import Member as MemberInfo
+from kvstore.raft.types import Role
 from kvstore.wire.grpc.call import Call
 from kvstore.wire.server import GrpcServer
 
@@ -82,7 +83,7 @@ class Reconfigurer:
         member = self._member
         if member.stopping:
             raise error("STOPPED")
-        if member.is_leader:
+        if member.raw.role is Role.LEADER:  # not is_leader, which hears of another one a little later
             await self._promote_here(identity)
             return True
         if not member.leader_id:
@@ -141,7 +142,7 @@ class Reconfigurer:
         server.unary(PROMOTE_PATH, self._serve)
 
     def _serve(self, call: Call, message: bytes) -> None:
-        if not self._member.is_leader:
+        if self._member.raw.role is not Role.LEADER:
             raise error("NOT_LEADER")
         identity = raft_pb2.PromoteRequest.FromString(message).ID
         task = self._member.loop.create_task(self._answer(call, identity))

@@ -46,8 +46,7 @@ def on_heartbeat(r: Raft, m: Message) -> None:
 def on_snapshot(r: Raft, m: Message) -> None:
     """Replace the log by a snapshot, unless it holds nothing new; the answer goes out once it is installed."""
     if m.snapshot is not None and _needs(r, m.snapshot):
-        r.log.restore(m.snapshot, m)
-        r.tracker.switch(Membership.of(m.snapshot.conf_state), r.log.last_index)
+        r.log.restore(m.snapshot, m)  # its membership takes effect when it is handed out (RawNode.ready)
     _accepted(r, m, r.log.committed)
 
 

@@ -60,6 +60,8 @@ def apply(r: Raft, change: ConfChange) -> ConfState:
     r.tracker.switch(after, r.log.last_index)
     if r.role is Role.LEADER:
         _lead_on(r)
+    elif r.role in (Role.PRE_CANDIDATE, Role.CANDIDATE) and r.id not in after.all_voters:
+        r.become_follower(r.term, 0)  # it campaigns for an office that it may not hold
     return after.conf_state
 
 

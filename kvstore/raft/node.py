@@ -18,6 +18,7 @@ from kvstore.raft.config import Config
 from kvstore.raft.state import Raft
 from kvstore.raft.status import status_of
 from kvstore.raft.storage import LogStorage
+from kvstore.raft.tracker import Membership
 from kvstore.raft.types import (
     CANDIDATE,
     CONF_CHANGE,
@@ -182,12 +183,15 @@ class RawNode:
         self._number += 1
         voted = r.term != self._hard.term or r.vote != self._hard.vote
         entries, snapshot = r.log.hand_out(self._number)
+        if snapshot is not None:
+            # Not sooner: until now the owner may have applied what was committed before.
+            r.tracker.switch(Membership.of(snapshot.conf_state), r.log.last_index)
         committed = r.log.take_committed(r.config.max_committed_bytes)
         changed = bool(committed) and self._note_committed(committed)
         ready = Ready(
             self._number,
-            self._take_soft() if self._soft.leader != r.leader or self._soft.role is not r.role else None,
-            self._take_hard(),
+            self.take_news(),
+            self._take_hard(r.log.committed if snapshot is None else min(r.log.committed, snapshot.index)),
             voted or changed or bool(entries) or snapshot is not None,  # must_sync
             entries,
             snapshot,
@@ -201,6 +205,11 @@ class RawNode:
             self._hard_writes.append((self._number, self._hard))
         r.messages, r.messages_after_save, r.read_states = [], [], []
         return ready
+
+    def take_news(self) -> SoftState | None:
+        """`soft_state` of the next Ready, which then comes without it; for an owner that takes no Ready for long."""
+        changed = self._soft.leader != self._raft.leader or self._soft.role is not self._raft.role
+        return self._take_soft() if changed else None
 
     def ask(self, peers: frozenset[int] | None) -> None:
         """Whom a leader's messages to store entries, or to learn what is committed, are made for from here on.
@@ -260,11 +269,12 @@ class RawNode:
         if r.read_round > r.read_round_sent:  # a round of reads has begun
             replication.heartbeat(r)
 
-    def _take_hard(self) -> HardState | None:
+    def _take_hard(self, commit: int) -> HardState | None:
+        """commit: no more than is in the log once this Ready is, or the log would not open again."""
         r, hard = self._raft, self._hard
-        if r.log.committed == hard.commit and r.term == hard.term and r.vote == hard.vote:
+        if commit == hard.commit and r.term == hard.term and r.vote == hard.vote:
             return None
-        self._hard = r.hard_state
+        self._hard = HardState(r.term, r.vote, commit)
         return self._hard
 
     def _take_soft(self) -> SoftState:

@@ -16,7 +16,7 @@ from kvstore.raft.config import Config
 from kvstore.raft.log import RaftLog
 from kvstore.raft.storage import LogStorage
 from kvstore.raft.tracker import Membership, Tracker
-from kvstore.raft.types import ConfState, HardState, Message, MessageKind, ReadState, Role
+from kvstore.raft.types import ConfState, Message, MessageKind, ReadState, Role
 
 # Promises about what is on this member's disk, and requests for votes: a member that forgot in a crash which term it
 # campaigned in, or with which log, could count old answers to itself for a log it no longer has.
@@ -94,11 +94,6 @@ class Raft:
 
         invariant(self.log.last_term <= self.term, "the log holds an entry of a term that was never saved as ours")
         self.reset(self.term)
-
-    @property
-    def hard_state(self) -> HardState:
-        """What has to be on disk by now."""
-        return HardState(self.term, self.vote, self.log.committed)
 
     @property
     def promotable(self) -> bool:

@@ -229,6 +229,71 @@ def test_on_a_full_disk_news_of_a_leader_is_told_once(follower: Follower, monkey
     assert follower.notes.done == [("promised", 1)]
 
 
+def test_a_full_disk_keeps_no_leader_in_office_nor_answers_in_memory(
+    follower: Follower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It said for as long as the disk was full that it led, and kept every answer that it may not give."""
+    monkeypatch.setattr(Turns, "call_later", lambda *arguments: None)
+    lead_on(follower)
+
+    def full(*written: object) -> None:
+        raise NoSpace("the log: no space left")
+
+    monkeypatch.setattr(Log, "append", full)
+    follower.driver.raw.propose(b"x")
+    follower.driver.wake()
+    follower.loop.run()
+    for _ in range(50):
+        follower.driver.receive([Message(MessageKind.HEARTBEAT, to=1, from_=3, term=2)])
+        follower.driver.wake()  # as the next tick does
+        follower.loop.run()
+    assert follower.notes.leaders[-1] == 3
+    assert len(follower.driver.raw._raft.messages) <= 1
+
+
+def test_a_batch_is_passed_on_again_when_its_leader_is_known_again(follower: Follower) -> None:
+    """The link was back before it was: what had been lost with the old one was not passed on, and timed out."""
+    follower.driver.receive([Message(MessageKind.HEARTBEAT, to=1, from_=2, term=1)])
+    follower.loop.run()
+    passed: list[int] = []
+    follower.notes.send = lambda messages: passed.extend(  # type: ignore[method-assign]
+        m.index for m in messages if m.kind is MessageKind.PROPOSE
+    )
+    follower.driver.passing_on._send = follower.notes.send
+    follower.proposals.add(Proposal(1, b"put", None, lambda result, problem: None, 9.0))
+    follower.driver.wake()
+    follower.loop.run()
+    assert passed == [1]
+    follower.driver.raw.peer_lost(2)
+    follower.driver.passing_on.resend(2)  # the link comes up
+    follower.driver.wake()
+    follower.loop.run()
+    assert passed == [1]
+    follower.driver.receive([Message(MessageKind.HEARTBEAT, to=1, from_=2, term=1)])
+    follower.loop.run()
+    assert passed == [1, 1]
+
+
+def test_a_client_whose_read_fails_ends_nobody_else(follower: Follower, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever is raised while one is served: it ended the member."""
+    served: list[object] = []
+
+    def fails(problem: object) -> None:
+        raise RuntimeError("of one client")
+
+    follower.driver.receive([Message(MessageKind.HEARTBEAT, to=1, from_=2, term=1)])
+    follower.loop.run()
+    for done in (fails, served.append):
+        follower.reads.add(9.0, done)
+    follower.driver.wake()
+    follower.loop.run()
+    (context,) = follower.notes.asked
+    follower.driver.receive([Message(MessageKind.READ_INDEX_REPLY, to=1, from_=2, term=1, context=context)])
+    follower.loop.run()
+    assert served == [None]
+    assert "serving a read failed" in caplog.text
+
+
 def test_reads_without_a_leader_keep_nobody_awake(follower: Follower) -> None:
     follower.reads.add(9.0, lambda problem: None)
     follower.driver.wake()

@@ -184,6 +184,19 @@ def test_guests_are_few_and_say_where_they_listen() -> None:
     asyncio.run(run())
 
 
+def test_a_guest_that_is_there_at_the_end_leaves_in_peace() -> None:
+    async def run() -> None:
+        server = Server()
+        links = PeerLinks(7, 1, Deaf(), Pipe())  # type: ignore[arg-type]
+        links.register(server)  # type: ignore[arg-type]
+        stream = server.open(Caller())
+        stream.message(greeting(9, "http://127.0.0.1:2"))
+        links.close()
+        stream.closed()  # it raised KeyError
+
+    asyncio.run(run())
+
+
 def test_a_peer_that_calls_is_called_back_at_once() -> None:
     """It was away, so that our link waits before its next attempt; who calls is there."""
 

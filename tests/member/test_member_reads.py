@@ -94,6 +94,20 @@ def test_late_reads_are_told_and_not_served() -> None:
     assert served == ["fine"]
 
 
+def test_reads_that_had_their_round_are_given_up_too() -> None:
+    """What the round found may never be applied here: the disk stalls. They waited for ever."""
+    queue, served = make()
+    add(queue, served, "late", deadline=1.0)
+    add(queue, served, "fine", deadline=9.0)
+    context = queue.begin(0.0)
+    assert context is not None
+    queue.confirm(context, 7)
+    assert len(queue.expire(2.0)) == 1
+    serve(queue, 7)
+    assert served == ["fine"]
+    assert not queue.confirmed
+
+
 def test_the_bound_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_READS", 1)
     queue, served = make()

@@ -123,6 +123,18 @@ def test_a_followers_question_is_answered_at_once_too(leader: Leader) -> None:
     assert len(rounds) == 1, "what is left of a lease is asked for each time"
 
 
+def test_where_too_many_wait_the_asker_is_told(leader: Leader) -> None:
+    """It was raised instead, for one question in the midst of serving another's reads: there it ended the member."""
+
+    def refuse(done: object) -> None:
+        raise error("TOO_MANY_REQUESTS")
+
+    told: list[Any] = []
+    leader.linearizable, leader.is_leader = refuse, True  # type: ignore[attr-defined]
+    leader.calls._answer(leader.calls._ttl, LEASE, lambda answer, problem: told.append((answer, problem)))
+    assert [(answer, problem.message) for answer, problem in told] == [(None, error("TOO_MANY_REQUESTS").message)]
+
+
 def test_a_stream_is_answered_at_once_and_in_order() -> None:
     member = FakeMember()
     service = LeaseService(member, draw_id=lambda: 1)  # type: ignore[arg-type]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from types import SimpleNamespace
@@ -25,7 +26,7 @@ from sim_world import PowerCut, World
 
 from kvstore.member import bootstrap, duties, leader_calls, transfer, waiting
 from kvstore.member import member as member_module
-from kvstore.member.apply import applier, retention
+from kvstore.member.apply import applier, batch_apply, retention
 from kvstore.member.consensus import busy_poll, committed, driver, read_rounds
 from kvstore.member.consensus.outbox import Outbox
 from kvstore.member.disk import committer, log_sync
@@ -161,6 +162,12 @@ class SimMember(Member):
         super().install_snapshot(ready, installed)
 
 
+def _raise_again(message: str) -> None:
+    problem = sys.exception()
+    assert problem is not None
+    raise problem
+
+
 class Ground:
     """The machines of one run: disks, tables, copies, the network."""
 
@@ -207,6 +214,8 @@ class Ground:
         threads = functools.partial(SimSyncThread, world)
         kernel = SimpleNamespace(open=functools.partial(SimKernelSync, world))
         dice = SimpleNamespace(SystemRandom=lambda: world.random, uniform=world.random.uniform)
+        # A member goes on when serving a client fails. Here clients are the checks.
+        clients = SimpleNamespace(exception=_raise_again)
         patches: list[tuple[Any, dict[str, Any]]] = [
             (
                 bootstrap,
@@ -226,7 +235,8 @@ class Ground:
             (committed, {"time": clock, "SLICE_SECONDS": -1.0}),  # every turn is over at once
             (log_sync, {"SyncThread": threads, "RingSync": kernel, "time": clock}),
             (busy_poll, {"POLL_SECONDS": 0.0}),
-            (read_rounds, {"NEXT_SECONDS": 0.0}),
+            (read_rounds, {"NEXT_SECONDS": 0.0, "log": clients}),
+            (batch_apply, {"log": clients}),
             (applier, {"LARGE_DELETE": 0, "SLICE_KEYS": 1}),
             (
                 committer,

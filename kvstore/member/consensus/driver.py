@@ -15,7 +15,6 @@ import asyncio
 from collections.abc import Iterable
 
 from kvstore.errors import error
-from kvstore.invariant import InvariantViolation
 from kvstore.member.consensus.busy_poll import BusyPoll
 from kvstore.member.consensus.changes import ChangeQueue
 from kvstore.member.consensus.committed import Committed
@@ -105,7 +104,7 @@ class Driver:
                 if message.kind == APPEND_REPLY and not message.reject:
                     stored = message
                 self.raw.step(message)
-        except InvariantViolation as problem:
+        except Exception as problem:  # as in _pump
             self._machine.failed(problem)
         self._go_on()
         if stored is not None:
@@ -250,6 +249,9 @@ class Driver:
     def _next_ready(self) -> Ready | None:
         """What Raft wants done next; first of all what the log had no room for."""
         if self._saving.unwritten is not None:
+            if (news := self.raw.take_news()) is not None:
+                self._announce(news)
+            self.raw.take_messages()  # nobody is told anything until it is written; kept, they would be ever more
             return self._saving.take_back()
         return self._take_ready() if self.raw.has_ready() else None
 
@@ -266,6 +268,9 @@ class Driver:
         if state.leader != self._leader:
             self._leader = state.leader
             self._rounds.again()
+            if state.leader != self.raw.id:
+                # The link to it may have broken and come back before it was known again.
+                self.passing_on.resend(state.leader)
 
     def _handle(self, ready: Ready) -> bool:
         """False: the disk is full; nothing of it is written, and the next tick tries that again."""

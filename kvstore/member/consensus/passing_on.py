@@ -102,12 +102,12 @@ class PassingOn:
             self._send_changes(changes)
 
     def resend(self, peer: int) -> None:
-        """The link to a peer is back.
+        """The link to a peer is back, or it is known (again) that it leads.
 
         If it leads, what we passed on in this term may have been lost with the old link.
         """
         raw = self._raw
-        if peer == raw.leader:
+        if peer and peer == raw.leader:
             batches = self._proposals.in_flight(raw.term)
             self._send([self._message(first, data, batches[0][0]) for first, data in batches])
             self._send_changes(self._changes.in_flight(raw.term))

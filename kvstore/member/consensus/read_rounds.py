@@ -7,6 +7,7 @@ one thing after the other asks again within microseconds.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable
 
 from kvstore.member.consensus.busy_poll import BusyPoll
@@ -14,6 +15,8 @@ from kvstore.member.consensus.proposals import ProposalQueue
 from kvstore.member.consensus.reads import ReadQueue
 from kvstore.raft.node import RawNode
 from kvstore.raft.types import LEADER, ReadState
+
+log = logging.getLogger(__name__)
 
 # So long a leader stays awake for the next read.
 NEXT_SECONDS = 0.0002
@@ -77,8 +80,11 @@ class ReadRounds:
         """Let those go on whose round asked for no more than that index to be applied. Whether there were any."""
         served = False
         for done in self._reads.ready(applied):
-            done(None)
             served = True
+            try:
+                done(None)
+            except Exception:  # of one client's; the others, and this member, go on
+                log.exception("serving a read failed")
         return served
 
     def await_next(self) -> None:

@@ -11,7 +11,6 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from kvstore.invariant import InvariantViolation
 from kvstore.member.disk.log_sync import LogSync
 from kvstore.raft.node import RawNode
 from kvstore.raft.types import HardState, Message, Ready, size_of
@@ -107,6 +106,6 @@ class Saving:
         try:
             for ready in done:
                 self._saved(ready)
-        except InvariantViolation as problem:
+        except Exception as problem:  # going on could break a promise
             self._failed(problem)
         self._then()

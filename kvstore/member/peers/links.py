@@ -181,6 +181,7 @@ class PeerLinks:
         for link in self._links.values():
             link.close()
         self._links.clear()
+        self._guests.clear()
 
     def hello(self, to: int) -> raft_pb2.Hello:
         """Who we are and whom we mean."""
