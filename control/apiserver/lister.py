@@ -96,9 +96,10 @@ async def list_objects(resources: Resources, kind: Kind, wish: Wish) -> Listed:
     cache, feed = await resources.loaded(kind), resources.feed
     if wish.revision < 0:
         await feed.confirm()
-        cache = await resources.loaded(kind)
     elif wish.revision > 0:
         await feed.reach(wish.revision)
+    if wish.revision:
+        cache = await resources.loaded(kind)  # the store's watch may have broken meanwhile
     revision = feed.revision_of(cache)
     if wish.exact and cache.changed_at > wish.revision:
         return await _from_store(resources, cache, wish)

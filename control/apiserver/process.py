@@ -121,13 +121,22 @@ class ApiServer:
         )
         server.port = port
         server.router.figures = lambda: exposition(server)
-        await feed.start(START_PATIENCE * self.settings.store_timeout)
+        try:
+            await self._fill(server)
+        except BaseException:
+            await feed.close()
+            raise
+        return server
+
+    async def _fill(self, server: Server) -> None:
+        """What must be known before anything can be served."""
+        resources = server.resources
+        await server.feed.start(START_PATIENCE * self.settings.store_timeout)
         await asyncio.gather(*(resources.loaded(kind) for kind in resources.catalogue if kind.stored))
         self._custom = Custom(server)
         self._custom.start()
         await ensure_defaults(server)
         server.security = await self._security(server)
-        return server
 
     def _encryption(self) -> Encryption | None:
         if not self.settings.encryption_config:

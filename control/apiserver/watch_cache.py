@@ -142,7 +142,10 @@ class WatchCache:
 
     def _tell_subscribers(self, old: Cached | None, new: Cached | None) -> None:
         for changed in self._subscribers:
-            changed(old.object() if old else None, new.object() if new else None)
+            try:
+                changed(old.object() if old else None, new.object() if new else None)
+            except Exception:  # the others are not to miss it
+                log.exception("a subscriber of %s failed on a change", self.prefix.decode())
 
     # ---- reading ----
 

@@ -263,7 +263,10 @@ def test_a_subscriber_that_fails_during_a_reload_loses_nobody_a_change() -> None
             if old is not None and failures:
                 raise failures.pop()
 
+        heard: list[str] = []
         cache.subscribe(changed)
+        cache.subscribe(lambda old, new: heard.append(new["metadata"]["name"]) if new is not None else None)
+        heard.clear()  # what there was
         store.write(key("old"), value("old", "changed"), seen=False)
         gate = store.gate = asyncio.Event()
         await broken(store, feed)
@@ -275,6 +278,7 @@ def test_a_subscriber_that_fails_during_a_reload_loses_nobody_a_change() -> None
         gate.set()
         await until(lambda: not failures and cache.loaded)
         assert names(cache) == ["new", "old"]
+        assert sorted(heard) == ["new", "old"], "another one's mistake is not theirs"
 
     run(scene)
 

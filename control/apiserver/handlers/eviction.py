@@ -74,8 +74,8 @@ async def _check_budget(call: Call, pod: Object, dry_run: bool) -> None:
 
 async def _budgets(call: Call) -> list[Object]:
     resources = call.server.resources
-    cache = await resources.loaded(resources.catalogue.stored(resources.catalogue[BUDGETS]))
     await resources.feed.confirm()
+    cache = await resources.loaded(resources.catalogue.stored(resources.catalogue[BUDGETS]))
     return [cached.object() for cached in cache.snapshot(call.namespace)]
 
 
