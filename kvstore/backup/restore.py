@@ -23,7 +23,7 @@ from kvstore.raft import codec
 from kvstore.raft.types import ConfState, SnapshotMeta
 from kvstore.storage import Backend, DataDir, Identity, Log
 from kvstore.storage.bolt import BoltFile
-from kvstore.storage.durable import sync_directory
+from kvstore.storage.durable import make_directory, sync_directory
 
 # The one entry that all members of a restored cluster are taken to have applied.
 INDEX = TERM = 1
@@ -53,7 +53,7 @@ def restore(
     if not skip_hash_check:
         snapshot_file.verify_checksum(snapshot)
     with snapshot_file.opened(snapshot) as bolt:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_directory(target.parent)
         making = Path(tempfile.mkdtemp(prefix=f"{target.name}.restoring-", dir=target.parent))
         try:
             restored = _fill(making, bolt, config, bump)

@@ -63,7 +63,14 @@ class Defragmenter:
             raise
         finally:
             shrinking.abandon()
+            self._tell()
         log.info("defragmented: %d bytes are now %d", before, backend.size())
+
+    def _tell(self) -> None:
+        """The member ends if the backend was stopped, by whatever it was: once the copy is the file, any error does."""
+        problem = self._member.state.backend.failure
+        if problem is not None and not self._member.stopping:
+            self._member.failed(problem)
 
     async def _shrink(self, shrinking: Shrinking) -> None:
         loop, committer = self._member.loop, self._member.committer

@@ -109,6 +109,7 @@ class Member:
             raise_alarm=self.raise_alarm,
             give_back=self._retention.give_back,
             in_thread=lambda work: self.loop.run_in_executor(None, work),
+            waiting=lambda: waiting.proposals.size,
         )
         self.check_space = self.space.check
         self.committer = Committer(
@@ -170,6 +171,7 @@ class Member:
         for timer in self._timers:
             timer.cancel()
         self.driver.stop()
+        self.applying.close()
         self.waiting.close()
         self.links.close()
         self.leader_calls.close()
@@ -338,6 +340,7 @@ class Member:
         """A whole snapshot lies at `path`."""
         self._transfer.arrived(message, path)
         self.received([message])
+        self._transfer.weigh()
 
     def peer_connected(self, peer: int) -> None:
         """A link came up: what we had passed on to that leader may have been lost with the old one.

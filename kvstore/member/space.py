@@ -40,11 +40,13 @@ class Space:
         raise_alarm: Callable[[pb.AlarmRequest, Callable[[], None]], None],
         give_back: Callable[[], None],
         in_thread: Callable[[Callable[[], None]], object],
+        waiting: Callable[[], int],
     ) -> None:
         """quota: bytes of the backend.
 
         raise_alarm: puts the request into the log, and calls back when it is through or has failed. give_back: drops
-        what can be dropped of the log. in_thread: runs what waits for the disk.
+        what can be dropped of the log. in_thread: runs what waits for the disk. waiting: bytes of the requests that
+        may be applied yet.
         """
         self._member_id = member_id
         self._quota = quota
@@ -54,7 +56,9 @@ class Space:
         self._raise_alarm = raise_alarm
         self._give_back = give_back
         self._in_thread = in_thread
-        # Bytes in use: measured at each commit, estimated by the requests since.
+        self._waiting = waiting
+        # Bytes in use: measured at each commit, estimated by the requests since. Too many by those that were refused
+        # or given up; without a quorum all are, and there is no commit.
         self._used = backend.size_in_use()
         self._short = 0
         self._raising = False
@@ -65,7 +69,7 @@ class Space:
             raise error("NO_SPACE")
         self._used += size
         if self._used > self._quota:
-            self._refuse(f"the backend's quota of {self._quota} bytes is used up")
+            self._count_anew(size)
         if self._short >= PATIENCE:
             self._refuse("the file system is full")
 
@@ -75,6 +79,13 @@ class Space:
             return False
         self._used += size
         return True
+
+    def _count_anew(self, size: int) -> None:
+        """The estimate, this request in it, is beyond the quota: refuse if that is so. Raises NO_SPACE."""
+        self._used = self._backend.size_in_use() + self._waiting()
+        if self._used + size > self._quota:
+            self._refuse(f"the backend's quota of {self._quota} bytes is used up")
+        self._used += size
 
     def _refuse(self, reason: str) -> None:
         self._alarm(reason)

@@ -38,7 +38,7 @@ class SnapshotTransfer:
         self._receiver = SnapshotReceiver(self._directory, member.cluster.id, member.snapshot_received)
         self._receiver.clean()
         self._sending: dict[int, asyncio.Task[None]] = {}
-        self._arrived: dict[tuple[int, int], Path] = {}
+        self._arrived: list[tuple[SnapshotMeta, Path]] = []
 
     def register(self, server: GrpcServer) -> None:
         """Serve InstallSnapshot on the peer port."""
@@ -93,11 +93,19 @@ class SnapshotTransfer:
     # ---- in ----
 
     def arrived(self, message: Message, path: Path) -> None:
-        """A whole file lies at `path`; Raft decides whether it is wanted."""
+        """A whole file lies at `path`; Raft decides whether it is wanted, then weigh() is called."""
         assert message.snapshot is not None
         if armed:
             hit("snapshot-received")
-        self._arrived[(message.snapshot.index, message.snapshot.term)] = path
+        self._arrived.append((message.snapshot, path))
+
+    def weigh(self) -> None:
+        """Raft has heard of all that arrived: only what it waits for is kept, of two that are the same the first."""
+        awaited, arrived = self._member.raw.awaited_snapshot, self._arrived
+        self._arrived = [(meta, path) for meta, path in arrived if meta is awaited]
+        for meta, path in arrived:
+            if meta is not awaited:
+                discard(self._member.loop, path)
 
     def install(self, ready: Ready, done: Callable[[], None]) -> None:
         """Replace backend and log by the snapshot: first the backend in one rename, then the log's beginning.
@@ -106,9 +114,7 @@ class SnapshotTransfer:
         """
         member, meta = self._member, ready.snapshot
         assert meta is not None
-        path = self._arrived.pop((meta.index, meta.term))
-        for leftover in self._arrived.values():
-            discard(member.loop, leftover)
+        path = next(path for awaited, path in self._arrived if awaited is meta)
         self._arrived.clear()
         member.committer.hold(True)
         member.loop.create_task(self._install(meta, ready, path, done))

@@ -9,6 +9,7 @@ Invariants:
 * A new leader gives every lease its full TTL again, or what the last checkpoint left of it, never less.
 * An expired lease is not renewed: its revoke may already be in the log.
 * Nor is one while the log has, or may yet have, a checkpoint of it: a new leader would give it less than was promised.
+* No checkpoint is made that could come behind the entry that takes the last one back: it would not be noticed.
 
 Which keys belong to a lease is not stored here: every live key says it, and the store attaches them all when it loads.
 
@@ -45,15 +46,17 @@ class Lease:
     ttl: granted, in seconds. remaining: seconds left at the last checkpoint, 0 for none.
     expiry: moment on the leader's clock, None on every other member. keys: attached to it.
     shortened: a checkpoint of it is in the log, or was proposed by this member, which leads.
+    resetting: this member, which leads, takes that back: an entry is on its way to the log, or may be.
     """
 
-    __slots__ = ("expiry", "id", "keys", "remaining", "shortened", "ttl")
+    __slots__ = ("expiry", "id", "keys", "remaining", "resetting", "shortened", "ttl")
 
     def __init__(self, id: int, ttl: int, remaining: int = 0) -> None:
         self.id = id
         self.ttl = ttl
         self.remaining = remaining
         self.shortened = remaining > 0
+        self.resetting = False
         self.expiry: float | None = None
         self.keys: set[bytes] = set()
 
@@ -148,8 +151,8 @@ class Lessor:
             lease = self._leases.get(mark.ID)
             if lease is not None:
                 lease.remaining = max(mark.remaining_TTL, 0)
-                # Entries are applied in the order in which a leader proposed them: a checkpoint that may be under way
-                # is older than one that takes it back.
+                # Entries are applied in the order in which a leader proposed them, and none shortens a lease behind
+                # one that is to take that back (resetting): so whatever is under way is older than that.
                 lease.shortened = lease.remaining > 0
                 self._save(lease)
                 self._plan_checkpoint(lease, self._now)
@@ -177,6 +180,7 @@ class Lessor:
         self._checkpoints = LeaseQueue()
         for lease in self._leases.values():
             lease.expiry = None
+            lease.resetting = False
             lease.shortened = lease.remaining > 0  # what an earlier leader proposed is applied before we renew anything
 
     def renew(self, id: int, now: float) -> int:
@@ -233,6 +237,18 @@ class Lessor:
         """Whether a checkpoint of remaining TTL 0 is to be applied before this lease may be renewed."""
         lease = self._leases.get(id)
         return lease is not None and lease.shortened and lease.expiry is not None and lease.expiry > now
+
+    def begin_reset(self, id: int) -> None:
+        """Such a checkpoint is proposed: no other one of this lease until end_reset(), or as long as we lead."""
+        lease = self._leases.get(id)
+        if lease is not None:
+            lease.resetting = True
+
+    def end_reset(self, id: int) -> None:
+        """It is applied, and no older one is under way."""
+        lease = self._leases.get(id)
+        if lease is not None:
+            lease.resetting = False
 
     def expired(self, now: float, limit: int = 1000) -> list[int]:
         """At most `limit` leases to propose a revoke for, the first to expire first; the same until they are revoked.
@@ -308,7 +324,7 @@ class Lessor:
             return
         # Rounded up: a lease must not lose time by being checkpointed.
         remaining = -int(-(lease.expiry - now) // 1)
-        if remaining < lease.ttl:
+        if remaining < lease.ttl and not lease.resetting:
             request.checkpoints.add(ID=lease.id, remaining_TTL=remaining)
             lease.shortened = True
         self._plan_checkpoint(lease, now)

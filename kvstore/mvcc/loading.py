@@ -23,7 +23,10 @@ class HistoryLoader:
     """Takes every change once, in order; then finish()."""
 
     def __init__(self, tables: Tables, knows_lease: Callable[[int], bool]) -> None:
-        """tables: empty. knows_lease: whether a lease exists; a key is not attached to one that does not."""
+        """tables: empty. knows_lease: whether a lease exists; a key is not attached to one that does not.
+
+        Its KeyValue goes on naming the lease; for all that is written later it has none.
+        """
         self._meta = Meta(tables)
         self._history = tables.table("history")
         self._keys = tables.table("keys")
@@ -43,11 +46,10 @@ class HistoryLoader:
         if parsed.mod_revision != main or not 0 < parsed.create_revision <= main:
             raise ValueError(f"key {key!r} of revision {main} says that it is of {parsed.mod_revision}")
         previous = self._supersede(key, revision)
-        head = HEADER.pack(
-            previous >> 32, previous & 0xFFFFFFFF, parsed.create_revision, parsed.version, parsed.lease, 0
-        )
+        lease = parsed.lease if self._knows_lease(parsed.lease) else 0
+        head = HEADER.pack(previous >> 32, previous & 0xFFFFFFFF, parsed.create_revision, parsed.version, lease, 0)
         self._history.append(to_bytes(revision), head + kv)
-        self._live[key] = (revision, parsed.lease)
+        self._live[key] = (revision, lease)
 
     def delete(self, revision: int, kv: bytes) -> None:
         """A delete under a packed revision; of its KeyValue only the key counts. Raises as put."""
@@ -69,7 +71,7 @@ class HistoryLoader:
     def finish(self, scheduled: int, finished: int) -> None:
         """Write the live keys and the compactions: the scheduled revision and the finished one (-1: none)."""
         for key, (revision, lease) in self._live.items():
-            attached = lease.to_bytes(8, "big", signed=True) if lease and self._knows_lease(lease) else b""
+            attached = lease.to_bytes(8, "big", signed=True) if lease else b""
             self._keys.put(live_key(key), to_bytes(revision) + attached)
         if scheduled < 0:
             return

@@ -29,7 +29,7 @@ class Walk:
         self._recent = recent
         self.set = GroupSet()
         self.position = watchers[0].next
-        self._resume = 0  # packed revision at which a large revision, that at `position`, is to be read on
+        self._resume = 0  # packed revision at which a large revision, the first from `position` on, is to be read on
         for watcher in watchers:
             self.set.add(watcher)
 
@@ -58,6 +58,7 @@ class Walk:
         # The events of the slice, and the last revision that it holds or that had none.
         found: list[StoredEvent] = []
         last = self.position - 1
+        begin = 0  # where the events of revision `last` begin in `found`
         read = 0
         if last >= current:
             return found, current
@@ -67,8 +68,10 @@ class Walk:
                 invariant(main > last, "history is not in order")
                 if len(found) >= count or read >= size:
                     return found, last
-                last = main
-            elif len(found) >= LARGE and found[0].revision >> 32 == main:
+                last, begin = main, len(found)
+            elif len(found) - begin >= LARGE:
+                if begin:
+                    return found[:begin], main - 1  # it is large: the next slice begins with it
                 self._resume = event.revision
                 return found, main - 1
             found.append(event)
@@ -77,6 +80,7 @@ class Walk:
 
     def _events(self, current: int) -> Iterable[StoredEvent]:
         resume, self._resume = self._resume, 0
-        if resume >> 32 == self.position:
+        # Above the position if there is no record of the revisions from there on.
+        if resume >> 32 >= self.position:
             return self._source.events(self.position, current, resume)
         return self._recent.since(self.position, current) or self._source.events(self.position, current)

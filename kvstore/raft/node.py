@@ -33,6 +33,7 @@ from kvstore.raft.types import (
     ReadState,
     Ready,
     Role,
+    SnapshotMeta,
     SoftState,
     Status,
 )
@@ -340,6 +341,11 @@ class RawNode:
     def has_entries(self) -> bool:
         """Whether the next Ready has something to store."""
         return self._raft.log.has_unwritten
+
+    @property
+    def awaited_snapshot(self) -> SnapshotMeta | None:
+        """The snapshot that takes the log's place, from when it is wanted until it is installed."""
+        return self._raft.log.snapshot
 
     @property
     def appends_due(self) -> bool:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,7 +26,7 @@ from kvstore.invariant import invariant
 from kvstore.storage import meta_pages
 from kvstore.storage.copying import copy_environment, open_view
 from kvstore.storage.durable import rename, sync_directory, sync_file
-from kvstore.storage.environment import Environment, readable
+from kvstore.storage.environment import Environment, EnvironmentClosed, readable
 from kvstore.storage.errors import NoSpace, StorageError, StorageFailed, from_os, is_full
 from kvstore.storage.shrinking import Shrinking, move
 from kvstore.storage.sync_mark import ANY, SyncMark
@@ -88,11 +88,15 @@ class Backend:
             meta_pages.settle(folder / "data.mdb", mark.transaction, mark.stamp)
             environment = Environment(folder / "data.mdb", map_bytes)
             if fsync:
+                # An earlier start may have been without fsync: what it wrote is not on the disk because it is here.
+                environment.env.sync(True)
                 _mark(mark, environment, environment.transaction())
             else:
                 mark.write(ANY)
         except OSError as error:
             raise from_os(error, f"backend: can't open {folder}") from error
+        except lmdb.Error as error:
+            raise StorageFailed(f"backend: can't open {folder}: {error}; check the disk, then start again") from error
         with readable(folder / "data.mdb"):
             return cls(folder, environment, mark, fsync=fsync, headroom=headroom_bytes, map_bytes=map_bytes)
 
@@ -215,14 +219,31 @@ class Backend:
     def read(self) -> AbstractContextManager[ReadView]:
         """All tables as of the last commit, for the thread that asks; it sees no later one."""
         self._check()
-        return self._environment.read()
+        return self._read()
+
+    @contextmanager
+    def _read(self) -> Iterator[ReadView]:
+        with self._held() as environment, environment.read() as view:
+            yield view
+
+    @contextmanager
+    def _held(self) -> Iterator[Environment]:
+        """The open file, which stays open; for any thread, so another may take its place at this very moment."""
+        with ExitStack() as held:
+            while True:
+                environment = self._environment
+                try:
+                    held.enter_context(environment.hold())
+                    break
+                except EnvironmentClosed:
+                    self._check()
+            yield environment
 
     @contextmanager
     def file(self) -> Iterator[BackendFile]:
         """The file, for another process that reads it; any thread. It stays open, and its lock file in use."""
         self._check()
-        environment = self._environment
-        with environment.hold():
+        with self._held() as environment:
             yield BackendFile(
                 str(self._path), lambda: self._environment is environment and not self._renamed and not self._failed
             )
@@ -233,8 +254,7 @@ class Backend:
         For a worker thread. The file is there whole or not at all. NoSpace, StorageFailed.
         """
         self._check()
-        environment = self._environment
-        with environment.hold():
+        with self._held() as environment:
             return copy_environment(environment.env, Path(path))
 
     def replace_with(self, path: str | os.PathLike[str]) -> None:
@@ -348,6 +368,7 @@ class Backend:
                 self._mark.write(ANY)
                 self._renamed = True
                 move(path, self._path)
+                new.path = self._path
                 sync_directory(self._path.parent)
                 sync_directory(path.parent)
                 if self._fsync:
@@ -367,11 +388,28 @@ class Backend:
         old, self._environment, self._transaction = self._environment, new, transaction
         self._committed = new.transaction()
         self._renamed = False
-        self._open_handles()
-        for name, table in self._tables.items():
-            table.bind(transaction, self._handle(name))
-            table.dirty = True
+        try:
+            self._open_handles()
+            for name, table in self._tables.items():
+                table.bind(transaction, self._handle(name))
+                table.dirty = True
+        except lmdb.Error as error:
+            raise self._stop(f"backend: can't go on in {self._path}: {error}") from error
         return old
+
+    def cut_off(self, why: object) -> StorageFailed:
+        """The copy has the name, and this can't go on in it: the error to raise.
+
+        What the open transaction holds is lost, as in a crash: it is that of a file that no start will find.
+        """
+        if self._failed is not None:
+            return StorageFailed(self._failed)
+        return self._stop(f"backend: {self._path} is its smaller copy by now, which can't be gone on in: {why}")
+
+    @property
+    def failure(self) -> StorageFailed | None:
+        """What stopped it for good, if anything did."""
+        return None if self._failed is None else StorageFailed(self._failed)
 
     def size(self) -> int:
         """Bytes of the file, headroom aside."""

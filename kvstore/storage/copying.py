@@ -15,6 +15,12 @@ from kvstore.storage.environment import MAX_TABLES, readable
 from kvstore.storage.errors import BackendDamaged, NoSpace, StorageFailed, from_os
 from kvstore.storage.table import ReadView
 
+# LMDB takes the size of the map that the file's writer has, which it finds in the file: the file may grow in the moment
+# before the transaction begins.
+AS_ITS_WRITER = 0
+# LMDB makes the map no smaller than the file, which nobody writes.
+ONLY_THE_FILE = 1 << 20
+
 
 def copy_environment(env: Any, path: Path) -> int:
     """Copy an open environment to a new file without its free pages; its size. NoSpace, StorageFailed."""
@@ -54,6 +60,7 @@ def open_view(path: str | os.PathLike[str], *, beside_its_writer: bool = False) 
             subdir=False,
             readonly=True,
             lock=beside_its_writer,
+            map_size=AS_ITS_WRITER if beside_its_writer else ONLY_THE_FILE,
             readahead=False,
             max_dbs=MAX_TABLES,
             create=False,

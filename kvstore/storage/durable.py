@@ -25,6 +25,15 @@ def sync_directory(path: Path) -> None:
         os.close(fd)
 
 
+def make_directory(path: Path) -> None:
+    """Make a directory, unless it is there, and what is missing above it; all names are durable then. OSError."""
+    if path.is_dir():
+        return
+    make_directory(path.parent)
+    path.mkdir(exist_ok=True)
+    sync_directory(path.parent)
+
+
 def sync_file(path: Path) -> None:
     """Make a file's content durable, whoever wrote it. OSError if the disk refuses."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

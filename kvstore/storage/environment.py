@@ -1,7 +1,7 @@
 """One open LMDB file: its handles, its readers, its room to grow.
 
 A backend that is replaced goes on serving the readers it has; the last of them closes it.
-Invariant: the map is never resized, and the file never closed, while a read transaction is open.
+Invariants: the map is never resized, and the file never closed, while a read transaction is open; it is closed once.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import lmdb
 
 from kvstore.storage.durable import reserve
-from kvstore.storage.errors import BackendDamaged
+from kvstore.storage.errors import BackendDamaged, StorageError
 from kvstore.storage.meta_pages import stamp
 from kvstore.storage.resident import mapped_bytes, release
 from kvstore.storage.sync_mark import CURE, Stamp
@@ -27,6 +27,10 @@ MAX_TABLES = 32
 RESIDENT_BYTES = 8 << 20
 # The same between two commits, where only reads come.
 READ_BYTES = 48 << 20
+
+
+class EnvironmentClosed(StorageError):
+    """The last reader of a file that was replaced has gone; whoever wants to read takes the one in its place."""
 
 
 class Environment:
@@ -42,9 +46,10 @@ class Environment:
         self._map_bytes: int = self.env.info()["map_size"]
         self._reserved = 0
         self._resident = mapped_bytes() + RESIDENT_BYTES
-        self._lock = threading.Lock()  # guards the three below
+        self._lock = threading.Lock()  # guards the four below
         self._readers = 0
         self._retired = False
+        self._closed = False
 
     def transaction(self) -> int:
         """Id of the last committed transaction."""
@@ -71,7 +76,7 @@ class Environment:
 
     @contextmanager
     def read(self) -> Iterator[ReadView]:
-        """A read transaction for the calling thread."""
+        """A read transaction for the calling thread. EnvironmentClosed."""
         with self.hold():
             transaction = self.env.begin()
             try:
@@ -81,23 +86,23 @@ class Environment:
 
     @contextmanager
     def hold(self) -> Iterator[None]:
-        """Keep the file open and its map in place."""
+        """Keep the file open and its map in place. EnvironmentClosed: a thread may come here after retire()."""
         with self._lock:
+            if self._closed:
+                raise EnvironmentClosed(f"{self.path}: closed, another file is in its place; ask again")
             self._readers += 1
         try:
             yield
         finally:
             with self._lock:
                 self._readers -= 1
-                if self._retired and self._readers == 0:
-                    self._close()
+                self._close_unread()
 
     def retire(self) -> None:
         """Close as soon as nobody reads. No write transaction may be open."""
         with self._lock:
-            if not self._retired and self._readers == 0:
-                self._close()
             self._retired = True
+            self._close_unread()
 
     def grow(self) -> None:
         """Double the map once three quarters of it are used. Between write transactions; waits for the next time if
@@ -123,12 +128,15 @@ class Environment:
     def release_pages(self) -> None:
         """Give the pages back that were read through the map, once they are more than RESIDENT_BYTES. Any thread."""
         if mapped_bytes() > self._resident:
-            with self.hold():
+            with suppress(EnvironmentClosed), self.hold():
                 release(self.path)
 
-    def _close(self) -> None:
-        self.env.close()
-        os.close(self._fd)
+    def _close_unread(self) -> None:
+        """Close it if that is due. Once: by a second time the descriptor would be another file's."""
+        if self._retired and not self._closed and self._readers == 0:
+            self._closed = True
+            self.env.close()
+            os.close(self._fd)
 
 
 @contextmanager

@@ -11,7 +11,8 @@ Invariants: a key's row in the copy is the copied one, or was read from the back
 commit of the old file comes after the state that the new one took its name with; whichever file has the name is wholly
 synced.
 Faults assumed: a crash anywhere leaves one whole file under the name (and the log from what it holds on); a full disk
-ends the shrinking and nothing else.
+ends the shrinking and nothing else, until the copy has the name: from there to the switch, whatever fails stops the
+backend, whose open transaction is that of a file without a name.
 """
 
 from __future__ import annotations
@@ -52,6 +53,8 @@ class Shrinking:
         source = self._backend.environment
         with source.hold():
             copy_environment(source.env, self._path)
+        # What the copy read is still mapped; the new file's share of this process's memory is measured from here on.
+        source.release_pages()
         self._new = Environment(self._path, source.map_bytes)
 
     def catch_up(self, budget: int) -> bool:
@@ -72,9 +75,9 @@ class Shrinking:
         # Once the copy has the name, the state it took it with must stay the last committed one: the mark names it.
         if self._rows >= COMMIT_ROWS and not self.named:
             self.commit()
-        transaction, db = self._open(table.name)
         value = table.get(key)
         try:
+            transaction, db = self._open(table.name)
             if value is None:
                 transaction.delete(key, b"", db)
             else:
@@ -108,15 +111,24 @@ class Shrinking:
 
     def sync(self) -> None:
         """Have what was brought over so far on the disk. For a worker thread. StorageError."""
+        new = self._environment()
         try:
-            self._environment().env.sync(True)
+            with new.hold():
+                new.env.sync(True)
         except lmdb.Error as error:
             raise self._failed(error) from error
 
     def _failed(self, error: lmdb.Error) -> StorageError:
-        """The copy is of no use any more; the backend is as good as before."""
+        """The copy is of no use any more. The backend is as good as before, or stopped if the copy has its name."""
+        if self._stranded:
+            return self._backend.cut_off(error)
         full = isinstance(error, lmdb.MapFullError) or "No space left" in str(error) or self._disk_is_full()
         return (NoSpace if full else StorageError)(f"defragment: can't write {self._path}: {error}; free space there")
+
+    @property
+    def _stranded(self) -> bool:
+        """Whether the copy has the name and the backend has not gone on in it, nor in a snapshot."""
+        return self.named and self._new is not None and self._backend.shrinks(self)
 
     def _disk_is_full(self) -> bool:
         try:
@@ -131,24 +143,34 @@ class Shrinking:
         StorageFailed.
         """
         self.sync()
-        self._backend.rename_over(self._path, self._environment())
+        new = self._environment()
+        with new.hold():
+            self._backend.rename_over(self._path, new)
         self.named = True
 
     def switch(self) -> Environment:
         """The backend goes on in the copy; the old file's environment, to be retired in a worker thread.
 
-        Right after a catch_up() that returned True, in the same turn of the loop.
+        Right after a catch_up() that returned True, in the same turn of the loop. StorageError, StorageFailed.
         """
         if not self._backend.shrinks(self):
             raise StorageError("defragment: given up, a snapshot took the backend's place; ask again")
-        for table in self._backend.tables():
-            self._open(table.name)
+        try:
+            for table in self._backend.tables():
+                self._open(table.name)
+        except lmdb.Error as error:
+            raise self._failed(error) from error
         transaction, self._transaction = self._transaction, None
         new, self._new = self._environment(), None
         return self._backend.go_on_in(new, transaction)
 
     def abandon(self) -> None:
-        """Throw the copy away, unless it is the backend by now."""
+        """Throw the copy away, unless it is the backend by now.
+
+        If it has the name, and the backend has not gone on in it, this stops the backend.
+        """
+        if self._stranded:
+            self._backend.cut_off("it was given up")
         self._backend.stop_journal(self)
         if self._transaction is not None:
             self._transaction.abort()

@@ -148,3 +148,22 @@ def test_status_of_damaged_files(backup: Path, tmp_path: Path) -> None:
     outcome = run_program("fluyt", "status", str(cut))
     assert (outcome.code, outcome.stdout, outcome.stderr.count("\n")) == (1, "", 1)
     assert "damaged" in outcome.stderr
+
+
+def test_every_folder_that_a_restore_makes_is_on_the_disk(
+    backup: Path, target: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder's name is in the folder above it: after a power cut the restored one would be gone with its parent."""
+    synced: set[str] = set()
+    real = os.fsync
+
+    def fsync(fd: int) -> None:
+        real(fd)
+        synced.add(os.path.realpath(f"/proc/self/fd/{fd}"))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    arguments = restore_arguments(target, 0, backup)
+    arguments[arguments.index("--data-dir") + 1] = str(tmp_path / "one" / "two" / "data")
+    outcome = fluyt_here("snapshot", *arguments)
+    assert outcome.code == 0, outcome.stderr
+    assert {str(folder) for folder in (tmp_path, tmp_path / "one", tmp_path / "one" / "two")} <= synced

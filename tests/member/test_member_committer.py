@@ -96,3 +96,40 @@ def test_a_commit_that_took_long_is_followed_by_smaller_ones(world: World) -> No
     assert sizes[0] == COMMIT_REQUESTS
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[-1] == FEWEST_REQUESTS
+
+
+def test_commits_are_held_until_the_last_who_held_them_lets_go(world: World) -> None:
+    """A defragmentation that is given up while a snapshot takes the backend's place."""
+    world.committer.hold(True)
+    world.committer.hold(True)
+    world.committer.hold(False)
+    world.committer.applied(COMMIT_REQUESTS)
+    assert world.commits == 0
+    world.committer.hold(False)
+    assert world.commits == 1
+
+
+def test_who_asked_while_commits_were_held_is_answered_without_another_request(world: World) -> None:
+    told: list[bool] = []
+    world.committer.hold(True)
+    world.committer.flush(lambda: told.append(True))
+    world.committer.hold(False)
+    assert world.commits == 1
+    world.thread.end()
+    assert told == [True]
+
+
+def test_letting_go_commits_nothing_if_nothing_waits(world: World) -> None:
+    world.committer.hold(True)
+    world.committer.hold(False)
+    assert world.commits == 0
+
+
+def test_letting_go_after_the_stop_commits_nothing(world: World) -> None:
+    """A defragmentation that the stop cancels lets go a turn later, when the backend is closed or about to be."""
+    world.committer.hold(True)
+    world.committer.flush(lambda: None)
+    world.committer.stop()
+    world.committer.hold(False)
+    world.committer.applied(COMMIT_REQUESTS)
+    assert world.commits == 0

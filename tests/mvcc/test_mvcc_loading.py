@@ -105,6 +105,35 @@ def test_a_key_is_not_attached_to_a_lease_that_does_not_exist() -> None:
     copy.delete_range(pb.DeleteRangeRequest(key=b"k"))
 
 
+def started(tables: MemoryTables) -> tuple[Store, Lessor]:
+    """A store and its leases, as after a start."""
+    lessor = Lessor(tables)
+    return Store(tables, lessor, Recorder()), lessor
+
+
+def loaded_without_the_lease() -> MemoryTables:
+    """A key `k` that names the lease 7, which is not there."""
+    tables = MemoryTables()
+    return load(tables, apply(tables, [pb.PutRequest(key=b"k", value=b"v", lease=7)]), known=set())
+
+
+def test_a_put_that_keeps_a_lease_that_does_not_exist_can_be_loaded_again() -> None:
+    tables = loaded_without_the_lease()
+    started(tables)[0].put(pb.PutRequest(key=b"k", value=b"w", ignore_lease=True))
+    (kv,) = started(tables)[0].range(EVERYTHING).kvs
+    assert pb.KeyValue.FromString(kv).value == b"w"
+
+
+def test_a_lease_granted_after_its_key_was_loaded_has_the_keys_put_with_it() -> None:
+    """On a member that went on as on one that was started again."""
+    tables = loaded_without_the_lease()
+    store, lessor = started(tables)
+    lessor.grant(7, 100, 0.0)
+    store.put(pb.PutRequest(key=b"k", value=b"w", lease=7))
+    assert list(lessor.keys(7)) == [b"k"]
+    assert list(started(tables)[1].keys(7)) == [b"k"]
+
+
 @pytest.mark.parametrize(
     "kv",
     [

@@ -54,10 +54,10 @@ class ListHistory:
     def compact(self, revision: int) -> None:
         self.compacted_revision = max(self.compacted_revision, revision)
 
-    def events(self, start: int, end: int) -> Iterator[StoredEvent]:
+    def events(self, start: int, end: int, resume: int = 0) -> Iterator[StoredEvent]:
         assert start >= self.compacted_revision, "a compacted revision is read"
         for event in self.log:
-            if start <= event.revision >> 32 <= end:
+            if start <= event.revision >> 32 <= end and event.revision >= resume:
                 self.reads += 1
                 # A new object, as from disk: nothing encoded on it.
                 yield StoredEvent(event.type, event.key, event.revision, event.kv, event.previous)

@@ -39,11 +39,13 @@ class Site:
         self.member.config.request_timeout = 5.0
         self.member.config.heartbeat_interval = 100
         self.member.driver = SimpleNamespace(wake=lambda: None)
+        waiting = self.member.waiting = Waiting(self.member, 1)
         self.space = self.member.space = Space.__new__(Space)
         self.space._alarms, self.space._used, self.space._quota, self.space._short = self.member.alarms, 0, 1000, 0
+        self.space._backend = SimpleNamespace(size_in_use=lambda: 0)  # type: ignore[assignment]
+        self.space._waiting = lambda: waiting.proposals.size
         self.space._alarm = lambda reason: None  # type: ignore[assignment]
         self.member.check_space = self.space.check
-        waiting = self.member.waiting = Waiting(self.member, 1)
         self.member.propose, self.member.linearizable, self.member.gather = (
             waiting.propose,
             waiting.linearizable,

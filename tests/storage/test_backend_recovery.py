@@ -280,6 +280,38 @@ def test_a_failed_sync_is_never_retried_and_goes_back(tmp_path: Path) -> None:
     again.close()
 
 
+def test_what_was_written_without_fsync_is_on_the_disk_before_it_is_marked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """The first start after --unsafe-no-fsync: the mark says from then on that the power may fail."""
+    directory = tmp_path / "backend"
+    disk = watched(directory, monkeypatch)
+    backend = Backend.open(directory, fsync=False, **SMALL)
+    for number in range(300):
+        backend.table("keys").put(b"%04d" % number, b"unsynced")
+    saved(backend)
+    expected = state(backend)
+    backend.close()
+    started = Backend.open(directory, **SMALL)
+    for number in range(5):
+        left = tmp_path / f"{number}.left"
+        disk.crash(left, random.Random(seed + number))
+        (left / "data.mdb-lock").unlink(missing_ok=True)
+        again = Backend.open(left, **SMALL)
+        assert state(again) == expected
+        again.close()
+    started.close()
+    disk.close()
+
+
+def test_a_disk_that_refuses_at_the_start_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Backend.open(tmp_path / "backend", **SMALL).close()
+    real = environment._open
+    monkeypatch.setattr(environment, "_open", lambda path, map_bytes: FailingSync(real(path, map_bytes)))
+    with pytest.raises(StorageFailed, match=r"can't open .*Input/output error"):
+        Backend.open(tmp_path / "backend", **SMALL)
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 2 MiB."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import random
 import shutil
 from pathlib import Path
+from typing import Any
 
+import lmdb
 import pytest
 
-from kvstore.storage import Backend, StorageError
+from kvstore.storage import Backend, StorageError, StorageFailed
 from kvstore.storage.shrinking import COMMIT_ROWS, Shrinking
 
 HEADROOM = 1 << 20
@@ -127,13 +129,105 @@ def test_every_step(world: World, tmp_path: Path, late: int) -> None:
     world.backend.close()
 
 
-def test_closed_right_after_the_copy_took_the_name(world: World, tmp_path: Path) -> None:
-    shrinking = world.backend.shrink(tmp_path / "here" / "copy.mdb")
+def named(world: World) -> Shrinking:
+    """A shrinking whose copy has taken the file's name."""
+    shrinking = world.backend.shrink(world.folder / "copy.mdb")
     world.commit()
     shrinking.copy()
     catch_up(world, shrinking)
     shrinking.commit()
     shrinking.take_name()
+    return shrinking
+
+
+class Refusing:
+    """An LMDB object, one of whose calls fails."""
+
+    def __init__(self, real: Any, call: str) -> None:
+        self._real = real
+        self._call = call
+
+    def begin(self, **options: bool) -> Any:
+        if self._call == "begin":
+            raise lmdb.MemoryError("mdb_txn_begin: Cannot allocate memory")
+        return Refusing(self._real.begin(**options), self._call)
+
+    def open_db(self, name: bytes, txn: Any) -> Any:
+        raise lmdb.DiskError("mdb_dbi_open: No space left on device")
+
+    def __getattr__(self, name: str) -> Any:
+        if name == self._call:
+            raise lmdb.MapFullError(f"mdb_{name}: Environment mapsize limit reached")
+        return getattr(self._real, name)
+
+
+def stopped_for_good(world: World, expected: Model) -> None:
+    """Nothing is said to be durable any more, and the next start finds the copy."""
+    with pytest.raises(StorageFailed):
+        world.backend.commit()
+    with pytest.raises(StorageFailed):
+        world.backend.sync()
+    assert world.backend.failure is not None
+    assert world.crash("stopped") == expected
+    world.backend.close()
+    assert world.crash("closed") == expected
+
+
+@pytest.mark.parametrize("call", ["begin", "open_db", "put"])
+def test_a_failure_after_the_copy_took_the_name_stops_the_backend(world: World, call: str) -> None:
+    """The open transaction is that of a file without a name: what it holds is lost, and may not be called durable."""
+    shrinking = named(world)
+    named_with = dict(world.model)
+    world.backend.table("table").put(b"after", b"x")
+    new = shrinking._environment()
+    new.env = Refusing(new.env, call)
+    if call == "open_db":
+        new.handles.clear()
+    with pytest.raises(StorageFailed, match="smaller copy"):
+        shrinking.catch_up(10)
+    shrinking.abandon()
+    stopped_for_good(world, named_with)
+
+
+def test_a_failed_switch_stops_the_backend(world: World) -> None:
+    shrinking = named(world)
+    named_with = dict(world.model)
+    new = shrinking._environment()
+    new.env = Refusing(new.env, "begin")
+    with pytest.raises(StorageFailed, match="smaller copy"):
+        shrinking.switch()
+    shrinking.abandon()
+    stopped_for_good(world, named_with)
+
+
+def test_given_up_after_the_copy_took_the_name(world: World) -> None:
+    shrinking = named(world)
+    named_with = dict(world.model)
+    world.write(10)
+    shrinking.abandon()
+    stopped_for_good(world, named_with)
+
+
+def test_a_snapshot_takes_the_place_after_the_copy_took_the_name(world: World) -> None:
+    """Then the snapshot is the file and the backend; the shrinking that is given up stops nobody."""
+    received = world.folder / "received.mdb"
+    world.backend.copy_to(received)
+    expected = dict(world.committed)
+    shrinking = named(world)
+    world.backend.give_up_shrinking()
+    with pytest.raises(StorageError, match="given up"):
+        shrinking.catch_up(10)
+    shrinking.abandon()
+    world.backend.take_over(world.backend.put_in_place(received)).retire()
+    assert dict(world.backend.table("table").scan()) == expected
+    world.backend.table("table").put(b"more", b"x")
+    world.commit()
+    assert world.crash("installed") == {**expected, b"more": b"x"}
+    world.backend.close()
+
+
+def test_closed_right_after_the_copy_took_the_name(world: World) -> None:
+    shrinking = named(world)
     named_with = dict(world.model)
     world.write(10)
     world.backend.commit()

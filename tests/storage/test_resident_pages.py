@@ -61,3 +61,28 @@ def test_only_the_file_itself_is_given_back(tmp_path: Path) -> None:
     assert release(other)
     assert mapped_bytes() > held - RESIDENT_BYTES
     backend.close()
+
+
+def test_pages_are_given_back_after_the_file_was_shrunk(tmp_path: Path) -> None:
+    """The map is looked for by the file's name, which the copy takes."""
+    backend = Backend.open(tmp_path / "backend", headroom_bytes=1 << 20)
+    before = mapped_bytes()
+    table = backend.table("rows")
+    shrinking = backend.shrink(tmp_path / "copy.mdb")
+    for row in range(ROWS):
+        table.put(b"%08d" % row, VALUE)
+    backend.commit()
+    backend.sync()
+    shrinking.copy()
+    while not shrinking.catch_up(1000):
+        pass
+    shrinking.commit()
+    shrinking.take_name()
+    shrinking.switch().retire()
+    backend.commit()
+    backend.sync()
+    assert read_all(backend) == ROWS
+    assert mapped_bytes() > before + 2 * RESIDENT_BYTES
+    backend.release()
+    assert mapped_bytes() < before + 2 * RESIDENT_BYTES
+    backend.close()

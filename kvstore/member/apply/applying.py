@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from kvstore.errors import EtcdError, error
 from kvstore.failpoints import armed, hit
 from kvstore.invariant import InvariantViolation
 from kvstore.member.apply.batch_apply import BatchApply, Foreseen, Late, foresee
@@ -145,7 +146,17 @@ class Applying:
 
     def forget(self) -> None:
         """A snapshot takes the place of the tables, and of what was half applied."""
-        self._batch = self._foreseen = None
+        # The queue has forgotten the batch; whether its rest is in the snapshot, nobody can say (Driver._installed).
+        self._give_up(error("TIMEOUT_LEADER_FAIL"))
+
+    def close(self) -> None:
+        """The member stops, and applies nothing more."""
+        self._give_up(error("STOPPED"))
+
+    def _give_up(self, problem: EtcdError) -> None:
+        batch, self._batch, self._foreseen = self._batch, None, None
+        if batch is not None:
+            batch.give_up(problem)
 
     @property
     def readable(self) -> bool:

@@ -101,6 +101,12 @@ class BatchApply:
                 break
         return self.done == count
 
+    def give_up(self, problem: EtcdError) -> None:
+        """Nothing more of it will be applied here: tell those who wait for the rest."""
+        if self._mine is not None and not self._answered:
+            for proposal in self._mine[self.done :]:
+                _answer(proposal.done, problem)
+
     def _others(self, until: int) -> Generator[None, None, Any] | None:
         """Apply what nobody here waits for, up to that position or the next large delete, which is returned."""
         requests, applier = self._requests, self._applier

@@ -76,6 +76,11 @@ class ProposalQueue:
         """Requests not yet in a batch."""
         return len(self._queued)
 
+    @property
+    def size(self) -> int:
+        """Bytes of the requests queued and in flight."""
+        return self._bytes
+
     def add(self, proposal: Proposal) -> None:
         """Queue a request. Raises TOO_MANY_REQUESTS when the bound is reached."""
         if self._requests >= MAX_REQUESTS or self._bytes >= MAX_BYTES:

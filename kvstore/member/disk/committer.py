@@ -13,6 +13,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
+from kvstore.invariant import invariant
 from kvstore.member.disk.sync_thread import SyncThread
 from kvstore.storage.backend import Backend
 
@@ -56,7 +57,8 @@ class Committer:
         self._timer: asyncio.TimerHandle | None = None
         self._waiting: list[Callable[[], None]] = []
         self._served: list[Callable[[], None]] = []
-        self._held = False
+        self._holds = 0
+        self._stopped = False
         self.sync_observer: Callable[[float], None] | None = None
 
     def applied(self, requests: int, size: int = 0) -> None:
@@ -84,8 +86,14 @@ class Committer:
         self._commit()
 
     def hold(self, held: bool) -> None:
-        """While held nothing is committed: the backend file is being replaced."""
-        self._held = held
+        """While anybody holds them there are no commits: the backend file is being replaced.
+
+        Every hold(True) has its hold(False), unless the member ends; the last one commits what waits.
+        """
+        self._holds += 1 if held else -1
+        invariant(self._holds >= 0, "commits are let go that nobody held")
+        if self._waiting or self._requests:
+            self._commit()
 
     @property
     def busy(self) -> bool:
@@ -94,7 +102,7 @@ class Committer:
 
     def stop(self) -> None:
         """Wait for the sync under way; commits no more."""
-        self._held = True
+        self._stopped = True
         if self._timer is not None:
             self._timer.cancel()
         self._thread.stop()
@@ -105,8 +113,8 @@ class Committer:
             self._commit()
 
     def _commit(self) -> None:
-        if self._thread.busy or self._held:
-            return  # _synced comes back to it
+        if self._thread.busy or self._holds or self._stopped:
+            return  # _synced comes back to it, or hold
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -4,11 +4,14 @@ The sender copies its backend (a consistent state with its applied index, term a
 the copy in checked chunks; the receiver puts it beside its own state, and only once the file is whole and durable
 does Raft hear of it. Installing is one rename: a crash before it leaves the old state whole, a crash after it leaves
 a backend that is ahead of the log, which start-up puts right.
+Invariant: a file is one stream's alone: the same snapshot may come twice, while the first is being installed.
+Faults assumed: chunks that are damaged, a connection that dies and is noticed late, a disk that takes only a part.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import os
 from collections.abc import Callable
@@ -18,11 +21,12 @@ import google_crc32c
 
 from kvstore.errors import Code, EtcdError
 from kvstore.member.config import Address
-from kvstore.member.disk.discarding import close
+from kvstore.member.disk.discarding import close, discard
 from kvstore.member.peers.dial import Dialer
 from kvstore.pb import raft_pb2
 from kvstore.raft import codec
 from kvstore.raft.types import Message
+from kvstore.storage.durable import write_at
 from kvstore.wire.grpc.call import Call
 from kvstore.wire.server import GrpcServer
 
@@ -83,12 +87,13 @@ async def send_snapshot(dialer: Dialer, address: Address, hello: raft_pb2.Hello,
 
 
 class SnapshotReceiver:
-    """Takes snapshots in: one file a sender, renamed to its final name only when whole and durable."""
+    """Takes snapshots in: one file a stream, handed over only when whole and durable."""
 
     def __init__(self, directory: Path, cluster_id: int, received: Callable[[Message, Path], None]) -> None:
         self._directory = directory
         self.cluster_id = cluster_id
         self._received = received
+        self._numbers = itertools.count(1)
 
     def register(self, server: GrpcServer) -> None:
         """Serve InstallSnapshot on the peer port."""
@@ -100,9 +105,9 @@ class SnapshotReceiver:
             leftover.unlink()
 
     def begin(self, message: Message, sender: int) -> Path:
-        """Where the data of this snapshot goes."""
+        """Where the data of this snapshot goes: to no file that was ever given to another stream."""
         index = message.snapshot.index if message.snapshot else 0
-        return self._directory / f"incoming-{sender:016x}-{index:020d}"
+        return self._directory / f"incoming-{sender:016x}-{index:020d}-{next(self._numbers)}"
 
     def complete(self, message: Message, path: Path) -> None:
         """The file is whole and durable."""
@@ -118,6 +123,7 @@ class _Incoming:
         self._message: Message | None = None
         self._path: Path | None = None
         self._fd = -1
+        self._syncing = False  # a thread has the file, and it is whole: it is wanted even if its sender is gone
         self._size = 0
         self._got = 0
 
@@ -139,15 +145,14 @@ class _Incoming:
         self._message = codec.message_from_pb(header.message)
         self._size = header.size
         self._path = self._receiver.begin(self._message, header.hello.member_id)
-        self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
     def _take(self, chunk: raft_pb2.SnapshotChunk) -> None:
         if google_crc32c.value(chunk.data) != chunk.crc32c:
             raise EtcdError(Code.DATA_LOSS, "snapshot chunk does not match its checksum")
-        self._got += len(chunk.data)
-        if self._got > self._size:
+        if self._got + len(chunk.data) > self._size:
             raise EtcdError(Code.DATA_LOSS, f"snapshot is longer than the {self._size} bytes announced")
-        os.write(self._fd, chunk.data)
+        self._got += write_at(self._fd, [chunk.data], self._got)
 
     def half_close(self) -> None:
         if self._call.closed:
@@ -155,13 +160,14 @@ class _Incoming:
         if self._got != self._size or self._fd < 0:
             self._give_up(EtcdError(Code.DATA_LOSS, f"snapshot ended after {self._got} of {self._size} bytes"))
             return
-        fd, self._fd = self._fd, -1
-        sync = asyncio.get_running_loop().run_in_executor(None, _sync_and_close, fd)
+        fd, self._fd, self._syncing = self._fd, -1, True
+        sync = asyncio.get_running_loop().run_in_executor(None, _finish, fd, self._size)
         sync.add_done_callback(self._stored)
 
     def _stored(self, future: asyncio.Future[None]) -> None:
         problem = future.exception()
         if problem is not None:
+            self._syncing = False
             self._give_up(EtcdError(Code.INTERNAL, f"snapshot not stored: {problem}"))
             return
         assert self._message is not None
@@ -181,15 +187,26 @@ class _Incoming:
             self._call.fail(problem.code, problem.message)
 
     def _discard(self) -> None:
+        if self._syncing:
+            return
+        loop = asyncio.get_running_loop()
+        if self._path is not None:
+            discard(loop, self._path)
+            self._path = None
         if self._fd >= 0:
-            if self._path is not None:
-                self._path.unlink(missing_ok=True)
-            close(asyncio.get_running_loop(), self._fd)
+            close(loop, self._fd)
             self._fd = -1
 
 
-def _sync_and_close(fd: int) -> None:
+def _finish(fd: int, size: int) -> None:
+    """Make the file durable and close it. OSError, also if the disk has less of it than was sent.
+
+    Whoever reads a map past the end of its file is ended by the system, without an exception (SIGBUS).
+    """
     try:
         os.fsync(fd)
+        found = os.fstat(fd).st_size
+        if found != size:
+            raise OSError(f"the file has {found} of {size} bytes")
     finally:
         os.close(fd)
