@@ -125,6 +125,8 @@ class Gateway:
         timeout = _timeout(request)
         unary = method.unary is not None
         messages = [first_request(asked, request.body)] if unary else list(requests(asked, request.body))
+        # Its messages are all that is needed of a body while the call lasts.
+        request.body = b""
         call = GatewayCall(request, method, answered, headers, self._loop, self._threads)
         if timeout is not None:
             call.timeout = timeout

@@ -76,8 +76,8 @@ class GatewayCall:
 
     @property
     def buffered_on_connection(self) -> int:
-        """The same: HTTP/1.1 has one answer at a time, and HTTP/2's are not told apart here."""
-        return self.buffered
+        """Bytes that wait on all calls of this client's connection, and what is being made into JSON for this one."""
+        return self._pending + self._request.buffered_on_connection
 
     @property
     def buffered(self) -> int:

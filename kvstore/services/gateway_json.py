@@ -2,8 +2,8 @@
 
 Field names as in the .proto files (lowerCamelCase is read, too), 64-bit integers as strings, bytes as base64, zero
 fields left out, unknown fields ignored. protobuf's json_format does the work, but it silently
-drops what is no base64 (a key that was sent as plain text would be another key) and enum values that it does not know;
-both are checked here.
+drops what is no base64 (a key that was sent as plain text would be another key), enum values that it does not know, and
+what stands where a message is to be; all three are checked here.
 """
 
 from __future__ import annotations
@@ -116,11 +116,11 @@ def _message(kind: type[Message], value: Any) -> Message:
 
 
 def _check_values(descriptor: Descriptor, value: dict[str, Any]) -> None:
-    """ValueError for a bytes field that is no base64, or an enum value that is none."""
+    """ValueError for a bytes field that is no base64, an enum value that is none, or a message that is no object."""
     for name, field in descriptor.fields_by_name.items():
         for spelling in {name, field.json_name}:
             inner = value.get(spelling)
-            for item in inner if isinstance(inner, list) else (inner,):
+            for item in inner if isinstance(inner, list) and not field.has_presence else (inner,):
                 _check_field(field, item)
 
 
@@ -128,6 +128,9 @@ def _check_field(field: FieldDescriptor, item: Any) -> None:
     if field.message_type is not None:
         if isinstance(item, dict):
             _check_values(field.message_type, item)
+        elif item is not None:
+            # json_format would go through what it takes for field names, know none, and make an empty message.
+            raise ValueError(f"{field.name}: an object is expected")
     elif field.enum_type is not None:
         if isinstance(item, str) and item not in field.enum_type.values_by_name:
             raise ValueError(f"{field.name}: unknown value {item!r} for enum {field.enum_type.name}")

@@ -8,6 +8,7 @@ is unusual (authentication, a large delete half done, a client that does not rea
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from kvstore.errors import EtcdError
 from kvstore.member.member import Member
@@ -65,22 +66,26 @@ class Gets:
             for call, key in gets:
                 self._ordinary(call, pb.RangeRequest(key=key), problem)
             return
-        reply_all(self._answers(gets))
+        others: list[Callable[[], None]] = []
+        reply_all(self._answers(gets, others))
+        # Only now: what they write uses up windows that reply_all had counted as its own.
+        for answer in others:
+            answer()
 
-    def _answers(self, gets: list[Get]) -> Iterator[tuple[Call, bytes]]:
-        """The wire's calls that can be answered now, others are answered here. Each is asked for when those before it
-        have their answers."""
+    def _answers(self, gets: list[Get], others: list[Callable[[], None]]) -> Iterator[tuple[Call, bytes]]:
+        """The wire's calls that can be answered now; how the others are goes to `others`. Each is asked for when those
+        before it have their answers."""
         store = self._member.store
         header = self._member.header_field(store.revision)
         for call, key in gets:
             if call.closed:
                 continue
             if call.buffered_on_connection > HELD_BYTES:
-                self._ordinary(call, pb.RangeRequest(key=key), None)
+                others.append(partial(self._ordinary, call, pb.RangeRequest(key=key), None))
                 continue
             kv = store.get(key)
             answer = header if kv is None else b"".join((header, b"\x12", varint(len(kv)), kv, _ONE))
             if type(call) is Call:
                 yield call, answer
             else:
-                call.reply(answer)  # of the JSON gateway
+                others.append(partial(call.reply, answer))  # of the JSON gateway

@@ -7,7 +7,7 @@ for the answer.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -102,21 +102,20 @@ class KvService:
             call.fail(problem.code, problem.message)
         elif result.prev_kv is None:
             call.reply(self._member.header_field(result.revision))
-        else:
+        elif not self._held(call, self._put_done, call, result, None):
             call.reply(put_response(self._member.header_field(result.revision), result))
 
     def delete_range(self, call: Call, message: bytes) -> None:
         """DeleteRange."""
         request = _parse_delete(message)
         self._check(call, message)
+        self._member.propose(RequestKind.DELETE_RANGE, message, request, partial(self._delete_done, call), call.user)
 
-        def done(result: Any, problem: EtcdError | None) -> None:
-            if problem is not None:
-                call.fail(problem.code, problem.message)
-            else:
-                call.reply(delete_response(self._member.header_field(result.revision), result))
-
-        self._member.propose(RequestKind.DELETE_RANGE, message, request, done, call.user)
+    def _delete_done(self, call: Call, result: Any, problem: EtcdError | None) -> None:
+        if problem is not None:
+            call.fail(problem.code, problem.message)
+        elif not self._held(call, self._delete_done, call, result, None):
+            call.reply(delete_response(self._member.header_field(result.revision), result))
 
     def txn(self, call: Call, message: bytes) -> None:
         """Txn; one that only reads does not enter the log."""
@@ -150,6 +149,8 @@ class KvService:
         if problem is not None:
             call.fail(problem.code, problem.message)
             return
+        if self._held(call, self._read_txn, call, request, None):
+            return
         if self._member.store.unfinished:
             self._member.applying.when_readable(partial(self._read_txn, call, request, None))
             return
@@ -169,7 +170,7 @@ class KvService:
     def _txn_done(self, call: Call, result: Any, problem: EtcdError | None) -> None:
         if problem is not None:
             call.fail(problem.code, problem.message)
-        else:
+        elif not self._held(call, self._txn_done, call, result, None):
             call.reply(txn_response(self._member.header_field(result.revision), result))
 
     def compact(self, call: Call, message: bytes) -> None:
@@ -189,6 +190,15 @@ class KvService:
                 answer()
 
         self._member.propose(RequestKind.COMPACT, message, request, done)
+
+    def _held(self, call: Call, step: Callable[..., None], *arguments: Any) -> bool:
+        """Whether the client has not taken its earlier answers yet, and the step comes again later: one more answer
+        would only wait in our memory. So a connection holds so many bytes and an answer, whatever it asks for at once.
+        """
+        if call.buffered_on_connection <= HELD_BYTES or call.closed:
+            return False
+        self._member.loop.call_later(HELD_SECONDS, step, *arguments)
+        return True
 
     def _check(self, call: Call, message: bytes) -> None:
         member = self._member
@@ -221,9 +231,7 @@ class KvService:
         if problem is not None:
             call.fail(problem.code, problem.message)
             return
-        if call.buffered_on_connection > HELD_BYTES:
-            # The client has not taken its earlier answers yet: one more would only wait in our memory.
-            self._member.loop.call_later(HELD_SECONDS, self._range, call, request, None)
+        if self._held(call, self._range, call, request, None):
             return
         store = self._member.store
         if store.unfinished:

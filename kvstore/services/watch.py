@@ -3,8 +3,9 @@
 Order on the stream: `created` before anything else of a watch; a progress report after every event that it covers. The
 hub shares the encoded events between streams; here only the header and the watch id are put before them.
 
-Faults assumed: clients that do not read (their watches fall back to history, and their requests are refused at
-CONTROL_BOUND), clients that send nonsense, streams that end at any moment. Follows etcd's Watch RPC.
+Faults assumed: clients that do not read (their watches fall back to history, the earlier the more waits on their
+connection, and their requests are refused at CONTROL_BOUND), clients that send nonsense, streams that end at any
+moment. Follows etcd's Watch RPC.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from kvstore.mvcc.watch_batch import Batch
 from kvstore.mvcc.watch_group import Watcher
 from kvstore.pb import etcd_pb2 as pb
 from kvstore.services.access import identify
+from kvstore.services.big_range import HELD_BYTES
 from kvstore.services.guard import parse
 from kvstore.services.leader_guard import LeaderGuard
 from kvstore.services.watch_pump import WatchPump
@@ -136,8 +138,15 @@ class WatchStream:
 
     @property
     def buffered(self) -> int:
-        """Bytes that wait for the client."""
-        return self._call.buffered
+        """Bytes that wait for the client: on this stream, or on its connection if they are many there.
+
+        So of a client that looks away from hundreds of streams each holds one response, and none waits for another.
+        """
+        own = self._call.buffered
+        if not own:
+            return 0
+        together = self._call.buffered_on_connection
+        return together if together > HELD_BYTES else own
 
     def deliver(self, watcher: Watcher, batch: Batch) -> None:
         """Events of a watcher. Hot: it runs for every watcher of every published batch."""

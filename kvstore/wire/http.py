@@ -37,6 +37,10 @@ class HttpWriter(Protocol):
     def unsent(self) -> int:
         """Octets that the client has not taken yet."""
 
+    @property
+    def unsent_on_connection(self) -> int:
+        """The same of all responses on its connection."""
+
     def head(self, status: int, fields: Fields, *, length: int | None) -> None:
         """Status and fields; length of the body, None if it is not known yet."""
 
@@ -72,6 +76,11 @@ class HttpRequest:
     def buffered(self) -> int:
         """Octets that the client has not taken yet."""
         return 0 if self.closed else self._writer.unsent
+
+    @property
+    def buffered_on_connection(self) -> int:
+        """The same of all responses on this client's connection."""
+        return 0 if self.closed else self._writer.unsent_on_connection
 
     def respond(self, response: HttpResponse) -> None:
         """The whole response."""

@@ -1,6 +1,7 @@
 """HTTP/1.1 on the gRPC port: requests to one function, responses at once, later, or in pieces (RFC 9112).
 
-Invariant: at most one request of a connection is being answered; what the client pipelines behind it waits unread.
+Invariant: at most one request of a connection is being answered; what the client pipelines behind it waits unread, and
+so it does behind an answer that the client does not read. So a connection holds one answer, however large.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ __all__ = ["Http1Link", "HttpRequest", "HttpResponse"]
 _LINGER = 5.0
 # A connection on which nothing was asked for this many seconds is closed, whatever idle_timeout says.
 _IDLE = 300.0
+# Octets a second at which a body may come, on the average of handshake_timeout.
+_SLOWEST = 1024
 
 
 def _response_head(status: int, fields: Fields) -> bytes:
@@ -53,6 +56,10 @@ class Http1Link:
         self._running = False
         self._last_used = self._last_progress = loop.time()
         self._held = False
+        # The transport's buffer at the last tick: as long as it shrinks, the client reads.
+        self._seen_unsent = 0
+        # Octets of the body since _last_used.
+        self._came = 0
         self._reading = True
         self._closing_since: float | None = None
         self._leaving = False
@@ -66,12 +73,15 @@ class Http1Link:
         """Octets in the transport's buffer."""
         return int(self._transport.get_write_buffer_size())
 
+    unsent_on_connection = unsent
+
     def write(self, data: bytes) -> None:
-        """Bytes of a response."""
-        self._traffic.sent += len(data)
-        self._transport.write(data)
+        """Bytes of a response: any number at once, but not while too many of them are unsent already."""
         if self.unsent > self._limits.max_unsent:
             self._transport.abort()
+            return
+        self._traffic.sent += len(data)
+        self._transport.write(data)
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the client."""
@@ -83,10 +93,20 @@ class Http1Link:
         self._parser.feed(data)
         self._read_or_wait()
         self._run()
+        if self._parser.in_body:
+            self._note_body(len(data))
+
+    def _note_body(self, size: int) -> None:
+        """So much of a body came. It may take as long as its length asks for."""
+        self._came += size
+        if self._came >= _SLOWEST * self._limits.handshake_timeout:
+            self._came = 0
+            self._last_used = self._loop.time()
 
     def _read_or_wait(self) -> None:
         # What is pipelined behind a request in progress waits in the kernel, not in our memory.
-        full = self._request is not None and self._parser.waiting > self._limits.max_http_head
+        busy = self._request is not None or self._held
+        full = busy and self._parser.waiting > self._limits.max_http_head
         if full == self._reading:
             self._reading = not full
             if full:
@@ -100,7 +120,7 @@ class Http1Link:
             return
         self._running = True
         try:
-            while self._request is None and self._closing_since is None and self._one():
+            while self._request is None and self._closing_since is None and not self._held and self._one():
                 pass
         except BadRequest as fault:
             self._refuse(fault)
@@ -165,8 +185,12 @@ class Http1Link:
     def resume_writing(self) -> None:
         """The client reads again."""
         self._held = False
+        self._last_used = self._loop.time()
         if self._request is not None:
             self._request.drained()
+        if self._closing_since is None:
+            self._read_or_wait()
+            self._run()
 
     def lost(self, fault: Exception | None) -> None:
         """The transport has closed."""
@@ -189,16 +213,22 @@ class Http1Link:
 
     def tick(self, now: float) -> None:
         """Once a second: clients that send, read or ask too slowly."""
-        limits = self._limits
-        if self._closing_since is not None:
-            late = now - self._closing_since > _LINGER
-        elif self._held:
-            late = bool(limits.stall_timeout) and now - self._last_progress > limits.stall_timeout
-        elif self._request is not None:
-            late = False
-        elif self._parser.between:
-            late = now - self._last_used > (limits.idle_timeout or _IDLE)
-        else:
-            late = bool(limits.handshake_timeout) and now - self._last_used > limits.handshake_timeout
-        if late:
+        unsent = self.unsent
+        if unsent < self._seen_unsent:
+            self._last_progress = now
+        self._seen_unsent = unsent
+        if self._is_late(now):
             self._transport.abort()
+
+    def _is_late(self, now: float) -> bool:
+        limits = self._limits
+        if self._held:
+            longest = limits.stall_timeout or (0 if self._closing_since is None else _LINGER)
+            return bool(longest) and now - self._last_progress > longest
+        if self._closing_since is not None:
+            return now - max(self._closing_since, self._last_progress) > _LINGER
+        if self._request is not None:
+            return False
+        if self._parser.between:
+            return now - self._last_used > (limits.idle_timeout or _IDLE)
+        return bool(limits.handshake_timeout) and now - self._last_used > limits.handshake_timeout

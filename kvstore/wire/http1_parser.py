@@ -17,6 +17,7 @@ _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _REQUEST_LINE = re.compile(rb"(%s) ([\x21-\x7e]+) HTTP/1\.([01])" % _TOKEN)
 _FIELD = re.compile(rb"(%s):[ \t]*([\t\x20-\x7e\x80-\xff]*?)[ \t]*" % _TOKEN)
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?")
+_ABSOLUTE = re.compile(r"https?://([^/?#]*)", re.IGNORECASE)
 _LONGEST_CHUNK_LINE = 256
 
 
@@ -68,6 +69,11 @@ class Http1Parser:
     def between(self) -> bool:
         """No request has begun."""
         return self._state is _State.HEAD and not self._buffer
+
+    @property
+    def in_body(self) -> bool:
+        """A head is whole, its body is not."""
+        return self._state is not _State.HEAD
 
     def feed(self, data: bytes) -> None:
         """More bytes."""
@@ -129,7 +135,10 @@ class Http1Parser:
         options = [part.strip().lower() for part in headers.get("connection", "").split(",")]
         keep = "close" not in options if minor == b"1" else "keep-alive" in options
         expects = headers.get("expect", "").lower() == "100-continue" and minor == b"1"
-        self._head = Head(match[1].decode(), match[2].decode(), headers, minor == b"1", keep, expects)
+        target = match[2].decode()
+        if (absolute := _ABSOLUTE.match(target)) is not None:
+            target = _for_whom(absolute, target, headers)
+        self._head = Head(match[1].decode(), target, headers, minor == b"1", keep, expects)
         self._begin_body(headers)
 
     def _begin_body(self, headers: dict[str, str]) -> None:
@@ -204,6 +213,15 @@ class Http1Parser:
         _State.CHUNK: _read_chunk,
         _State.TRAILERS: _read_trailers,
     }
+
+
+def _for_whom(absolute: re.Match[str], target: str, headers: dict[str, str]) -> str:
+    """The rest of a target that says whom it is for, which counts more than Host (RFC 9112 section 3.2.2)."""
+    host, rest = absolute[1], target[absolute.end() :]
+    if not host or "@" in host:
+        raise BadRequest(400, "malformed target")
+    headers["host"] = host
+    return rest if rest.startswith("/") else "/" + rest
 
 
 def _fields(lines: list[bytes]) -> dict[str, str]:

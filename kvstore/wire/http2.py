@@ -1,5 +1,7 @@
 """Plain HTTP requests over HTTP/2, which is what curl speaks to a TLS port: same handler, same answers as over
 HTTP/1.1.
+
+Invariant: a body that is not whole counts in its connection's `partial`, as unfinished messages do.
 """
 
 from __future__ import annotations
@@ -32,19 +34,31 @@ class HttpStream(Stream):
         """A piece of the body."""
         if self.local_closed:
             return
+        connection = self.connection
         self._body += data
-        if len(self._body) > self.connection.limits.max_http_body:
-            self._make_request().respond(HttpResponse(413, b"request body is too long\n"))
+        connection.partial += len(data)
+        if len(self._body) > connection.limits.max_http_body:
+            self._refuse(b"request body is too long\n")
+        elif connection.holds_too_much:
+            self._refuse(b"too many unfinished requests on this connection\n")
+
+    def _refuse(self, reason: bytes) -> None:
+        self._take_body()
+        self._make_request(b"").respond(HttpResponse(413, reason))
 
     def on_remote_end(self) -> None:
         """The whole request is here."""
         if not self.local_closed:
-            self._make_request().serve(self.connection.http)
+            self._make_request(self._take_body()).serve(self.connection.http)
 
-    def _make_request(self) -> HttpRequest:
+    def _take_body(self) -> bytes:
+        body, self._body = bytes(self._body), bytearray()
+        self.connection.partial -= len(body)
+        return body
+
+    def _make_request(self, body: bytes) -> HttpRequest:
         head = self._head
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.fields}
-        body, self._body = bytes(self._body), bytearray()
         method = head.http_method.decode("latin-1")
         self._request = HttpRequest(self, method, head.path, headers, body, self.connection.peer)
         self.on_drain = self._drained
@@ -60,6 +74,7 @@ class HttpStream(Stream):
 
     def on_abort(self, code: ErrorCode, reason: str) -> None:
         """The client has gone, or cancelled."""
+        self._take_body()
         request, self._request = self._request, None
         if request is not None:
             request.drop()
@@ -76,6 +91,11 @@ class HttpStream(Stream):
     def unsent(self) -> int:
         """Octets that the client has not taken yet."""
         return self.buffered
+
+    @property
+    def unsent_on_connection(self) -> int:
+        """The same of all streams of the connection."""
+        return self.connection.unsent
 
     def head(self, status: int, fields: Fields, *, length: int | None) -> None:
         """Status and fields."""

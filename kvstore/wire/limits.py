@@ -32,7 +32,8 @@ class Limits:
     stream_window: int = 4 * 1024 * 1024
     connection_window: int = 16 * 1024 * 1024
     max_frame: int = 16_384
-    # Memory one connection may hold: unfinished messages it sends, finished ones that it does not read.
+    # Memory one connection may hold: unfinished messages and bodies it sends, and what it does not read. There may be
+    # more to read for who reads: whoever answers waits, or has one response a stream there (services/kv.py, watch.py).
     max_partial: int = 64 * 1024 * 1024
     max_unsent: int = 64 * 1024 * 1024
     # What ordinary clients send seldom and attackers often.

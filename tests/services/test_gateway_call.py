@@ -7,12 +7,14 @@ import functools
 import json
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from kvstore.errors import Code, EtcdError
 from kvstore.pb import etcd_pb2 as pb
+from kvstore.services.gateway import Gateway
 from kvstore.services.gateway_call import INLINE_BYTES, GatewayCall
 from kvstore.services.gateway_json import HTTP_STATUS, first_request, requests
 from kvstore.wire.grpc.methods import Method
@@ -37,7 +39,7 @@ class Writer:
         self.status = 0
         self.parts: list[bytes] = []
         self.ended = False
-        self.unsent = 0
+        self.unsent = self.unsent_on_connection = 0
 
     def head(self, status: int, fields: Fields, *, length: int | None) -> None:
         assert not self.status
@@ -271,6 +273,46 @@ def test_values_are_checked_at_any_depth(body: bytes) -> None:
         first_request(pb.TxnRequest, body)
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"compare":["junk"]}',
+        b'{"compare":[5]}',
+        b'{"success":["junk"]}',
+        b'{"success":[["junk"]]}',
+        b'{"success":"junk"}',
+        b'{"success":[{"requestPut":"junk"}]}',
+        b'{"success":[{"request_put":""}]}',
+        b'{"success":[{"request_put":["junk"]}]}',
+        b'{"success":[{"request_put":[{"key":"YQ=="}]}]}',
+        b'{"success":[{"request_put":[]}]}',
+        b'{"success":[{"request_put":7}]}',
+        b'{"success":[{"request_put":false}]}',
+    ],
+)
+def test_what_is_to_be_a_message_is_an_object(body: bytes) -> None:
+    """An empty message would be another request than the one that was meant."""
+    with pytest.raises(EtcdError) as refused:
+        first_request(pb.TxnRequest, body)
+    assert refused.value.code == Code.INVALID_ARGUMENT
+
+
+def test_null_is_a_field_that_is_not_there() -> None:
+    assert first_request(pb.TxnRequest, b'{"compare":null,"success":[]}') == pb.TxnRequest()
+    found = first_request(pb.TxnRequest, b'{"success":[{"request_put":null}]}')
+    assert found == pb.TxnRequest(success=[pb.RequestOp()])
+
+
 def test_several_messages_in_one_body() -> None:
     found = list(requests(pb.LeaseKeepAliveRequest, b'{"ID":"1"}\n {"ID":2}{"ID":"3"} '))
     assert found == [pb.LeaseKeepAliveRequest(ID=number) for number in (1, 2, 3)]
+
+
+def test_a_call_that_lasts_does_not_keep_its_body() -> None:
+    """A connection may have thousands of them."""
+    server: Any = SimpleNamespace(methods={"/etcdserverpb.Watch/Watch": Method("/w", None, lambda call: Stream())})
+    member: Any = SimpleNamespace(loop=None)
+    body = b'{"create_request":{"key":"YQ=="}}'
+    request = HttpRequest(Writer(), "POST", "/v3/watch", {}, body, "x:1")
+    assert Gateway(member, server).serve(request, ()) is None
+    assert (request.closed, request.body) == (False, b"")

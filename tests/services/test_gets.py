@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,13 @@ from kvstore.pb import etcd_pb2 as pb
 from kvstore.services.big_range import HELD_BYTES
 from kvstore.services.encode import range_response
 from kvstore.services.gets import Gets, plain_key
+from kvstore.wire.grpc.call import Call
+from kvstore.wire.grpc.deadlines import Deadlines
+from kvstore.wire.grpc.methods import Method, Methods
+from kvstore.wire.grpc.server_connection import ServerConnection
+from kvstore.wire.h2 import frames
+from kvstore.wire.http2 import HttpStream
+from kvstore.wire.limits import Limits
 
 requests = st.builds(
     pb.RangeRequest,
@@ -118,3 +126,41 @@ def test_a_call_that_is_over_is_passed_by(site: Site) -> None:
     (serve,) = site.member.held
     serve()
     assert call.sent == []
+
+
+def test_a_get_of_the_gateway_does_not_undo_what_others_took_of_the_window(site: Site) -> None:
+    """It writes on the same connection while the answers before and behind it are gathered for one write."""
+    connection = ServerConnection(Limits(), lambda: None, 0.0, methods=Methods(), deadlines=Deadlines())
+    connection.receive(frames.PREFACE + frames.frame(frames.FrameType.SETTINGS, 0, 0, b""), 0.0)
+    connection.take_output()
+    site.member.put(b"a", b"v" * 64)
+    method = Method("/etcdserverpb.KV/Range", lambda *_: None, None)
+
+    class Json(FakeCall):
+        """Writes what it is told to on the connection."""
+
+        def __init__(self, number: int) -> None:
+            super().__init__()
+            self.http = HttpStream(connection, number, head)
+
+        def reply(self, message: bytes) -> None:
+            self.http.body(message)
+
+    head: Any = SimpleNamespace(method=method, fields=[])
+    gets: list[Any] = []
+    for number in (1, 3, 5, 7, 9):
+        call: Any = Json(number)
+        if number not in (3, 5):
+            call = Call(connection, number, head, None)
+            call.whole = call.remote_closed = True
+            connection.streams[number] = call
+        gets.append((call, b"a"))
+    before = connection.send_window
+    site.gets._serve(gets, None)
+    written, sent = b"".join(connection.take_output()), []
+    while written:
+        word, _, number = frames.HEAD.unpack_from(written)
+        sent += [(number, word >> 8)] if not word & 0xFF else []
+        written = written[frames.HEAD_SIZE + (word >> 8) :]
+    assert sorted(number for number, _ in sent) == [1, 3, 5, 7, 9]
+    assert before - connection.send_window == sum(size for _, size in sent)

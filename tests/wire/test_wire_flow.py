@@ -174,12 +174,14 @@ def test_a_held_transport_holds_data_but_not_control_frames():
 def test_peer_that_reads_nothing_is_cut_off():
     peer = RawPeer(Limits(max_unsent=100_000, keepalive_interval=0))
     peer.send(settings(INITIAL_WINDOW_SIZE=0))
-    call = waiting_call(peer)
-    for _ in range(3):
-        call.send(b"x" * 60_000)
+    for number in (1, 3, 5):
+        waiting_call(peer, number).reply(b"x" * 60_000)
+    waiting = waiting_call(peer, 7)
+    assert peer.goaway(peer.take()) is None
+    peer.connection.tick(peer.now + 6)
     answer = peer.take()
     assert peer.goaway(answer) == E.ENHANCE_YOUR_CALM
-    assert call.closed
+    assert waiting.closed
     assert peer.connection.unsent == 0
 
 

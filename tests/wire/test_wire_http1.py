@@ -88,6 +88,30 @@ def test_refused(request_bytes, status):
         assert caught.value.status == status
 
 
+@pytest.mark.parametrize(
+    ("target", "host", "expected"),
+    [
+        ("http://store:2379/v3/kv/put?a=1", "store:2379", "/v3/kv/put?a=1"),
+        ("HTTPS://store/health", "store", "/health"),
+        ("http://store", "store", "/"),
+        ("http://store?a=1", "store", "/?a=1"),
+        ("http://[::1]:2379/x", "[::1]:2379", "/x"),
+        ("/http://store/", "x", "/http://store/"),
+        ("*", "x", "*"),
+    ],
+)
+def test_a_target_may_say_whom_it_is_for(target, host, expected):
+    """RFC 9112 section 3.2.2: what Host says does not count then."""
+    ((head, _),) = parse(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    assert (head.target, head.headers["host"]) == (expected, host)
+
+
+@pytest.mark.parametrize("target", ["http:///health", "http://", "http://user@store/health", "http://?a"])
+def test_a_target_that_is_for_nobody(target):
+    with pytest.raises(BadRequest):
+        parse(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+
+
 @settings(max_examples=examples(300), deadline=None)
 @given(
     st.lists(st.sampled_from([GET, POST, CHUNKED, b"\r\n", b"0", b"\0", b"HTTP/1.1", b"A: b\r\n"]), max_size=8),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from wire_peer import QUIET, RawPeer, data, settings
+from wire_peer import QUIET, Frame, RawPeer, data, settings
 
 from kvstore.wire.h2 import frames
 from kvstore.wire.h2.errors import ErrorCode as E
@@ -125,3 +125,55 @@ def test_grpc_is_still_grpc():
     assert peer.status(peer.call(1, path="/nowhere/Nope"))[0] == 12
     assert peer.requests == []
     assert not [f for f in peer.call(3) if f.kind == F.RST_STREAM]
+
+
+def body_of(peer: Web, number: int, size: int) -> list[Frame]:
+    """A request whose body goes on."""
+    return peer.send(peer.headers(number, fields("POST")) + data(number, b"x" * size))
+
+
+def test_unfinished_bodies_are_too_much_together():
+    peer = Web(Limits(keepalive_interval=0, max_partial=20_000))
+    peer.connection.max_message = 0
+    assert body_of(peer, 1, 10_000) == []
+    assert body_of(peer, 3, 10_000) == []
+    answer = body_of(peer, 5, 1_000)
+    assert peer.fields(answer[0])[":status"] == "413"
+    assert peer.resets(answer) == {5: E.NO_ERROR}
+    assert peer.connection.partial == 20_000
+    # The others are not to blame.
+    assert peer.bodies(peer.send(data(1, b"", end=True))) == b"POST " + b"x" * 10_000
+    assert peer.connection.partial == 10_000
+    assert body_of(peer, 7, 1_000) == []
+
+
+@pytest.mark.parametrize("how", ["whole", "reset", "lost", "too long", "broken"])
+def test_a_body_counts_until_it_is_whole_or_over(how):
+    peer = Web(Limits(keepalive_interval=0, max_http_body=5_000))
+    peer.send(peer.headers(1, fields("POST", content_length="2000")) + data(1, b"x" * 1_000))
+    body_of(peer, 3, 1_000)
+    assert peer.connection.partial == 2_000
+    if how == "whole":
+        peer.send(data(1, b"x" * 1_000, end=True))
+    elif how == "reset":
+        peer.send(frames.rst_stream(1, E.CANCEL))
+    elif how == "broken":
+        assert peer.resets(peer.send(data(1, b"x" * 2_000))) == {1: E.PROTOCOL_ERROR}
+    elif how == "too long":
+        assert body_of(peer, 5, 6_000)
+        assert peer.connection.partial == 2_000
+        peer.send(frames.rst_stream(1, E.CANCEL))
+    else:
+        peer.connection.lost("gone")
+    assert peer.connection.partial == (0 if how == "lost" else 1_000)
+
+
+def test_a_request_knows_what_waits_on_its_connection():
+    peer = Web(later=True)
+    peer.send(
+        settings(INITIAL_WINDOW_SIZE=0) + peer.headers(1, fields(), end=True) + peer.headers(3, fields(), end=True)
+    )
+    first, second = peer.requests
+    first.start()
+    first.write(b"x" * 100_000)
+    assert (second.buffered, second.buffered_on_connection) == (0, 100_000)

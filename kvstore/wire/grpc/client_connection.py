@@ -28,6 +28,9 @@ _CONTENT = literal_block([(b"content-type", b"application/grpc"), (b"te", b"trai
 class ClientConnection(Connection):
     """One connection to a server. authority: host:port, as the server is to see it; scheme: http or https."""
 
+    # The server keeps what has come of every message: of hundreds of long ones, not all are to be begun at once.
+    abreast = 32
+
     def __init__(
         self,
         limits: Limits,
@@ -66,6 +69,10 @@ class ClientConnection(Connection):
     def is_idle(self, stream_id: int) -> bool:
         """We open the odd ones; the server may not push."""
         return stream_id >= self._next or not stream_id & 1
+
+    def is_over(self, stream_id: int) -> bool:
+        """We cancel as many calls as our callers like, and the server may have answered them all by then."""
+        return True
 
     # Calls.
 
@@ -123,9 +130,9 @@ class ClientConnection(Connection):
         head, _ = self.headers.decode(block)
         self._not_idle(stream_id, "HEADERS")
         call = self.streams.get(stream_id)
-        if call is None or call.remote_closed:
-            if stream_id in self._resets:
-                return
+        if call is None:
+            return
+        if call.remote_closed:
             raise ConnectionFault(ErrorCode.STREAM_CLOSED, "HEADERS on a closed stream")
         assert isinstance(call, ClientCall)
         fault = fault or call.head_fault(head, ends)

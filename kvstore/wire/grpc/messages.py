@@ -62,13 +62,25 @@ class MessageReader:
         return int(length)
 
     def _inflate(self, message: bytes) -> bytes:
+        member = zlib.decompressobj(zlib.MAX_WBITS | 16)
         try:
-            unpacked = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(message, self._limit + 1)
+            unpacked = member.decompress(message, self._limit + 1)
         except zlib.error as fault:
-            raise EtcdError(Code.INTERNAL, f"grpc: failed to decompress the received message: {fault}") from None
+            raise _no_gzip(str(fault)) from None
         if len(unpacked) > self._limit:
             raise too_large(len(unpacked), self._limit)
+        # Its checksum is behind the end of what it holds: a member that is not whole may hold anything.
+        if not member.eof:
+            raise _no_gzip("unexpected EOF")
+        # Go's reader would take a second member for more of the first. No client sends one; thousands of empty ones
+        # would cost more than they are worth.
+        if member.unused_data:
+            raise _no_gzip("gzip: invalid header")
         return unpacked
+
+
+def _no_gzip(reason: str) -> EtcdError:
+    return EtcdError(Code.INTERNAL, f"grpc: failed to decompress the received message: {reason}")
 
 
 def compressed(flag: int) -> EtcdError:

@@ -52,7 +52,7 @@ class ServerConnection(Burst):
         self.peer = peer
         self.methods = methods
         self.max_message = max_message
-        # Octets of unfinished messages, over all calls.
+        # Octets of unfinished messages and bodies, over all streams.
         self.partial = 0
         self._preface_done = False
         self._send_settings()
@@ -162,9 +162,14 @@ class ServerConnection(Burst):
             call.fail(Code.UNIMPLEMENTED, self.methods.refusal(head.path))
         return call
 
+    @property
+    def holds_too_much(self) -> bool:
+        """Whether all unfinished messages and bodies together are more than a connection may have."""
+        return self.partial > max(self.limits.max_partial, self.max_message)
+
     def check_partial(self, call: Call) -> None:
         """A call holds an unfinished message: refuse it if all of them together are too much."""
-        if self.partial > max(self.limits.max_partial, self.max_message):
+        if self.holds_too_much:
             call.fail(Code.RESOURCE_EXHAUSTED, "grpc: too many unfinished messages on this connection")
 
     # Leaving.

@@ -147,7 +147,7 @@ class Connection(Control):
             payload = _unpad(payload)
         stream = self.streams.get(stream_id)
         if stream is None or stream.remote_closed:
-            if stream_id in self._resets:
+            if stream is None and self.is_over(stream_id):
                 return
             raise StreamFault(stream_id, ErrorCode.STREAM_CLOSED, "DATA on a closed stream")
         ends = bool(flags & frames.END_STREAM)

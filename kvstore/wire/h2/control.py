@@ -6,6 +6,7 @@ Each handler takes (flags, stream id, payload) of a frame whose size and place h
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 
 from kvstore.wire.h2 import frames, settings
 from kvstore.wire.h2.budget import Budget
@@ -18,6 +19,8 @@ from kvstore.wire.limits import Limits
 _MASK = frames.MAX_STREAM_ID
 # An unknown code of the peer's is INTERNAL_ERROR (RFC 9113 section 7).
 _CODES = {int(code): code for code in ErrorCode}
+# A peer that has more than max_unsent to read, and takes nothing of it for so many seconds, is cut off.
+_PATIENCE = 5.0
 _BUDGETS = ("resets", "settings", "pings", "priorities", "empty_data", "stream_errors")
 
 
@@ -45,6 +48,10 @@ class Control(Output):
     def is_idle(self, stream_id: int) -> bool:
         """Whether nobody has opened that stream yet."""
         raise NotImplementedError
+
+    def is_over(self, stream_id: int) -> bool:
+        """Whether what still comes on that stream, which is in `streams` no more, is no fault of the peer's."""
+        return stream_id in self._resets
 
     def _not_idle(self, stream_id: int, kind: str) -> None:
         if self.is_idle(stream_id):
@@ -161,7 +168,7 @@ class Control(Output):
         limits = self.limits
         if not self.settled and limits.handshake_timeout and now - self._born > limits.handshake_timeout:
             self.doom(ErrorCode.SETTINGS_TIMEOUT, "no SETTINGS in time")
-        elif limits.stall_timeout and self._stalled() and now - self.last_progress > limits.stall_timeout:
+        elif now - self.last_progress > self._patience() and self._stalled():
             self.doom(ErrorCode.ENHANCE_YOUR_CALM, "peer does not read what it asked for")
         elif self._idle(now):
             self.doom(ErrorCode.NO_ERROR, "idle")
@@ -179,6 +186,11 @@ class Control(Output):
             self._last_busy = now
             self._seen_stream = self.last_stream
         return bool(self.limits.idle_timeout) and now - self._last_busy > self.limits.idle_timeout
+
+    def _patience(self) -> float:
+        """Seconds that what is sent may stand still. What a client has to say is its caller's memory, and its own."""
+        longest = self.limits.stall_timeout or inf
+        return min(longest, _PATIENCE) if self.is_server and self.unsent > self.limits.max_unsent else longest
 
     def _stalled(self) -> bool:
         # A stream whose own window is shut may wait for ever (a watcher that looks away); a finished answer may not.

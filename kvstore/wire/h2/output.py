@@ -33,6 +33,8 @@ class Output:
     """
 
     is_server = False
+    # Of more ready streams than these the first is sent whole before the others.
+    abreast: int = frames.MAX_STREAM_ID
 
     def __init__(self, limits: Limits, wake: Callable[[], None], now: float) -> None:
         self.limits = limits
@@ -130,12 +132,15 @@ class Output:
         ready = self.ready
         while ready and not self.held and self.send_window > 0 and self._turn_left > 0:
             stream_id = next(iter(ready))
-            stream = ready.pop(stream_id)
+            stream = ready[stream_id]
             sent = stream.pump(min(self.send_window, self._turn_left))
             self._turn_left -= sent
             self.unsent -= sent
             if sent:
                 self.last_progress = self.now
+                if len(ready) > self.abreast and stream.buffered:
+                    continue
+            del ready[stream_id]
             if not stream.buffered:
                 stream.drained()
             elif sent:
@@ -147,12 +152,12 @@ class Output:
         return bool(self.ready) and not self.held and self.send_window > 0 and self.failed is None
 
     def queued(self, stream: Stream, size: int) -> None:
-        """A stream queued that many octets."""
-        if self.unsent > self.limits.max_unsent:
-            self.doom(ErrorCode.ENHANCE_YOUR_CALM, "peer does not read what it asked for")
-        if not self.unsent:
+        """A stream queued that many octets. What that says about the peer only time tells: see Control.tick."""
+        before = self.unsent
+        self.unsent = before + size
+        # What a stream that nobody looks at has kept waiting is no reason to be short with the others.
+        if not before or before <= self.limits.max_unsent < self.unsent:
             self.last_progress = self.now
-        self.unsent += size
         self.ready[stream.stream_id] = stream
         self.pump()
 
