@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import resource
 import signal
 from collections.abc import Coroutine, Iterator
 from dataclasses import replace
@@ -98,8 +99,15 @@ class AgentProcess:
         await self._client.close()
 
 
+def _take_descriptors() -> None:
+    """Every container that runs holds one, every watch and stream as well; most systems give 1,024 unasked."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 async def run(settings: AgentSettings) -> None:
     """Until SIGTERM or SIGINT. Raises ConfigError, ValueError, OSError."""
+    _take_descriptors()
     process = AgentProcess(settings)
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -50,7 +50,8 @@ class RealNode:
         self._lookup = Lookup(client, self._volumes_changed, time.time)
         self._handlers = Handlers(runtime)
         facts = node_facts(node, machine, log_root)
-        self._volumes = VolumeKeeper(root, self._lookup, lambda: self.agent.registration.node, facts)
+        by_path = settings.runtime in ("docker", "cri")
+        self._volumes = VolumeKeeper(root, self._lookup, lambda: self.agent.registration.node, facts, by_path=by_path)
         parts = Parts(
             client=client,
             pods=Informer(client, "pods", field_selector=f"spec.nodeName={node.name}", transform=slim),

@@ -39,6 +39,7 @@ class Kill:
     grace: float
     because: str
     event: str  # message of the Killing event
+    final: bool = False  # the pod ends with it: its grace is the whole pod's, of which others may have used some
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ def decide(pod: Object, observed: Observed, backoff: Backoff, now: float, verdic
     """
     if spec.deleting(pod):
         return wind_up(pod, observed, "pod is being deleted", None)
-    late = verdict or _deadline(pod, now)
+    late = verdict or _deadline(pod, observed, now)
     if late is not None:
         return wind_up(pod, observed, late.message, late)
     if spec.terminal(pod) or _completed(pod, observed):
@@ -37,11 +37,25 @@ def decide(pod: Object, observed: Observed, backoff: Backoff, now: float, verdic
     return _run(pod, observed, backoff, now)
 
 
-def _deadline(pod: Object, now: float) -> Verdict | None:
-    limit, started = spec.spec(pod).get("activeDeadlineSeconds"), spec.status(pod).get("startTime")
-    if limit is None or not started or now < spec.seconds_of(started) + float(limit):
+def _deadline(pod: Object, observed: Observed, now: float) -> Verdict | None:
+    """What ended in time is not late, however long its sidecars take and whenever it is looked at again."""
+    until = _deadline_time(pod)
+    if until is None or now < until or spec.terminal(pod):
+        return None
+    if _completed(pod, observed) and _last_end(pod, observed) < until:
         return None
     return Verdict("DeadlineExceeded", "Pod was active on the node longer than the specified deadline")
+
+
+def _deadline_time(pod: Object) -> float | None:
+    limit, started = spec.spec(pod).get("activeDeadlineSeconds"), spec.status(pod).get("startTime")
+    return spec.seconds_of(started) + float(limit) if limit is not None and started else None
+
+
+def _last_end(pod: Object, observed: Observed) -> float:
+    """When the last of those that run to an end did so, in seconds since 1970."""
+    ends = (observed.current(c["name"]) for c in spec.every_container(pod) if not spec.is_sidecar(c))
+    return max((end.finished for end in ends if end is not None), default=0.0)
 
 
 def _completed(pod: Object, observed: Observed) -> bool:
@@ -147,14 +161,10 @@ class _Rounds:
         for container in spec.ephemeral_containers(self.pod):
             if self.observed.current(container["name"]) is None:
                 self.start(container, "ephemeral container was added", "ContainerCreating")
-        deadline = self._deadline_time()
+        deadline = _deadline_time(self.pod)
         if deadline is not None:
             self.times.append(deadline)
         return Plan(tuple(self.actions), again=min(self.times, default=None), waiting=self.waiting)
-
-    def _deadline_time(self) -> float | None:
-        limit, started = spec.spec(self.pod).get("activeDeadlineSeconds"), spec.status(self.pod).get("startTime")
-        return spec.seconds_of(started) + float(limit) if limit is not None and started else None
 
     def init(self) -> bool:
         """Bring the init containers on, in their order; whether the containers may start."""

@@ -31,6 +31,18 @@ def phase_of(pod: Object, init: list[Object], containers: list[Object], over: bo
     return "Failed" if policy == "Never" or over else "Running"
 
 
+def phase_before_end(pod: Object, phase: str, containers: list[Object]) -> str:
+    """What is said of a pod that has come to its end while something of it still runs.
+
+    phase: what its containers alone make of it. Who sees a phase that is for ever may give to others what the pod held.
+    """
+    if spec.status(pod).get("phase") == "Running":
+        return "Running"
+    if phase in ("Pending", "Running"):
+        return phase
+    return "Running" if any(map(_has_run, containers)) else "Pending"
+
+
 def _plain_init(pod: Object, statuses: list[Object]) -> list[Object]:
     sidecars = {c["name"] for c in spec.init_containers(pod) if spec.is_sidecar(c)}
     return [s for s in statuses if s["name"] not in sidecars]

@@ -81,12 +81,15 @@ def probed(tracks: Mapping[str, Track]) -> Probed:
     return Probed(started, ready)
 
 
-def recall(tracks: Mapping[str, Track], status: Object | None, container_id: str) -> None:
-    """After a restart of the agent: go on from what the pod's last status said of this very container."""
+def recall(tracks: Mapping[str, Track], status: Object | None, container_id: str) -> bool:
+    """After a restart of the agent: go on from what the pod's last status said of this very container.
+
+    What has a verdict of its own by now keeps it. Whether anything was taken over.
+    """
     if status is None or not str(status.get("containerID", "")).endswith(f"://{container_id}"):
-        return
-    startup, readiness = tracks.get("startup"), tracks.get("readiness")
-    if startup is not None and status.get("started"):
-        startup.verdict, startup.suspended = True, True
-    if readiness is not None and status.get("ready"):
-        readiness.verdict = True
+        return False
+    said = {"startup": status.get("started"), "readiness": status.get("ready")}
+    known = [track for kind, track in tracks.items() if track.verdict is None and said.get(kind)]
+    for track in known:
+        track.verdict, track.suspended = True, track.kind == "startup"
+    return bool(known)

@@ -19,6 +19,7 @@ STATIC_SOURCE: Final = "kubernetes.io/config.source"  # "file" on a static pod, 
 STATIC_HASH: Final = "kubernetes.io/config.hash"  # of a static pod's file
 MIRROR: Final = "kubernetes.io/config.mirror"  # on the mirror of a static pod: the static pod's hash
 DEFAULT_GRACE: Final = 30.0  # seconds
+TERMINAL: Final = ("Succeeded", "Failed")  # phases
 SYSTEM_CRITICAL_PRIORITY: Final = 2_000_000_000
 
 
@@ -124,7 +125,7 @@ def grace_period(pod: Object) -> float:
 
 
 def terminal(pod: Object) -> bool:
-    return status(pod).get("phase") in ("Succeeded", "Failed")
+    return status(pod).get("phase") in TERMINAL
 
 
 def priority(pod: Object) -> int:

@@ -13,7 +13,7 @@ from node_agent.pod import spec
 from node_agent.pod.actions import Verdict
 from node_agent.pod.container_status import View, container_statuses
 from node_agent.pod.observed import Observed
-from node_agent.pod.phase import conditions_of, phase_of
+from node_agent.pod.phase import conditions_of, phase_before_end, phase_of
 from node_agent.pod.resources import qos_class
 from node_agent.pod.spec import Object
 
@@ -41,29 +41,30 @@ def pod_status(
     init = container_statuses(view, spec.init_containers(pod), "initContainerStatuses")
     main = container_statuses(view, spec.containers(pod), "containerStatuses")
     ephemeral = container_statuses(view, spec.ephemeral_containers(pod), "ephemeralContainerStatuses")
-    phase = _phase(pod, init, main, verdict, over)
+    alone = phase_of(pod, init, main, over)
+    end = _end(pod, alone, verdict)
+    waits = end in spec.TERMINAL and bool(observed.running()) and not spec.terminal(pod)
+    phase = phase_before_end(pod, alone, main) if waits else end
     sandbox = observed.sandbox
     ready = sandbox is not None and sandbox.ready
     found: Object = {
         "phase": phase,
-        "conditions": conditions_of(pod, phase, init, main, ready, now),
+        "conditions": conditions_of(pod, end, init, main, ready, now),  # these say at once that it is not ready
         "containerStatuses": main,
         "qosClass": spec.status(pod).get("qosClass") or qos_class(pod),
         "startTime": spec.status(pod).get("startTime") or spec.time_of(now),
     }
     found |= {"initContainerStatuses": init} if init else {}
     found |= {"ephemeralContainerStatuses": ephemeral} if ephemeral else {}
-    found |= _verdict(pod, verdict)
+    found |= _verdict(pod, None if waits else verdict)
     return found | _addresses(pod, observed, place)
 
 
-def _phase(pod: Object, init: list[Object], main: list[Object], verdict: Verdict | None, over: bool) -> str:
-    """Failed and Succeeded are for ever."""
+def _end(pod: Object, alone: str, verdict: Verdict | None) -> str:
+    """The phase that the pod comes to. Failed and Succeeded are for ever. alone: what its containers make of it."""
     if spec.terminal(pod):
         return str(spec.status(pod)["phase"])
-    if verdict is not None:
-        return "Failed"
-    return phase_of(pod, init, main, over)
+    return alone if verdict is None else "Failed"
 
 
 def _verdict(pod: Object, verdict: Verdict | None) -> Object:

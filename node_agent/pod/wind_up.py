@@ -33,4 +33,4 @@ def _wave(pod: Object, running: list[Container]) -> list[Container]:
 
 def _kill(pod: Object, container: Container, because: str) -> Kill:
     grace = spec.grace_period(pod)
-    return Kill(container.id, container.name, grace, because, f"Stopping container {container.name}")
+    return Kill(container.id, container.name, grace, because, f"Stopping container {container.name}", final=True)

@@ -45,6 +45,13 @@ class _Probed:
             task.cancel()
         self.timers.clear()
 
+    def drop(self, kind: str) -> None:
+        """That probe is not asked any more, nor what it is just being asked listened to."""
+        if (timer := self.timers.pop(kind, None)) is not None:
+            timer.cancel()
+        if (task := self.running.pop(kind, None)) is not None:
+            task.cancel()
+
 
 class Prober:
     """The probes of one node's pods. changed(uid): a verdict on one of the pod's containers changed."""
@@ -79,16 +86,24 @@ class Prober:
             have.pop(name).stop()
         for name, container in running.items():
             described = spec.container(pod, name)
-            if name not in have and described is not None:
-                have[name] = self._begin(pod, described, container)
+            if name in have:
+                self._recall(pod, name, have[name])
+            elif described is not None:
+                have[name] = _Probed(container.id, container.started, tracks_of(described))
+                self._recall(pod, name, have[name])
+                self._arm(uid, name, have[name])
 
-    def _begin(self, pod: Object, described: Object, container: Container) -> _Probed:
-        tracks = tracks_of(described)
-        made = _Probed(container.id, container.started, tracks)
-        if container.started < self._since:
-            recall(tracks, _status_of(pod, container.name), container.id)
-        self._arm(spec.uid(pod), container.name, made)
-        return made
+    def _recall(self, pod: Object, name: str, found: _Probed) -> None:
+        """Take over what the agent before this one found out of an older container.
+
+        The checkpoint may not know it: the API server's word comes later, when the probes are under way already.
+        """
+        if found.started >= self._since or not recall(found.tracks, _status_of(pod, name), found.id):
+            return
+        for track in found.tracks.values():
+            if track.suspended:
+                found.drop(track.kind)
+        self._arm(spec.uid(pod), name, found)
 
     def results(self, uid: str) -> dict[str, Probed]:
         """By container name."""

@@ -118,12 +118,17 @@ class Resources:
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A file or folder of the node at `container_path` in the container."""
+    """A file or folder of the node at `container_path` in the container.
+
+    `below`: what is shown is this path below `host_path`, where containers may change everything at any moment: it is
+    gone down to when the container starts, without following a link. Runtimes that take paths alone refuse it.
+    """
 
     host_path: str
     container_path: str
     read_only: bool = False
     propagation: Propagation = Propagation.PRIVATE
+    below: str = ""
 
 
 @dataclass(frozen=True, slots=True)

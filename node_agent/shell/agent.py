@@ -249,6 +249,9 @@ class NodeAgent:
         for uid, worker in list(self.dispatch.workers.items()):
             if worker.in_api and uid not in self._heard:
                 worker.vanish(worker.pod)
+        known = {*self._heard, *self.dispatch.workers, *self.view.seen}  # what still runs needs its last word
+        for uid in {spec.uid(pod) for pod in self.parts.memory.pods()} - known:
+            self.parts.memory.forget(uid)
 
     # ---- news ----
 

@@ -18,6 +18,8 @@ from node_agent.pod.spec import Object
 
 log = logging.getLogger(__name__)
 
+_STATUSES = ("initContainerStatuses", "containerStatuses")
+
 
 class Checkpoint:
     """Below <root>/checkpoint."""
@@ -88,4 +90,15 @@ def _stable(pod: Object) -> Object:
     """What must be written anew when it changes: not each status and version."""
     metadata = {k: v for k, v in (pod.get("metadata") or {}).items() if k not in ("resourceVersion", "managedFields")}
     status = pod.get("status") or {}
-    return {"metadata": metadata, "spec": pod.get("spec"), "phase": status.get("phase"), "ip": status.get("podIP")}
+    return {
+        "metadata": metadata,
+        "spec": pod.get("spec"),
+        "phase": status.get("phase"),
+        "ip": status.get("podIP"),
+        "containers": [_found_out(entry) for name in _STATUSES for entry in status.get(name) or []],
+    }
+
+
+def _found_out(entry: Object) -> list[Any]:
+    """What probes have found out about a container: the next agent goes on from it, and asks nothing twice."""
+    return [entry.get(name) for name in ("name", "containerID", "started", "ready")]

@@ -245,12 +245,14 @@ class Housekeeping:
 
     async def clean_folders(self) -> None:
         """What is left on the disk of pods that are no more."""
-        agent = self._agent
-        if not agent.heard:
+        if not self._agent.heard:
             return
-        wanted = {*agent.dispatch.workers, *agent.view.seen}
-        await self._volumes.clean(wanted)
-        await asyncio.to_thread(_clean_logs, Path(agent.parts.log_root), wanted)
+        await self._volumes.clean(self._wanted)
+        await asyncio.to_thread(_clean_logs, Path(self._agent.parts.log_root), self._wanted)
+
+    def _wanted(self, uid: str) -> bool:
+        """Whether the pod is here. Asked before each removal: pods come while a large leftover goes."""
+        return uid in self._agent.dispatch.workers or uid in self._agent.view.seen
 
     async def list_images(self) -> None:
         """For the node's status."""
@@ -286,11 +288,11 @@ class Housekeeping:
                 continue
 
 
-def _clean_logs(root: Path, wanted: set[str]) -> None:
-    """Folders of pods that are no more; their names end with the uid."""
+def _clean_logs(root: Path, wanted: Callable[[str], bool]) -> None:
+    """Folders of pods that are no more; their names end with the uid. Blocks."""
     if not root.is_dir():
         return
     for folder in root.iterdir():
         uid = folder.name.rpartition("_")[2]
-        if folder.is_dir() and folder.name.count("_") >= 2 and uid not in wanted:
+        if folder.is_dir() and folder.name.count("_") >= 2 and not wanted(uid):
             shutil.rmtree(folder, ignore_errors=True)

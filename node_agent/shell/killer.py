@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,8 +16,8 @@ from node_agent.shell.context import Context
 
 log = logging.getLogger(__name__)
 
-# What a container gets after its preStop hook has used its grace up, in seconds.
-_LEAST_AFTER_HOOK = 2.0
+# What a container gets after its preStop hook, or the pod's others before it, have used its grace up, in seconds.
+_LEAST = 2.0
 
 
 @dataclass(slots=True)
@@ -32,6 +33,7 @@ class Killer:
         self._context, self._done = context, done
         self._ends: dict[str, _End] = {}
         self.shortest: float | None = None
+        self._pod_until = math.inf  # when the time of the pod as a whole is over, once its end has begun
 
     @property
     def ids(self) -> frozenset[str]:
@@ -43,11 +45,18 @@ class Killer:
             return
         self._context.events.normal(pod, "Killing", action.event, action.name)
         grace = action.grace if self.shortest is None else min(action.grace, self.shortest)
-        self._begin(pod, action.id, action.name, grace, hook=True)
+        self._begin(pod, action.id, action.name, self._left(grace) if action.final else grace, hook=True)
+
+    def _left(self, grace: float) -> float:
+        """What is left of the pod's time, which began with the end of its first container."""
+        now = self._context.now()
+        self._pod_until = min(self._pod_until, now + grace)
+        return min(grace, max(self._pod_until - now, _LEAST))
 
     def hurry(self, pod: Object, grace: float) -> None:
         """The pod has less time than was said before: what would take longer gets SIGKILL at the new time."""
         until = self._context.now() + grace
+        self._pod_until = min(self._pod_until, until)
         for container_id, end in list(self._ends.items()):
             if until < end.until - 1:
                 end.task.cancel()
@@ -85,7 +94,7 @@ class Killer:
         why = await self._context.hooks.run(pod, container, container_id, "preStop", grace)
         if why:
             self._context.events.warning(pod, "FailedPreStopHook", "PreStopHook failed", name)
-        return max(grace - (self._context.now() - began), _LEAST_AFTER_HOOK)
+        return max(grace - (self._context.now() - began), _LEAST)
 
     async def stop(self) -> None:
         """Do not wait for the ends under way; the runtime may still carry them out."""

@@ -31,6 +31,8 @@ _RETRY, _LONGEST_RETRY = 0.5, 30.0
 class Writer(Protocol):
     """What reports need of control.client.Client."""
 
+    async def get(self, resource: str, name: str, namespace: str = "", *, resource_version: str = "") -> Object: ...
+
     async def patch(
         self,
         resource: str,
@@ -95,8 +97,11 @@ class Reports:
 
     def _refresh(self, report: _Report, target: Object) -> None:
         """Take the server's status from the newer of what the informer has and what the last patch answered."""
-        if _version(target) > _version(report.pod):
-            report.pod, report.known = target, spec.status(target)
+        if not _same(target, report.pod):  # a mirror that was made anew
+            report.gone = False
+        elif _version(target) <= _version(report.pod):
+            return
+        report.pod, report.known = target, spec.status(target)
 
     async def delivered(self, pod: Object) -> bool:
         """Wait until the newest report has arrived; False: the pod is gone."""
@@ -178,10 +183,12 @@ class Reports:
                     cause=cause,
                 )
         except StatusError as refused:
-            return self._refused(report, refused, wanted)
+            return not _same(pod, report.pod) or await self._refused(report, refused, wanted)
         except Unreachable as outage:
             log.warning("the status of pod %s waits: %s", spec.full_name(pod), outage)
             return False
+        if not _same(pod, report.pod):
+            return True  # it was of the last mirror, and says nothing of the one that is there now
         if _version(answer) >= _version(report.pod):
             report.pod = answer
         report.known = {**spec.status(answer)} if spec.status(answer) else {**report.known, **wanted}
@@ -190,15 +197,40 @@ class Reports:
             report.known = {**report.known, **wanted}
         return True
 
-    def _refused(self, report: _Report, refused: StatusError, wanted: Object) -> bool:
-        if refused.code in (404, 409):
+    async def _refused(self, report: _Report, refused: StatusError, wanted: Object) -> bool:
+        if refused.code == 404:
             report.gone = True
             return True
+        if refused.code == 409:
+            return await self._look_again(report, refused)
         log.warning("the status of pod %s was refused: %s", spec.full_name(report.pod), refused)
         if refused.code in (400, 403, 422):
             report.known = {**report.known, **wanted}  # the same again would be refused again
             return True
         return False
+
+    async def _look_again(self, report: _Report, refused: StatusError) -> bool:
+        """A conflict is of another pod of that name, or of a write that lost its race and is made again."""
+        pod = report.pod
+        try:
+            found = await self._client.get("pods", spec.name(pod), spec.namespace(pod))
+        except StatusError as missing:
+            found = {} if missing.code == 404 else pod
+        except Unreachable:
+            found = pod
+        if not _same(pod, report.pod):
+            return True
+        if not _same(found, pod):
+            report.gone = True
+            return True
+        log.info("the status of pod %s is written again: %s", spec.full_name(pod), refused)
+        self._refresh(report, found)
+        return False
+
+
+def _same(one: Object, other: Object) -> bool:
+    """Whether both are versions of one object."""
+    return bool(spec.metadata(one).get("uid", "") == spec.metadata(other).get("uid", ""))
 
 
 def _version(pod: Object) -> int:

@@ -60,7 +60,7 @@ class Worker:
         stopping = spec.deleting(pod) and not spec.deleting(self.pod)
         hurried = spec.deleting(self.pod) and spec.grace_period(pod) < spec.grace_period(self.pod)
         self._source, self.pod = pod, self._with_start(pod)
-        if hurried:
+        if stopping or hurried:
             self.killer.hurry(pod, spec.grace_period(pod))
         if stopping and self._step is not None:
             self._step.cancel()
@@ -85,6 +85,8 @@ class Worker:
             return
         self.verdict = verdict
         self.killer.shortest = grace
+        if grace is not None:
+            self.killer.hurry(self.pod, grace)
         self._because = f"{verdict.reason}: {verdict.message}"
         if self._step is not None:
             self._step.cancel()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from node_agent.node.affinity import matches_node
 from node_agent.pod import spec
 from node_agent.pod.spec import Object
+from node_agent.runtime.descent import descend, top_of
 from node_agent.volumes.problem import VolumeProblem
 
 _CHECKS: Final[dict[str, tuple[str, Callable[[int], bool]]]] = {
@@ -76,15 +78,37 @@ def persistent_path(name: str, claim: Object | None, claim_name: str, volume: Ob
 
 
 def below(name: str, root: Path, sub_path: str) -> Path:
-    """root/sub_path, made as a folder if it is not there; symbolic links must not lead out. Blocks; VolumeProblem."""
-    wanted = root / sub_path
+    """root/sub_path with links resolved, made as a folder if it is not there. Blocks; VolumeProblem.
+
+    Links must not lead out. Containers may change what is there at any moment: whoever uses it later goes down to it
+    from the root once more, without following links.
+    """
     top = os.path.realpath(root)
-    resolved = os.path.realpath(wanted)
+    resolved = os.path.realpath(os.path.join(top, sub_path))
     if resolved != top and not resolved.startswith(f"{top}/"):
         raise VolumeProblem(name, f"subPath {sub_path!r} leads out of the volume")
     try:
-        if not os.path.lexists(resolved):
-            os.makedirs(resolved, mode=0o750, exist_ok=True)
+        _make_below(top, os.path.relpath(resolved, top))
     except OSError as problem:
         raise VolumeProblem(name, f"subPath {sub_path!r}: {problem.strerror}") from None
     return Path(resolved)
+
+
+def _make_below(top: str, path: str) -> None:
+    volume = top_of(top)
+    try:
+        os.close(descend(volume, path, make=partial(_folder_like, os.fstat(volume))))
+    finally:
+        os.close(volume)
+
+
+def _folder_like(volume: os.stat_result, parent: int, name: str, last: bool) -> None:
+    """As open as the volume: also to a container that does not run as root, as the kubelet has it."""
+    os.mkdir(name, 0o700, dir_fd=parent)
+    made = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    try:
+        if os.geteuid() == 0:
+            os.fchown(made, -1, volume.st_gid)
+        os.fchmod(made, stat.S_IMODE(volume.st_mode))
+    finally:
+        os.close(made)

@@ -2,6 +2,7 @@
 
     <root>/pods/<uid>/volumes/<kind>/<name>      emptyDir, configMap, downwardAPI, projected
     <memory>/<uid>/<kind>/<name>                 what holds secrets: in memory, where the machine has a tmpfs for us
+    <root>/pods/<uid>/volume-subpaths/…          sub paths, where the runtime takes paths alone (pinned.py)
     <root>/pods/<uid>/containers/<name>/<n>      termination message of one run
 
 Invariants: set_up and tear_down are idempotent; files are either the old or the new version, never between; nothing
@@ -15,20 +16,22 @@ import contextlib
 import logging
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 from control.api.status import StatusError
 from control.client.errors import Unreachable
 from node_agent.pod import spec
-from node_agent.pod.config import NodeFacts, mount_plans
+from node_agent.pod.config import MountPlan, NodeFacts, mount_plans
 from node_agent.pod.fields import ConfigProblem
 from node_agent.pod.needs import Sources
 from node_agent.pod.spec import Object
 from node_agent.runtime.types import Mount
-from node_agent.volumes import files, host, scratch
+from node_agent.volumes import files, host, pinned, scratch
 from node_agent.volumes.atomic import write_files
 from node_agent.volumes.memory import OWNER, memory_folder
+from node_agent.volumes.mounted import mounts_below
 from node_agent.volumes.problem import VolumeProblem
 
 log = logging.getLogger(__name__)
@@ -43,10 +46,15 @@ class Lookup(Protocol):
 
 
 class VolumeKeeper:
-    """Of one node. node(): its Node object, for local volumes' affinity."""
+    """Of one node. node(): its Node object, for local volumes' affinity.
 
-    def __init__(self, root: Path, lookup: Lookup, node: Callable[[], Object], facts: NodeFacts) -> None:
-        self._root, self._lookup, self._node, self._facts = root, lookup, node, facts
+    by_path: the runtime takes paths alone, so that sub paths are mounted for it; else it goes down to them itself.
+    """
+
+    def __init__(
+        self, root: Path, lookup: Lookup, node: Callable[[], Object], facts: NodeFacts, *, by_path: bool = False
+    ) -> None:
+        self._root, self._lookup, self._node, self._facts, self._by_path = root, lookup, node, facts, by_path
         self._memory = root / "memory"
         self._paths: dict[str, dict[str, Path]] = {}  # pod → volume → where it is
         self._locks: dict[str, asyncio.Lock] = {}
@@ -151,18 +159,40 @@ class VolumeKeeper:
             if (v.get("persistentVolumeClaim") or {}).get("readOnly")
         }
         found = []
-        for plan in mount_plans(pod, container, env):
+        for number, plan in enumerate(mount_plans(pod, container, env)):
             root = paths.get(plan.volume)
             if root is None:
                 raise VolumeProblem(plan.volume, "the volume is not set up")
-            source = root
-            if plan.sub_path:
-                source = await asyncio.to_thread(host.below, plan.volume, root, plan.sub_path)
             mount, read_only = plan.mount, plan.mount.read_only or plan.volume in claims_read_only
             read_only = read_only or self._is_written(pod, plan.volume)
-            found.append(Mount(str(source), mount.container_path, read_only, mount.propagation))
+            shown = Mount(str(root), mount.container_path, read_only, mount.propagation)
+            if plan.sub_path:
+                place = self._pins(spec.uid(pod)) / plan.volume / container["name"] / str(number)
+                shown = await self._below(pod, plan, shown, place)
+            found.append(shown)
         found.append(await asyncio.to_thread(self._message_mount, pod, container, attempt))
         return tuple(found)
+
+    async def _below(self, pod: Object, plan: MountPlan, whole: Mount, place: Path) -> Mount:
+        """The mount of a path below the volume, which the pod's containers may be changing at this moment."""
+        top = Path(os.path.realpath(whole.host_path))
+        source = await asyncio.to_thread(host.below, plan.volume, top, plan.sub_path)
+        if self._by_path and self._is_written(pod, plan.volume):
+            return replace(whole, host_path=str(source))  # containers cannot write there: it stays what it is
+        below = str(source.relative_to(top))
+        if not self._by_path:
+            return replace(whole, host_path=str(top), below=below)
+        try:
+            async with self._locks.setdefault(spec.uid(pod), asyncio.Lock()):
+                if spec.uid(pod) not in self._paths:
+                    raise VolumeProblem(plan.volume, "the volume was taken apart")
+                await asyncio.to_thread(pinned.pin, top, below, place)
+        except OSError as problem:
+            raise VolumeProblem(plan.volume, f"subPath {plan.sub_path!r}: {problem.strerror}") from None
+        return replace(whole, host_path=str(place))
+
+    def _pins(self, uid: str) -> Path:
+        return self._root / "pods" / uid / "volume-subpaths"
 
     def _is_written(self, pod: Object, name: str) -> bool:
         """Volumes whose files are the agent's are read-only for containers."""
@@ -190,22 +220,31 @@ class VolumeKeeper:
         uid = spec.uid(pod)
         async with self._locks.setdefault(uid, asyncio.Lock()):
             self._paths.pop(uid, None)
+            await self._let_go(uid)
             for folder in (self._root / "pods" / uid / "volumes", self._memory / uid):
                 await self._remove(folder)
         self._locks.pop(uid, None)
 
     async def forget(self, uid: str) -> None:
         """The pod is gone: remove its folder."""
+        await self._let_go(uid)
         await self._remove(self._root / "pods" / uid / "volumes")
         await self._remove(self._memory / uid)
         await self._remove(self._root / "pods" / uid)
 
+    async def _let_go(self, uid: str) -> None:
+        """Of the sub paths, before what they are of goes."""
+        try:
+            await asyncio.to_thread(pinned.let_go, self._pins(uid))
+        except OSError as problem:
+            log.warning("%s cannot be removed: %s", self._pins(uid), problem)
+
     async def _remove(self, folder: Path) -> None:
         if not folder.exists():
             return
-        for mounted in await asyncio.to_thread(_mounts_below, folder):
+        for mounted in await asyncio.to_thread(mounts_below, folder):
             await scratch.unmount(mounted)
-        if await asyncio.to_thread(_mounts_below, folder):
+        if await asyncio.to_thread(mounts_below, folder):
             log.warning("%s cannot be removed: something is mounted below it", folder)
             return
         try:
@@ -213,12 +252,12 @@ class VolumeKeeper:
         except OSError as problem:
             log.warning("%s cannot be removed: %s", folder, problem)
 
-    async def clean(self, wanted: set[str]) -> None:
-        """Remove what is left of pods that are no more. wanted: uids of pods that still have a worker."""
+    async def clean(self, wanted: Callable[[str], bool]) -> None:
+        """Remove what is left of pods that are no more. wanted(uid): whether the pod is here, right now."""
         for top in (self._root / "pods", self._memory):
             with contextlib.suppress(OSError):
                 for name in await asyncio.to_thread(os.listdir, top):
-                    if name not in wanted and not name.startswith("."):
+                    if not name.startswith(".") and not wanted(name):
                         await self.forget(name)
 
     async def close(self) -> None:
@@ -235,15 +274,3 @@ class VolumeKeeper:
 def _group(pod: Object) -> int | None:
     group = (spec.spec(pod).get("securityContext") or {}).get("fsGroup")
     return None if group is None else int(group)
-
-
-def _mounts_below(folder: Path) -> list[Path]:
-    """Mount points at or below the folder, the deepest first."""
-    top = os.path.realpath(folder)
-    found = []
-    with open("/proc/self/mounts", encoding="utf-8", errors="surrogateescape") as lines:
-        for line in lines:
-            path = line.split(" ")[1].encode("latin-1", "surrogateescape").decode("unicode_escape")
-            if path == top or path.startswith(f"{top}/"):
-                found.append(Path(path))
-    return sorted(found, key=lambda path: len(path.parts), reverse=True)

@@ -186,6 +186,18 @@ def test_the_deadline_fails_the_pod() -> None:
     assert late.verdict.reason == "DeadlineExceeded"
 
 
+def test_what_ended_in_time_is_not_late_afterwards() -> None:
+    """An agent that looked at a finished job later, or again, called it DeadlineExceeded."""
+    status = {"startTime": time_of(NOW - 50)}
+    of = pod("web", init=(sidecar("proxy"),), restartPolicy="Never", activeDeadlineSeconds=30, status=status)
+    in_time = plan(of, seen(ran("web", "exited", ago=25), ran("proxy")))
+    assert (in_time.verdict, kills(in_time)) == (None, ["proxy-0"])
+    late = plan(of, seen(ran("web", "exited", ago=15), ran("proxy")))
+    assert late.verdict is not None
+    of["status"]["phase"] = "Succeeded"
+    assert plan(of, seen(ran("web", "exited", ago=15), sandbox=False)).verdict is None
+
+
 def test_a_condemned_pod_is_wound_up() -> None:
     found = plan(pod("web"), seen(ran("web")), verdict=Verdict("Evicted", "low on memory"))
     assert kills(found) == ["web-0"]

@@ -11,6 +11,7 @@ from agent_one_node import pod, until
 
 from control.api.status import StatusError
 from control.client.cause import Cause
+from node_agent.pod.spec import STATIC_HASH, STATIC_SOURCE
 from node_agent.shell.reports import Reports
 
 Object = dict[str, Any]
@@ -118,3 +119,75 @@ def test_what_others_wrote_meanwhile_is_seen() -> None:
         assert api.patches[-1][0]["status"] == {"phase": "Running"}
 
     run(work)
+
+
+def test_a_conflict_over_the_same_pod_is_tried_again() -> None:
+    """An API server gives up a write that lost too many races; the pod was never reported again."""
+
+    async def work(api: Api, reports: Reports, of: Object) -> None:
+        api.refuse = StatusError(409, "Conflict", "the object has been modified")
+        reports.report(of, status("Running"), "")
+        await until(lambda: api.patches, "it was tried")
+        api.refuse = None
+        assert await reports.delivered(of)
+        assert (api.of("pods", "web", "default") or {})["status"]["phase"] == "Running"
+
+    run(work)
+
+
+def static() -> Object:
+    made = pod("web")
+    made["metadata"] |= {"uid": "h", "annotations": {STATIC_SOURCE: "file", STATIC_HASH: "h"}}
+    return made
+
+
+def test_a_mirror_that_is_made_anew_is_reported_to() -> None:
+    """A user deletes a mirror while a report is on its way to it."""
+
+    async def life() -> None:
+        api = Api()
+        first = api.put("pods", pod("web"))
+        reports = Reports(api, lambda of: api.of("pods", "web", "default") or first)
+        api.drop("pods", "web", "default")
+        reports.report(static(), status("Running"), "")
+        assert not await reports.delivered(static())
+        api.put("pods", pod("web"))
+        reports.report(static(), status("Running"), "")
+        assert await reports.delivered(static())
+        assert (api.of("pods", "web", "default") or {})["status"]["phase"] == "Running"
+        await reports.close()
+
+    asyncio.run(life())
+
+
+class Slow(Api):
+    """Answers its first patch when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go_on = asyncio.Event()
+
+    async def patch(self, resource: str, name: str, patch: Any, *, cause: Cause | None = None, **more: Any) -> Object:
+        if not self.patches:
+            self.patches.append((patch, cause))
+            await self.go_on.wait()
+            raise StatusError(404, "NotFound", "it is gone")
+        return await super().patch(resource, name, patch, cause=cause, **more)
+
+
+def test_a_late_answer_about_the_last_mirror_says_nothing_of_the_next() -> None:
+    async def life() -> None:
+        api = Slow()
+        api.put("pods", pod("web"))
+        reports = Reports(api, lambda of: api.of("pods", "web", "default"))
+        reports.report(static(), status("Running"), "")
+        await until(lambda: api.patches, "a patch is on its way")
+        api.drop("pods", "web", "default")
+        api.put("pods", pod("web"))
+        reports.report(static(), status("Running"), "")
+        api.go_on.set()
+        assert await reports.delivered(static())
+        assert (api.of("pods", "web", "default") or {})["status"]["phase"] == "Running"
+        await reports.close()
+
+    asyncio.run(life())

@@ -8,7 +8,7 @@ import pytest
 from agent_values import NOW, pod, ran, seen, sidecar
 
 from node_agent.pod.actions import Verdict
-from node_agent.pod.observed import Observed, Probed
+from node_agent.pod.observed import Container, Observed, Probed
 from node_agent.pod.spec import time_of
 from node_agent.pod.status import Place, pod_status, rejected_status, status_patch
 
@@ -133,10 +133,30 @@ def test_what_a_failed_init_container_kept_from_starting_waits_for_ever() -> Non
 
 
 def test_a_verdict_is_for_ever() -> None:
-    found = status(pod("web"), seen(ran("web")), verdict=Verdict("Evicted", "low on memory"))
+    evicted = Verdict("Evicted", "low on memory")
+    found = status(pod("web"), seen(ran("web", "exited")), verdict=evicted)
     assert (found["phase"], found["reason"], found["message"]) == ("Failed", "Evicted", "low on memory")
     after = status(pod("web", status=found), seen(ran("web", "exited"), sandbox=False), over=True)
     assert (after["phase"], after["reason"]) == ("Failed", "Evicted")
+
+
+@pytest.mark.parametrize(
+    ("runs", "phase"),
+    [
+        ((ran("web"),), "Running"),
+        ((ran("web", "exited"), ran("proxy")), "Running"),
+        ((ran("proxy"),), "Pending"),
+        ((ran("web", "unknown"),), "Running"),
+        ((ran("web", "exited"),), "Failed"),
+    ],
+)
+def test_nothing_has_failed_while_something_runs(runs: tuple[Container, ...], phase: str) -> None:
+    """Who watches phases may give what the pod holds to others then."""
+    before = pod("web", init=(sidecar("proxy"),), status={"phase": "Running" if phase == "Running" else "Pending"})
+    found = status(before, seen(*runs), verdict=Verdict("Evicted", "low on memory"))
+    assert found["phase"] == phase
+    assert found.get("reason", "") == ("Evicted" if phase == "Failed" else "")
+    assert conditions(found)["Ready"] == ("False", "PodFailed")
 
 
 def test_the_time_of_a_condition_moves_with_its_status_only() -> None:

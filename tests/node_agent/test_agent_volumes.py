@@ -30,6 +30,7 @@ from node_agent.volumes.host import below, host_path, persistent_path
 from node_agent.volumes.keeper import VolumeKeeper
 from node_agent.volumes.memory import memory_folder
 from node_agent.volumes.problem import VolumeProblem
+from node_agent.volumes.scratch import empty_dir
 
 Object = dict[str, Any]
 CONFIG = {"metadata": {"name": "conf"}, "data": {"a": "1", "b": "2"}}
@@ -216,6 +217,28 @@ def test_a_sub_path_does_not_lead_out(tmp_path: Path) -> None:
             below("v", root, bad)
 
 
+@pytest.mark.parametrize(("group", "mode"), [(None, 0o777), (1001, 0o2777)])
+def test_a_sub_path_is_as_open_as_its_volume(tmp_path: Path, group: int | None, mode: int) -> None:
+    """A container that does not run as root writes to it as it would to the whole volume."""
+    if group is not None and os.geteuid() != 0:
+        pytest.skip("only root may give folders away")
+    root = tmp_path / "v"
+    asyncio.run(empty_dir(root, {}, group))
+    (root / "there").mkdir(mode=0o700)
+    below("v", root, "there/a/b")
+    for made in (root / "there/a", root / "there/a/b"):
+        found = made.stat()
+        assert (stat.S_IMODE(found.st_mode), found.st_gid) == (mode, group or root.stat().st_gid)
+    assert stat.S_IMODE((root / "there").stat().st_mode) & 0o777 == 0o700
+
+
+def test_a_sub_path_below_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert below("v", tmp_path, "file") == tmp_path / "file"
+    with pytest.raises(VolumeProblem, match="subPath 'file/x': Not a directory"):
+        below("v", tmp_path, "file/x")
+
+
 def test_claims(tmp_path: Path) -> None:
     claim = {"metadata": {"name": "c"}, "spec": {"volumeName": "pv"}, "status": {"phase": "Bound"}}
     terms = [{"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": ["n1"]}]}]
@@ -292,7 +315,7 @@ def test_the_life_of_a_pods_volumes(tmp_path: Path) -> None:
         await keeper.tear_down(of)
         assert not conf.exists()
         assert keeper.message_file("u1", "web", 0).exists()
-        await keeper.clean(set())
+        await keeper.clean(lambda uid: False)
         assert not (tmp_path / "pods/u1").exists()
 
     asyncio.run(life())
@@ -322,7 +345,7 @@ def test_secrets_are_in_memory_and_leave_nothing_behind(tmp_path: Path) -> None:
     async def close() -> None:
         keeper = VolumeKeeper(here, Found(SOURCES), dict, FACTS)
         await keeper.open()
-        await keeper.clean(set())
+        await keeper.clean(lambda uid: False)
         await keeper.close()
 
     asyncio.run(close())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
+import json
 import os
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 from runtime_conformance.image_tar import digest, docker_archive, entry, layer, oci_archive
 
 from node_agent.runtime.errors import BadArchive, ImageInUse, InvalidImageName
+from node_agent.runtime.image_store import store as store_module
 from node_agent.runtime.image_store.store import ImageStore, StoredImage, chain_ids
 
 BASE, MORE = layer(entry("a", b"1")), layer(entry("b", b"2"))
@@ -148,3 +151,113 @@ def test_zstd_is_refused_with_a_cure(store: ImageStore, tmp_path: Path) -> None:
     archive.write_bytes(content)
     with pytest.raises(BadArchive, match="gzip"):
         store.load(archive)
+
+
+class Killed(BaseException):
+    """The agent was, here: nothing catches it."""
+
+
+def killed_in_a_folder(path: str) -> None:
+    """As remove_tree, but it comes no further than the first file of a folder."""
+    if not os.path.isdir(path):
+        os.unlink(path)
+        return
+    os.unlink(min(entry.path for entry in os.scandir(path)))
+    raise Killed
+
+
+def test_half_a_tree_is_not_taken_for_the_whole_after_a_kill(store: ImageStore, tmp_path: Path) -> None:
+    """Of an image that was being removed when the agent was killed, the next load took what was left for all of it."""
+    for number in range(8):  # which of the two a folder's listing gives first, the tree or its size, is chance
+        files = [entry("a", str(number).encode()), entry("b", b"2")]
+        archive = docker_archive(tmp_path / "a.tar", "web:1", [layer(*files)])
+        store.load(archive)
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+            patch.setattr(store_module, "remove_tree", killed_in_a_folder)
+            store.remove("web:1", lambda _: False)
+        store.load(archive)
+        assert sorted(path.name for path in found(store, "web:1").tree.iterdir()) == ["a", "b"]
+        store.remove("web:1", lambda _: False)
+        assert list((store.root / "trees").iterdir()) == []
+
+
+def test_half_a_tree_that_is_replaced_is_not_taken_for_the_whole_either(store: ImageStore, tmp_path: Path) -> None:
+    archive = docker_archive(tmp_path / "a.tar", "web:1", [layer(entry("a", b"1"), entry("b", b"2"))])
+    store.load(archive)
+    tree = found(store, "web:1").tree
+    tree.with_suffix(".size").unlink()
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(store_module, "remove_tree", killed_in_a_folder)
+        store.load(archive)
+    store.load(archive)
+    assert sorted(path.name for path in tree.iterdir()) == ["a", "b"]
+
+
+def test_an_arrival_that_was_removed_comes_back_when_it_is_asked_for(store: ImageStore, tmp_path: Path) -> None:
+    """Collected as garbage, it was never found again, though its archive lay there."""
+    docker_archive(store.incoming / "a.tar", "web:1", [BASE])
+    docker_archive(store.incoming / "b.tar", "db:1", [MORE])
+    store.load_incoming()
+    store.remove("web:1", lambda _: False)
+    store.remove("db:1", lambda _: False)
+    assert store.load_incoming() == []
+    assert store.load_incoming("cache:1") == []
+    assert store.load_incoming("web:1") == ["loaded docker.io/library/web:1 from a.tar"]
+    assert store.load_incoming("web:1") == []
+    assert store.find("db:1") is None
+    assert (found(store, "web:1").tree / "a").read_text() == "1"
+
+
+def test_the_archive_that_brought_a_name_last_brings_it_back(store: ImageStore) -> None:
+    docker_archive(store.incoming / "b.tar", "web:1", [BASE])
+    store.load_incoming()
+    docker_archive(store.incoming / "a.tar", "web:1", [MORE])
+    store.load_incoming()
+    newest = found(store, "web:1").id
+    store.remove("web:1", lambda _: False)
+    assert store.load_incoming("web:1") == ["loaded docker.io/library/web:1 from a.tar"]
+    assert found(store, "web:1").id == newest
+
+
+def test_an_image_without_a_name_comes_back_by_its_id(store: ImageStore, tmp_path: Path) -> None:
+    docker_archive(store.incoming / "a.tar", "web:1", [BASE])
+    store.load_incoming()
+    identity = found(store, "web:1").id
+    store.remove("web:1", lambda _: False)
+    store.load_incoming(f"web@{identity}")
+    assert found(store, f"web@{identity}").id == identity
+
+
+def test_an_arrival_for_which_the_disk_had_no_room_is_tried_again(
+    store: ImageStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The fault is the disk's, not the archive's: it was refused for good."""
+    docker_archive(store.incoming / "a.tar", "web:1", [BASE])
+
+    def full(*args: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store_module, "read_config", full)
+        assert store.load_incoming()[0].startswith("refused ")
+        assert "No space left" in store.refused()[0]
+    assert store.load_incoming() == ["loaded docker.io/library/web:1 from a.tar"]
+    assert store.refused() == []
+
+
+def test_an_arrival_with_a_bad_name_keeps_no_other_from_being_loaded(store: ImageStore) -> None:
+    """It was the answer to everyone who asked for an image."""
+    docker_archive(store.incoming / "a.tar", "WEB:1", [BASE])
+    docker_archive(store.incoming / "b.tar", "web:2", [MORE])
+    assert store.load_incoming()[1] == "loaded docker.io/library/web:2 from b.tar"
+    assert "a.tar" in store.refused()[0]
+
+
+def test_what_was_noted_before_names_were_is_looked_at_again(store: ImageStore) -> None:
+    docker_archive(store.incoming / "a.tar", "web:1", [BASE])
+    store.load_incoming()
+    path = store.root / "incoming.json"
+    notes = json.loads(path.read_text())
+    path.write_text(json.dumps({"a.tar": {key: notes["a.tar"][key] for key in ("identity", "problem")}}))
+    store.remove("web:1", lambda _: False)
+    assert store.load_incoming("web:1") == ["loaded docker.io/library/web:1 from a.tar"]

@@ -145,3 +145,31 @@ def test_a_damaged_layer_is_noticed(tmp_path: Path) -> None:
         unpacker.apply(io.BytesIO(good.replace(b"x" * 1000, b"y" * 1000)), digest(good))
     with pytest.raises(BadArchive, match="damaged"):
         unpacker.apply(io.BytesIO(good[:700]), digest(good))
+
+
+def owned(name: str, uid: int, mode: int) -> Entry:
+    found = entry(name, kind=DIR, mode=mode)
+    found[0].uid = uid
+    return found
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_a_folder_whose_parent_became_a_link_changes_nothing_outside(tmp_path: Path, layers: int) -> None:
+    """Modes and owners of folders are set last; by then their path may lead somewhere else."""
+    machine = tmp_path / "machine"
+    (machine / "cron.d").mkdir(parents=True)
+    (machine / "cron.d").chmod(0o755)
+    folders = [owned("a", 0, 0o755), owned("a/cron.d", 12345, 0o777)]
+    link = [entry("a", kind=SYMLINK, link=str(machine))]
+    unpack(tmp_path / "r", *([layer(*folders, *link)] if layers == 1 else [layer(*folders), layer(*link)]))
+    found = (machine / "cron.d").stat()
+    assert (found.st_mode & 0o7777, found.st_uid) == (0o755, os.geteuid())
+
+
+def test_what_a_folder_was_like_goes_with_it(tmp_path: Path) -> None:
+    below = layer(
+        entry("a", kind=DIR, mode=0o700), entry("a/b", kind=DIR, mode=0o711), entry("c", kind=DIR, mode=0o711)
+    )
+    above = layer(entry(".wh.a"), entry("a/b/file", b"1"))
+    root = unpack(tmp_path / "r", below, above)
+    assert [(root / path).stat().st_mode & 0o777 for path in ("a", "a/b", "c")] == [0o755, 0o755, 0o711]

@@ -253,6 +253,10 @@ def test_images_arrive_by_themselves(folder: Path) -> None:
                 await runtime.pull_image(IMAGE)
             busybox(runtime.images.incoming / "good.tar")
             assert (await runtime.pull_image(IMAGE)).startswith("sha256:")
+            await runtime.remove_image(IMAGE)
+            assert (await runtime.pull_image(IMAGE)).startswith("sha256:"), "collected as garbage, and asked for again"
+            await runtime.remove_image(IMAGE)
+            assert await runtime.image_status(IMAGE) is not None, "so that imagePullPolicy: Never has it as well"
 
     asyncio.run(check())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from node_agent.pb import cri_pb2 as pb
 from node_agent.runtime import ownership
+from node_agent.runtime.errors import CannotCreate
 from node_agent.runtime.hidden_paths import MASKED, READ_ONLY
 from node_agent.runtime.types import (
     Container,
@@ -141,6 +142,8 @@ def container_message(config: ContainerConfig, image: str, sandbox: SandboxConfi
 
 
 def _mount(mount: Mount) -> pb.Mount:
+    if mount.below:
+        raise CannotCreate(f"{mount.container_path}: the CRI has no path {mount.below!r} below a volume")
     return pb.Mount(
         container_path=mount.container_path,
         host_path=mount.host_path,

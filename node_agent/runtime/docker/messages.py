@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from node_agent.runtime import ownership
+from node_agent.runtime.errors import CannotCreate
 from node_agent.runtime.stored import sandbox_config
 from node_agent.runtime.types import (
     Container,
@@ -196,6 +197,8 @@ def limits(resources: Resources) -> Document:
 
 
 def _mount(mount: Mount) -> Document:
+    if mount.below:
+        raise CannotCreate(f"{mount.container_path}: Docker cannot go down to {mount.below!r} below a volume safely")
     return {
         "Type": "bind",
         "Source": mount.host_path,

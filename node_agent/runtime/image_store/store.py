@@ -1,13 +1,13 @@
 """The images of a node, as files: any number of processes (agents, `fluyt image`) may use one folder at a time.
 
     images/<id>.json          what is known of an image: its configuration, its layers, its size, its names
-    trees/<chain id>/         its files; images with the same layers share one, an image on top of another shares its
-    files incoming/                 archives that are dropped in here are loaded by themselves
-    incoming.json             which of them were seen, and what was wrong with those that were refused
+    trees/<chain id>/         its files; images with the same layers share them, and so do images on top of others
+    incoming/                 archives that are dropped in here are loaded by themselves
+    incoming.json             which of them were seen, the images that they brought, and what was wrong with the others
 
 Invariants: a tree is complete when it has its name (renamed there at the end), and an image's file is written after
-its tree; every change holds the lock; readers need none, because files are replaced whole. A crash leaves a `tmp-`
-folder, which the next change removes. Blocking: call it in a thread.
+its tree; a tree that goes loses its name before its files; every change holds the lock; readers need none, because
+files are replaced whole. A crash leaves a `tmp-` folder, which the next change removes. Blocking: call it in a thread.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from node_agent.runtime.errors import BadArchive, ImageInUse, PullFailed
+from node_agent.runtime.errors import BadArchive, ImageInUse, InvalidImageName, PullFailed
 from node_agent.runtime.image_names import is_host, normalised
 from node_agent.runtime.image_store.archive import Archive, ArchivedImage
 from node_agent.runtime.image_store.bounds import DEFAULT_BOUNDS, Bounds
@@ -96,7 +96,7 @@ class ImageStore:
                     self._take(opened, image)
         except OSError as problem:
             raise PullFailed(f"{archive}: {problem.strerror or problem}") from problem
-        except BadArchive as problem:
+        except (BadArchive, InvalidImageName) as problem:
             raise BadArchive(f"{archive}: {problem}") from problem
         return tuple(name for image in images for name in (_normalised_all(image.names) or (image.id,)))
 
@@ -116,19 +116,29 @@ class ImageStore:
             self._sweep()
             return (*image.names, image.id)
 
-    def load_incoming(self) -> list[str]:
-        """Load what was dropped into `incoming` since: what happened, a line each (also of what was refused)."""
-        said = []
-        for archive in self._new_arrivals():
-            before = _identity(archive)
-            try:
-                names = self.load(archive)
-                said.append(f"loaded {', '.join(names)} from {archive.name}")
-                self._note(archive, before, "")
-            except (BadArchive, PullFailed) as problem:
-                said.append(f"refused {problem}")
-                self._note(archive, before, str(problem))
-        return said
+    def load_incoming(self, wanted: str = "") -> list[str]:
+        """Load what was dropped into `incoming` since: what happened, a line each (also of what was refused).
+
+        `wanted`: the name of an image; if it was removed since its archive was loaded, the archive is loaded again.
+        Raises InvalidImageName.
+        """
+        missing = _spellings(wanted) if wanted and self.find(wanted) is None else frozenset()
+        return [self._arrive(archive) for archive in self._arrivals(missing)]
+
+    def _arrive(self, archive: Path) -> str:
+        before = _identity(archive)
+        try:
+            names = self.load(archive)
+        except BadArchive as problem:
+            self._note(archive, before, str(problem))
+            return f"refused {problem}"
+        except PullFailed as problem:
+            # The disk's fault, not the archive's: without an identity it counts as new the next time.
+            self._note(archive, [], str(problem))
+            return f"refused {problem}"
+        ids = (image.id for image in map(self.find, names) if image)
+        self._note(archive, before, "", (*names, *ids))
+        return f"loaded {', '.join(names)} from {archive.name}"
 
     def refused(self) -> list[str]:
         """What is wrong with archives that wait in `incoming`."""
@@ -165,9 +175,8 @@ class ImageStore:
             with archive.layer(member) as layer:
                 unpacker.apply(layer, diff)
         unpacker.finish()
+        self._discard(tree)
         marker.write_text(str(size + unpacker.size))
-        if tree.exists():
-            remove_tree(str(tree))
         os.rename(work, tree)
         return size + unpacker.size
 
@@ -227,9 +236,17 @@ class ImageStore:
     def _sweep(self) -> None:
         """Remove trees that belong to no image (more)."""
         used = {image.tree.name for image in self.all()}
-        for path in (self.root / "trees").iterdir():
-            if path.name.removesuffix(".size") not in used:
-                remove_tree(str(path))
+        there = {path.name.removesuffix(".size") for path in (self.root / "trees").iterdir()}
+        for name in there - used:
+            self._discard(self.root / "trees" / name)
+
+    def _discard(self, tree: Path) -> None:
+        """Marker and name go first: whoever is killed here leaves nothing that looks like a whole tree."""
+        tree.with_suffix(".size").unlink(missing_ok=True)
+        going = tree.with_name(f"{_TEMPORARY}{tree.name}")
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(tree, going)
+        remove_tree(str(going))
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[None]:
@@ -241,7 +258,8 @@ class ImageStore:
 
     # the folder for arrivals
 
-    def _new_arrivals(self) -> list[Path]:
+    def _arrivals(self, missing: frozenset[str]) -> list[Path]:
+        """The archives that are new, and the one that brought the image that is missing now."""
         notes = self._notes()
         if not self.incoming.is_dir():
             return []
@@ -250,7 +268,7 @@ class ImageStore:
             for path in sorted(self.incoming.iterdir())
             if path.is_file()
             and not path.name.startswith(".")
-            and notes.get(path.name, {}).get("identity") != _identity(path)
+            and (_is_new(path, notes.get(path.name, {})) or missing.intersection(notes[path.name]["names"]))
         ]
 
     def _notes(self) -> dict[str, Any]:
@@ -260,10 +278,14 @@ class ImageStore:
             return {}
         return notes if isinstance(notes, dict) else {}
 
-    def _note(self, archive: Path, identity: list[int], problem: str) -> None:
+    def _note(self, archive: Path, identity: list[int], problem: str, names: tuple[str, ...] = ()) -> None:
         there = {path.name for path in self.incoming.iterdir()}
         notes = {name: entry for name, entry in self._notes().items() if name in there}
-        notes[archive.name] = {"identity": identity, "problem": problem}
+        for entry in notes.values():
+            # A name is that of the newest image: only who brought it last is to bring it back.
+            if "names" in entry:
+                entry["names"] = [name for name in entry["names"] if name not in names]
+        notes[archive.name] = {"identity": identity, "problem": problem, "names": names}
         _replace(self.root / "incoming.json", json.dumps(notes))
 
 
@@ -278,6 +300,17 @@ def chain_ids(diffs: list[str]) -> tuple[str, ...]:
 
 def _normalised_all(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(normalised(name) for name in names))
+
+
+def _spellings(name: str) -> frozenset[str]:
+    """What an image that is asked for may be noted as: its name or its id."""
+    whole = normalised(name)
+    return frozenset((name, whole, whole.partition("@")[2])) - {""}
+
+
+def _is_new(path: Path, entry: dict[str, Any]) -> bool:
+    """Also one that was noted when names were not yet."""
+    return entry.get("identity") != _identity(path) or "names" not in entry
 
 
 def _identity(path: Path) -> list[int]:

@@ -78,9 +78,11 @@ class Unpacker:
 
     def finish(self) -> None:
         """Modes and times of folders, which what came into them has changed."""
+        top = os.path.realpath(self._root)
         for path, member in sorted(self._folders.items(), reverse=True):
-            full = f"{self._root}/{path}"
-            if os.path.isdir(full) and not os.path.islink(full):
+            full = posixpath.join(top, path).rstrip("/")
+            # A link that came later on the way to a folder leads to one that is not meant, maybe the machine's.
+            if os.path.isdir(full) and os.path.realpath(full) == full:
                 self._attributes(full, member)
         self._folders.clear()
 
@@ -181,11 +183,17 @@ class Unpacker:
         except FileNotFoundError:
             return
         if stat.S_ISDIR(mode):
+            self._forget_folders(full)
             remove_tree(full)
         else:
             os.unlink(full)
         if not stat.S_ISREG(mode):
             self._parents.clear()
+
+    def _forget_folders(self, full: str) -> None:
+        """What the folders at and below it were to be like: something else may come to lie at their paths."""
+        for folder, _, _ in os.walk(full):
+            self._folders.pop(folder.removeprefix(f"{self._root}/"), None)
 
     def _file(self, tar: tarfile.TarFile, full: str, member: tarfile.TarInfo) -> None:
         self.size += member.size

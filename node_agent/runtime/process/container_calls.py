@@ -17,7 +17,7 @@ from node_agent.runtime.process import plan
 from node_agent.runtime.process.image_calls import ImageCalls
 from node_agent.runtime.process.records import ContainerRecord, SandboxRecord, replace_file
 from node_agent.runtime.process.sandbox_calls import SandboxCalls
-from node_agent.runtime.process.shim_link import start_shim, tell
+from node_agent.runtime.process.shim_link import start_shim, tell, to_its_end
 from node_agent.runtime.types import (
     Container,
     ContainerConfig,
@@ -53,7 +53,7 @@ class ContainerCalls(ImageCalls, SandboxCalls):
             identity, sandbox_id, config, image.id, time.time(), folder, log, image.config.stop_signal
         )
         try:
-            await self.in_thread(self._make_files, record, sandbox, image)
+            await to_its_end(self.in_thread(self._make_files, record, sandbox, image))
         except BaseException as problem:
             await self.in_thread(self.discard, folder)
             if isinstance(problem, OSError):
@@ -116,10 +116,13 @@ class ContainerCalls(ImageCalls, SandboxCalls):
         return f"/proc/{record.state['pid']}/ns/pid"
 
     async def start_container(self, container_id: str) -> None:
-        record = self.container(container_id)
+        await to_its_end(self._start(self.container(container_id)))
+
+    async def _start(self, record: ContainerRecord) -> None:
         async with record.starting:
+            await self._look_again(record)
             if record.phase is not ContainerState.CREATED:
-                raise CannotStart(f"container {container_id[:12]} was started before: make a new one")
+                raise CannotStart(f"container {record.id[:12]} was started before: make a new one")
             try:
                 await self.in_thread(self.cgroups.create, record.id, record.config.resources)
                 await start_shim(record.folder)
@@ -129,6 +132,17 @@ class ContainerCalls(ImageCalls, SandboxCalls):
             await self.in_thread(record.read_state)
             self.watch(record)
         self.tell(EventType.STARTED, record.sandbox_id, record.id)
+
+    async def _look_again(self, record: ContainerRecord) -> None:
+        """An agent that ended while it started this one knew it as created, and so did who came after it."""
+        if record.phase is not ContainerState.CREATED:
+            return
+        await self.in_thread(record.read_state)
+        match record.phase:
+            case ContainerState.RUNNING:
+                self.watch(record)
+            case ContainerState.EXITED:
+                record.ended.set()
 
     def _refused(self, record: ContainerRecord, message: str) -> None:
         record.read_state()
@@ -145,11 +159,13 @@ class ContainerCalls(ImageCalls, SandboxCalls):
         if record is None:
             return
         async with record.starting:
+            await self._look_again(record)
             if record.phase is ContainerState.CREATED:
+                # First: if this call is broken off while it writes, nobody else would set it.
+                record.ended.set()
                 await self.in_thread(
                     record.write_state, status="exited", code=137, finished_at=time.time(), message="never started"
                 )
-                record.ended.set()
         if record.ended.is_set():
             return
         if grace > 0:

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from node_agent.runtime.errors import ImageInUse, ImageNotFound, PullFailed
-from node_agent.runtime.image_names import HOST, is_host, normalised
+from node_agent.runtime.image_names import HOST, is_host
 from node_agent.runtime.image_store.config import ImageConfig
 from node_agent.runtime.image_store.store import StoredImage, disk_usage
 from node_agent.runtime.process.node import ProcessNode
@@ -37,8 +37,7 @@ class ImageCalls(ProcessNode):
         def look() -> Image | None:
             if is_host(name):
                 return _host_image(name) if _host_root(name).is_dir() else None
-            normalised(name)
-            self.images.load_incoming()
+            self.images.load_incoming(name)
             found = self.images.find(name)
             return _shown(found) if found else None
 
@@ -76,10 +75,9 @@ class ImageCalls(ProcessNode):
         """What to make a container from. Blocking. Raises ImageNotFound, InvalidImageName."""
         if is_host(name):
             return _host_stored(name)
-        normalised(name)
         found = self.images.find(name)
         if found is None:
-            self.images.load_incoming()
+            self.images.load_incoming(name)
             found = self.images.find(name)
         if found is None:
             refused = "".join(f"; refused: {problem}" for problem in self.images.refused())

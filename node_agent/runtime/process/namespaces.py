@@ -17,6 +17,7 @@ import threading
 from typing import Any
 
 from node_agent.runtime.process import linux
+from node_agent.runtime.process.shim_link import to_its_end
 
 _FLAGS = {"net": linux.CLONE_NEWNET, "ipc": linux.CLONE_NEWIPC, "uts": linux.CLONE_NEWUTS}
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
@@ -86,4 +87,5 @@ async def make_in_thread(folder: str, request: dict[str, Any]) -> None:
         loop.call_soon_threadsafe(settle, problem)
 
     threading.Thread(target=run, name="namespaces", daemon=True).start()
-    await done
+    # Whoever gives up releases what was made: the thread must have come to its end by then.
+    await to_its_end(done)

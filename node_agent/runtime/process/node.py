@@ -26,6 +26,7 @@ from node_agent.runtime.events import EventQueues
 from node_agent.runtime.image_store.store import ImageStore
 from node_agent.runtime.image_store.unpack import remove_tree
 from node_agent.runtime.interface import Network
+from node_agent.runtime.process import namespaces, pid_holder
 from node_agent.runtime.process.abilities import Abilities, abilities
 from node_agent.runtime.process.cgroups import Cgroups, Layout, find_layout
 from node_agent.runtime.process.records import (
@@ -43,6 +44,8 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 _LOCK_SECONDS = 15.0
 _THREADS, _IMAGE_THREADS = 8, 2
+# Seconds until a shim that could not be asked is asked again: at first, and at most.
+_SOON, _LATER = 0.05, 5.0
 
 
 class ProcessNode:
@@ -75,6 +78,7 @@ class ProcessNode:
             await self._take_lock()
             await self._look_at_machine()
             await self.in_thread(self._load)
+            await self._empty_trash()
         except OSError as problem:
             raise RuntimeUnavailable(f"{problem.filename or self.root}: {problem.strerror or problem}") from problem
         for record in self.containers.values():
@@ -99,8 +103,6 @@ class ProcessNode:
         for name in ("sandboxes", "containers", "trash"):
             (self.root / name).mkdir(parents=True, exist_ok=True, mode=0o711)
         self.images.prepare()
-        for left in (self.root / "trash").iterdir():
-            remove_tree(str(left))
 
     async def _take_lock(self) -> None:
         if self._lock is not None:
@@ -148,13 +150,27 @@ class ProcessNode:
                 self.containers.setdefault(container.id, container)
 
     def _loaded(self, load: Callable[[Path], _T], folder: Path) -> _T | None:
+        """None: made half when the agent was killed. A file that is there and cannot be read now is no such case."""
         try:
             return load(folder)
-        except (OSError, ValueError, KeyError, TypeError) as problem:
-            # Made half when the agent was killed: no shim was started for it, so nothing runs.
+        except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError) as problem:
             _log.warning("%s is not complete and is removed: %s", folder, problem)
-            self.discard(folder)
+            self._to_trash(folder)
             return None
+
+    async def _empty_trash(self) -> None:
+        for left in await self.in_thread(lambda: list((self.root / "trash").iterdir())):
+            try:
+                await self._clear_away(left)
+            except (OSError, RuntimeUnavailable) as problem:
+                # It is in nobody's way, and the next start tries again.
+                _log.warning("%s is left over and cannot be removed: %s", left, problem)
+
+    async def _clear_away(self, folder: Path) -> None:
+        """Of an agent that was killed: namespaces may still be mounted in a sandbox's folder, and hold a process."""
+        await pid_holder.let_go(folder)
+        await self.in_thread(namespaces.release, str(folder / "ns"))
+        await self.in_thread(remove_tree, str(folder))
 
     # watching
 
@@ -165,16 +181,10 @@ class ProcessNode:
         task.add_done_callback(lambda _: self._watches.pop(record.id, None))
 
     async def _watch(self, record: ContainerRecord) -> None:
-        try:
-            link = await ShimLink.open(record.folder)
-            try:
-                await link.send(b"W")
-                while (message := await link.receive()) is not None and message[0] != b"X":
-                    continue
-            finally:
-                link.close()
-        except (NotRunning, RuntimeUnavailable):
-            pass
+        pause = _SOON
+        while not await _heard_of_end(record):
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LATER)
         if record.id in self.containers:
             await self.in_thread(self._note_end, record)
         record.ended.set()
@@ -225,12 +235,39 @@ class ProcessNode:
 
     def discard(self, folder: Path) -> None:
         """Remove a folder so that half of it is never taken for the whole."""
+        trash = self._to_trash(folder)
+        if trash is not None:
+            remove_tree(str(trash))
+
+    def _to_trash(self, folder: Path) -> Path | None:
+        """Where it is now; None: it was not there. What is mounted below it moves along."""
         trash = self.root / "trash" / f"{folder.name}-{time.monotonic_ns()}"
         try:
             os.rename(folder, trash)
         except FileNotFoundError:
-            return
-        remove_tree(str(trash))
+            return None
+        return trash
+
+
+async def _heard_of_end(record: ContainerRecord) -> bool:
+    """Wait for it. False: the shim could not be asked, or went silent, which says nothing of the container."""
+    try:
+        link = await ShimLink.open(record.folder)
+    except NotRunning:
+        return True
+    except RuntimeUnavailable as problem:
+        _log.warning("container %s is asked again: %s", record.id[:12], problem)
+        return False
+    try:
+        await link.send(b"W")
+        while (message := await link.receive()) is not None:
+            if message[0] == b"X":
+                return True
+    except (NotRunning, RuntimeUnavailable):
+        pass
+    finally:
+        link.close()
+    return False
 
 
 def boot_id() -> str:

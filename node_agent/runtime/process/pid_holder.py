@@ -1,7 +1,9 @@
 """A process that does nothing but be the first one of a PID namespace which a pod's containers share.
 
 It has a shim like any container, in `init` below the sandbox's folder, so it outlives the agent and ends with the
-sandbox; the namespace itself stays reachable at `ns/pid`. Source: pid_namespaces(7).
+sandbox; the namespace itself stays reachable at `ns/pid`. Its root holds nothing but its program: the pod's containers
+see the process and, as it has no capabilities that they lack, may follow /proc/1/root. Source: pid_namespaces(7),
+ptrace(2).
 """
 
 from __future__ import annotations
@@ -10,27 +12,26 @@ import contextlib
 import json
 import os
 import platform
-import signal
 from pathlib import Path
 from typing import Any
 
 from node_agent.runtime import pause
-from node_agent.runtime.errors import CannotCreate, NotRunning
+from node_agent.runtime.errors import CannotCreate
 from node_agent.runtime.process import linux
 from node_agent.runtime.process.records import replace_file
-from node_agent.runtime.process.shim_link import start_shim, tell
+from node_agent.runtime.process.shim_link import kill, start_shim, to_its_end
 
 _REASON = "CreatePodSandboxError"
 
 
-def holder_spec(program: str, *, user: bool) -> dict[str, Any]:
+def holder_spec(root: str, *, user: bool) -> dict[str, Any]:
     """What the shim is told. Pure."""
     return {
         "log": "",
         "tty": False,
         "stdin": False,
         "stdin_once": False,
-        "argv": [program],
+        "argv": ["/pause"],
         "env": [],
         "cwd": "/",
         "user": {"uid": None, "name": "", "gid": None, "groups": []},
@@ -39,7 +40,7 @@ def holder_spec(program: str, *, user: bool) -> dict[str, Any]:
         "oom_score_adj": -998,
         "readonly": True,
         "namespaces": {"pid": "new", "user": user},
-        "root": {"mode": "plain"},
+        "root": {"mode": "image", "target": root},
         "mounts": [],
         "cgroups": [],
         "oom_file": "",
@@ -49,8 +50,8 @@ def holder_spec(program: str, *, user: bool) -> dict[str, Any]:
 async def hold(sandbox: Path, *, user: bool) -> str:
     """Start the holder: the path of its namespace. Raises CannotCreate, CannotStart, OSError."""
     folder = sandbox / "init"
-    folder.mkdir(mode=0o711)
-    program = folder / "pause"
+    (folder / "root").mkdir(mode=0o711, parents=True)
+    program = folder / "root" / "pause"
     try:
         program.write_bytes(pause.program(platform.machine()))
     except KeyError as problem:
@@ -58,8 +59,8 @@ async def hold(sandbox: Path, *, user: bool) -> str:
             f"shareProcessNamespace: no program for {platform.machine()} processors", _REASON
         ) from problem
     program.chmod(0o755)
-    replace_file(folder / "spec.json", json.dumps(holder_spec(str(program), user=user)))
-    await start_shim(folder)
+    replace_file(folder / "spec.json", json.dumps(holder_spec(str(folder / "root"), user=user)))
+    await to_its_end(start_shim(folder))
     pid = json.loads((folder / "state.json").read_text())["pid"]
     path = sandbox / "ns" / "pid"
     path.touch(mode=0o600)
@@ -68,10 +69,9 @@ async def hold(sandbox: Path, *, user: bool) -> str:
 
 
 async def let_go(sandbox: Path) -> None:
-    """End it and everything that still runs in its namespace. Missing is fine."""
+    """End it and everything that still runs in its namespace. Missing is fine. Raises RuntimeUnavailable."""
     if (sandbox / "init").is_dir():
-        with contextlib.suppress(NotRunning):
-            await tell(sandbox / "init", b"K", {"signal": int(signal.SIGKILL)})
+        await kill(sandbox / "init")
     with contextlib.suppress(OSError):
         linux.umount(str(sandbox / "ns" / "pid"))
     with contextlib.suppress(OSError):

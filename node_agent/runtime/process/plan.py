@@ -228,6 +228,7 @@ def _volume(mount: Mount) -> dict[str, Any]:
     return {
         "do": "bind",
         "source": mount.host_path,
+        "below": mount.below,
         "at": mount.container_path,
         "readonly": mount.read_only,
         "follow": mount.propagation is Propagation.HOST_TO_CONTAINER,

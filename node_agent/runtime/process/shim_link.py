@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import node_agent
 from node_agent.runtime.errors import CannotStart, NotRunning, RuntimeUnavailable
@@ -23,11 +24,30 @@ _START_SECONDS = 60.0
 _ANSWER_SECONDS = 30.0
 _PIECE = 1 << 16
 _WAITING = 32
+_T = TypeVar("_T")
 
 
 def program(module: str, *arguments: str) -> list[str]:
     """argv of one of our small programs: isolated, without site-packages, so that it starts in a few milliseconds."""
     return [sys.executable, "-I", "-S", "-c", _RUN.format(module=module), _PACKAGES, *arguments]
+
+
+async def to_its_end(work: Awaitable[_T]) -> _T:
+    """Who waits may be cancelled, but hears of it when the work is over: a shim, once begun, starts on by itself, and
+    what it became must be known to whoever clears up.
+    """
+    task = asyncio.ensure_future(work)
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            cancelled = True
+    if cancelled:
+        # Looked at, or the loop would complain that nobody did.
+        _ = task.cancelled() or task.exception()
+        raise asyncio.CancelledError
+    return task.result()
 
 
 async def start_shim(folder: Path) -> None:
@@ -90,12 +110,16 @@ class ShimLink:
         """Through a descriptor of the folder: socket addresses are short, paths may be long."""
         try:
             descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError as problem:
+        except FileNotFoundError as problem:
             raise NotRunning(f"container {folder.name[:12]} is gone") from problem
+        except OSError as problem:
+            raise _unreachable(folder, problem) from problem
         try:
             reader, writer = await asyncio.open_unix_connection(f"/proc/self/fd/{descriptor}/shim.sock")
-        except OSError as problem:
+        except (FileNotFoundError, ConnectionRefusedError) as problem:
             raise NotRunning(f"container {folder.name[:12]} does not run") from problem
+        except OSError as problem:
+            raise _unreachable(folder, problem) from problem
         finally:
             os.close(descriptor)
         return cls(reader, writer)
@@ -135,6 +159,11 @@ class ShimLink:
         self._writer.close()
 
 
+def _unreachable(folder: Path, problem: OSError) -> RuntimeUnavailable:
+    """Nothing is known of the container: the agent may be short of descriptors, or the shim of room for callers."""
+    return RuntimeUnavailable(f"the shim of container {folder.name[:12]}: {problem.strerror or problem}")
+
+
 async def tell(folder: Path, kind: bytes, request: dict[str, Any] | None = None) -> None:
     """One request, one answer. Raises NotRunning, RuntimeUnavailable."""
     link = await ShimLink.open(folder)
@@ -144,6 +173,24 @@ async def tell(folder: Path, kind: bytes, request: dict[str, Any] | None = None)
         link.close()
     if kind == b"F":
         raise RuntimeUnavailable(said)
+
+
+async def kill(folder: Path) -> None:
+    """Kill the program, and wait until its shim has written that down: then the folder can go. Not there is fine.
+
+    Raises RuntimeUnavailable.
+    """
+    with contextlib.suppress(NotRunning):
+        watching = await ShimLink.open(folder)
+        try:
+            await watching.ask(b"W")
+            await tell(folder, b"K", {"signal": int(signal.SIGKILL)})
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                await watching.receive()
+        except TimeoutError as problem:
+            raise RuntimeUnavailable(f"{folder} does not end although it was killed") from problem
+        finally:
+            watching.close()
 
 
 class ShimStream:

@@ -14,6 +14,7 @@ import signal
 import socket
 from typing import Any
 
+from node_agent.runtime.descent import descend, make_folder, top_of
 from node_agent.runtime.process import linux, users
 from node_agent.runtime.process.shim import root_setup, terminal
 
@@ -95,7 +96,7 @@ def become(spec: dict[str, Any], ends: object) -> dict[str, str]:
     environment = {"PATH": DEFAULT_PATH, "HOME": home, **dict(spec["env"])}
     if isinstance(ends, socket.socket):
         terminal.take(ends, uid)
-    _work_in(spec["cwd"] or "/", make=spec["root"]["mode"] == "image")
+    _work_in(spec["cwd"] or "/", spec["root"]["mode"])
     if spec["caps"] is not None and os.geteuid() == 0:
         linux.keep_capabilities(spec["caps"])
     _switch(uid, gid, groups)
@@ -105,10 +106,20 @@ def become(spec: dict[str, Any], ends: object) -> dict[str, str]:
     return environment
 
 
-def _work_in(folder: str, *, make: bool) -> None:
-    if make:
-        os.makedirs(folder, exist_ok=True)
-    os.chdir(folder)
+def _work_in(folder: str, mode: str) -> None:
+    """Not by a link of /proc, which would lead to the machine where a process that has its root can be seen."""
+    if mode == "plain":
+        os.chdir(folder)
+        return
+    top = top_of("/")
+    try:
+        found = descend(top, folder, links=True, make=make_folder if mode == "image" else None)
+        os.fchdir(found)
+        os.close(found)
+    except OSError as problem:
+        raise OSError(problem.errno, problem.strerror, folder) from problem
+    finally:
+        os.close(top)
 
 
 def _switch(uid: int, gid: int, groups: list[int]) -> None:

@@ -1,9 +1,10 @@
 """The root file system of a container, made in a mount namespace of its own: the spec's mount steps, carried out.
 
-Invariants: nothing is created outside the new root, however its symbolic links point, because everything below
-happens after the root has changed; the machine's own mounts never see ours (everything is a slave of theirs first).
-When the last process of the container ends, the kernel takes the namespace and all its mounts away, so there is
-nothing to clean up.
+Invariants: nothing is created or mounted outside the new root, however its symbolic links point: the root has
+changed by then, the old one has no path, and mount points are gone down to without the kernel following a link
+(tree.py); a volume's sub path is the folder that the agent saw, or the container does not start. The machine's own
+mounts never see ours (everything is a slave of theirs first). When the last process of the container ends, the
+kernel takes the namespace and all its mounts away, so there is nothing to clean up.
 
 Modes: `image` (an overlay or a copy that belongs to the container), `host` (the machine's own tree without a layer
 above, where overlays are not allowed: only mount points that exist can be used).
@@ -11,40 +12,40 @@ above, where overlays are not allowed: only mount points that exist can be used)
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
+from collections.abc import Iterator
 from typing import Any
 
 from node_agent.runtime.process import linux
+from node_agent.runtime.process.shim.tree import Tree, attach, opened_source
 
-_OLD = "/.fluyt-old-root"
 _DEVICES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
 _LINKS = (
-    ("/proc/self/fd", "/dev/fd"),
-    ("/proc/self/fd/0", "/dev/stdin"),
-    ("/proc/self/fd/1", "/dev/stdout"),
-    ("/proc/self/fd/2", "/dev/stderr"),
-    ("pts/ptmx", "/dev/ptmx"),
+    ("/proc/self/fd", "fd"),
+    ("/proc/self/fd/0", "stdin"),
+    ("/proc/self/fd/1", "stdout"),
+    ("/proc/self/fd/2", "stderr"),
+    ("pts/ptmx", "ptmx"),
 )
 
 
 def build_root(spec: dict[str, Any]) -> None:
     """Raises OSError, which names the mount."""
     linux.mount("", "/", "", linux.MS_REC | linux.MS_SLAVE)
-    root = spec["root"]
-    steps = [_resolved(step) for step in spec["mounts"]]
-    if root["mode"] == "host":
-        _carry_out(steps, "")
-        return
-    _mount_root(root)
-    os.chdir(root["target"])
-    os.makedirs(root["target"] + _OLD, mode=0o700, exist_ok=True)
-    linux.pivot_root(".", "." + _OLD)
+    root, own = spec["root"], spec["root"]["mode"] != "host"
+    tree, steps = Tree(makes=own), _opened(spec["mounts"])
+    if own:
+        _mount_root(root)
+        _change_root(root["target"])
+    tree.enter()
+    _carry_out(steps, tree)
+    if own:
+        tree.leave_machine()
+    tree.close()
     os.chdir("/")
-    _carry_out(steps, _OLD)
-    linux.umount(_OLD)
-    os.rmdir(_OLD)
-    if spec["readonly"]:
+    if spec["readonly"] and own:
         linux.mount("", "/", "", linux.MS_REMOUNT | linux.MS_BIND | linux.MS_RDONLY | linux.MS_NODEV)
 
 
@@ -56,82 +57,98 @@ def _mount_root(root: dict[str, Any]) -> None:
         linux.mount(target, target, "", linux.MS_BIND | linux.MS_REC)
 
 
-def _resolved(step: dict[str, Any]) -> dict[str, Any]:
-    """Sources are the machine's: their links are followed before the root changes."""
-    if "source" not in step or step["do"] != "bind":
-        return step
-    source = os.path.realpath(step["source"])
-    return {**step, "source": source, "folder": os.path.isdir(source)}
+def _change_root(target: str) -> None:
+    """The old root comes to lie on top of the new one, where descriptors lead and no path does: pivot_root(2)."""
+    os.chdir(target)
+    linux.pivot_root(".", ".")
 
 
-def _carry_out(steps: list[dict[str, Any]], old: str) -> None:
+def _opened(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Sources are the machine's: they are opened before the root changes. Those of optional steps may be missing."""
+    found = []
     for step in steps:
-        try:
-            _ACTIONS[step["do"]](step, old)
-        except OSError as problem:
-            if not step.get("optional"):
-                raise OSError(problem.errno, f"mount at {step['at']}: {problem.strerror or problem}") from problem
+        with _named(step):
+            found.append({**step, "opened": opened_source(step)} if step["do"] == "bind" else step)
+    return found
 
 
-def _point(path: str, old: str, *, folder: bool) -> None:
-    """Something to mount on; the machine's own tree (no old root) is left as it is."""
-    if not old and not os.path.exists(path):
-        raise FileNotFoundError(
-            2, "this machine has no such mount point, and its root cannot be layered without overlayfs"
-        )
-    if folder:
-        os.makedirs(path, exist_ok=True)
-    elif not os.path.lexists(path):
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o644))
+def _carry_out(steps: list[dict[str, Any]], tree: Tree) -> None:
+    for step in steps:
+        with _named(step):
+            _ACTIONS[step["do"]](step, tree)
+        if "opened" in step:
+            os.close(step["opened"])
 
 
-def _file_system(step: dict[str, Any], old: str) -> None:
-    _point(step["at"], old, folder=True)
-    linux.mount(step["type"], step["at"], step["type"], step.get("flags", 0), step.get("data", ""))
+@contextlib.contextmanager
+def _named(step: dict[str, Any]) -> Iterator[None]:
+    """Say which mount it was that failed; an optional one may."""
+    try:
+        yield
+    except OSError as problem:
+        if not step.get("optional"):
+            of = f" of {step['source']}" if "source" in step else ""
+            raise OSError(problem.errno, f"mount{of} at {step['at']}: {problem.strerror or problem}") from problem
 
 
-def _bind(step: dict[str, Any], old: str) -> None:
-    _point(step["at"], old, folder=step["folder"])
+def _file_system(step: dict[str, Any], tree: Tree) -> None:
+    with tree.point(step["at"], folder=True) as point:
+        attach(step["type"], point, step["type"], step.get("flags", 0), step.get("data", ""))
+
+
+def _bind(step: dict[str, Any], tree: Tree) -> None:
+    source = step["opened"]
     recursive = linux.MS_REC if step.get("recursive", True) else 0
-    linux.mount(old + step["source"], step["at"], "", linux.MS_BIND | recursive)
-    linux.mount("", step["at"], "", linux.MS_REC | (linux.MS_SLAVE if step.get("follow") else linux.MS_PRIVATE))
-    if step.get("readonly"):
-        _read_only(step, old)
+    with tree.point(step["at"], folder=stat.S_ISDIR(os.fstat(source).st_mode)) as point:
+        attach(tree.name(source), point, "", linux.MS_BIND | recursive)
+    with tree.mounted(step["at"], source) as mounted:
+        attach("", mounted, "", linux.MS_REC | (linux.MS_SLAVE if step.get("follow") else linux.MS_PRIVATE))
+        if step.get("readonly"):
+            _read_only(mounted)
 
 
-def _read_only(step: dict[str, Any], old: str) -> None:
-    flags = os.statvfs(step["at"]).f_flag & (linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
-    linux.mount("", step["at"], "", linux.MS_REMOUNT | linux.MS_BIND | linux.MS_RDONLY | flags)
+def _read_only(mounted: str) -> None:
+    flags = os.statvfs(mounted).f_flag & (linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
+    attach("", mounted, "", linux.MS_REMOUNT | linux.MS_BIND | linux.MS_RDONLY | flags)
 
 
-def _protect(step: dict[str, Any], old: str) -> None:
+def _protect(step: dict[str, Any], tree: Tree) -> None:
     """Make a part of /proc or /sys read-only."""
-    if os.path.exists(step["at"]):
-        linux.mount(step["at"], step["at"], "", linux.MS_BIND | linux.MS_REC)
-        _read_only(step, old)
+    if not tree.has(step["at"]):
+        return
+    with tree.at(step["at"]) as part:
+        attach(part, part, "", linux.MS_BIND | linux.MS_REC)
+    with tree.at(step["at"]) as mounted:
+        _read_only(mounted)
 
 
-def _mask(step: dict[str, Any], old: str) -> None:
+def _mask(step: dict[str, Any], tree: Tree) -> None:
     """Hide a part of /proc or /sys."""
-    if os.path.isdir(step["at"]):
-        linux.mount("tmpfs", step["at"], "tmpfs", linux.MS_RDONLY, "size=0")
-    elif os.path.exists(step["at"]):
-        linux.mount("/dev/null", step["at"], "", linux.MS_BIND)
+    if not tree.has(step["at"]):
+        return
+    with tree.at(step["at"]) as part, tree.at("/dev/null") as nothing:
+        if os.path.isdir(part):
+            attach("tmpfs", part, "tmpfs", linux.MS_RDONLY, "size=0")
+        else:
+            attach(nothing, part, "", linux.MS_BIND)
 
 
-def _devices(step: dict[str, Any], old: str) -> None:
+def _devices(step: dict[str, Any], tree: Tree) -> None:
     """The devices that every program may count on: made, or (without root) the machine's own."""
-    for name, major, minor in _DEVICES:
-        path = f"/dev/{name}"
-        try:
-            os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(major, minor))
-            os.chmod(path, 0o666)
-        except PermissionError:
-            _point(path, old, folder=False)
-            linux.mount(f"{old}/dev/{name}", path, "", linux.MS_BIND)
-    for target, path in _LINKS:
-        os.symlink(target, path)
+    with tree.at(step["at"]) as folder:
+        for name, major, minor in _DEVICES:
+            path = f"{folder}/{name}"
+            try:
+                os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(major, minor))
+                os.chmod(path, 0o666)
+            except PermissionError:
+                with (
+                    tree.point(f"{step['at']}/{name}", folder=False) as point,
+                    tree.of_machine(f"dev/{name}") as device,
+                ):
+                    attach(device, point, "", linux.MS_BIND)
+        for target, name in _LINKS:
+            os.symlink(target, f"{folder}/{name}")
 
 
 _ACTIONS = {
