@@ -24,7 +24,7 @@ from kvstore.client.kv import KV
 from kvstore.client.patience import patiently
 from kvstore.client.requests import Bytes, to_bytes
 from kvstore.client.session import Session
-from kvstore.client.watch import Watches
+from kvstore.client.watch import Watch, Watches
 from kvstore.pb import etcd_pb2 as pb
 
 
@@ -79,7 +79,7 @@ class Election(Claim):
             raise LeaseLost(self.session.lease_id)
 
     async def resign(self) -> None:
-        """Give up the leadership or the candidacy; nothing without one."""
+        """Give up the leadership or the candidacy; nothing without one. Raises as Lock.release."""
         self._elected = False
         await self._place.leave()
 
@@ -113,12 +113,23 @@ class Election(Claim):
     async def _proclaimed(self, key: bytes, revision: int) -> AsyncIterator[pb.RangeResponse]:
         """The values that one leader proclaims from the revision on, until it is gone."""
         with contextlib.suppress(Compacted):
-            async with self._watches.watch(key, start_revision=revision) as watch:
+            async with await patiently(partial(self._following, key, revision)) as watch:
                 async for response in watch.responses():
                     for event in response.events:
                         if event.type != pb.Event.PUT:
                             return
                         yield pb.RangeResponse(header=response.header, kvs=[event.kv])
+
+    async def _following(self, key: bytes, revision: int) -> Watch:
+        """A watch that has started, and goes on by itself from there; one that came too late says so to its reader."""
+        watch = self._watches.watch(key, start_revision=revision)
+        try:
+            return await watch.start()
+        except Compacted:
+            return watch
+        except BaseException:
+            await watch.aclose()
+            raise
 
     async def _candidate(self, revision: int) -> None:
         """Wait until somebody stands for election."""

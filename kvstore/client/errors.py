@@ -186,6 +186,8 @@ _REFUSALS = {
     Code.UNIMPLEMENTED,
     Code.UNAUTHENTICATED,
 }
+# The call came without a login that the store knows: none, since there were no users yet, or one that is over.
+_LOGIN_WANTED = tuple(known_error(name).message for name in ("INVALID_AUTH_TOKEN", "AUTH_OLD_REVISION", "USER_EMPTY"))
 # Refused before it was proposed, and likely to work a moment later or at another member.
 _REFUSED_FOR_NOW = {known_error(name).message for name in ("NO_LEADER", "TOO_MANY_REQUESTS")}
 # A read may be asked again after these, too. The last three are what gRPC makes of a stream that was torn.
@@ -212,6 +214,18 @@ def refused_for_now(message: str) -> bool:
 def worth_asking_again(code: Code, message: str) -> bool:
     """Whether a read that ended with this status may work at another member or a moment later."""
     return code in _TRANSIENT_CODES or refused_for_now(message)
+
+
+def login_wanted(message: str) -> bool:
+    """Whether the store said, in a status or as the reason for ending a watch, that it wants a new login."""
+    return any(each in message for each in _LOGIN_WANTED)
+
+
+def passing(problem: ClientError) -> bool:
+    """Whether a read, or a login, that ended with this may work a moment later."""
+    if isinstance(problem, StoreError):
+        return worth_asking_again(problem.code, problem.message)
+    return isinstance(problem, (Unreachable, TimedOut))
 
 
 def summary(reasons: Sequence[str]) -> str:

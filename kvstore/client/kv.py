@@ -16,7 +16,7 @@ from kvstore.client.requests import (
     range_request,
 )
 from kvstore.client.transport import Transport
-from kvstore.client.txn import Txn, only_reads
+from kvstore.client.txn import OnDoubt, Txn, only_reads
 from kvstore.pb import etcd_pb2 as pb
 
 
@@ -82,7 +82,9 @@ class KV:
         """A DeleteRange as it stands."""
         return await self._transport.unary(rpcs.DELETE_RANGE, request)
 
-    async def send_txn(self, request: pb.TxnRequest, repeatable: bool = False) -> pb.TxnResponse:
-        """A Txn as it stands; see Txn.commit for `repeatable`."""
+    async def send_txn(
+        self, request: pb.TxnRequest, repeatable: bool = False, on_doubt: OnDoubt = None
+    ) -> pb.TxnResponse:
+        """A Txn as it stands; see Txn.commit for `repeatable` and `on_doubt`."""
         rpc = rpcs.REPEATABLE_TXN if repeatable or only_reads(request) else rpcs.TXN
-        return await self._transport.unary(rpc, request)
+        return await self._transport.unary(rpc, request, on_doubt=on_doubt)

@@ -17,7 +17,7 @@ from typing import Self
 from kvstore.backoff import delays
 from kvstore.client import errors, rpcs
 from kvstore.client.channel import CallFailed, Stream
-from kvstore.client.errors import InvalidToken, LeaseExists, LeaseLost, LeaseNotFound, Unreachable
+from kvstore.client.errors import ClientError, LeaseExists, LeaseLost, LeaseNotFound, Unreachable
 from kvstore.client.transport import Endpoint, Transport
 from kvstore.errors import error as known_error
 from kvstore.pb import etcd_pb2 as pb
@@ -109,6 +109,8 @@ class KeepAlive:
         while True:
             with contextlib.suppress(_Broken):
                 return await self._renew()
+            if self._call is not None and self._endpoint is not None:
+                self._endpoint.failed()
             self._drop()
             await asyncio.sleep(min(next(pause), self._left()))
 
@@ -146,6 +148,10 @@ class KeepAlive:
             raise _Broken from None
         except CallFailed as failure:
             raise self._judged(failure) from None
+        except BaseException:
+            # The caller has given up: an answer that comes later must not be taken for that to the next renewal.
+            self._drop()
+            raise
         if response is None:
             raise _Broken
         answer: pb.LeaseKeepAliveResponse = response
@@ -154,21 +160,21 @@ class KeepAlive:
     def _judged(self, failure: CallFailed) -> Exception:
         """_Broken when another member may do better; the store's refusal otherwise."""
         code, message = failure.code, failure.message
-        error = errors.from_status(code, message)
-        if isinstance(error, InvalidToken) and self._transport.settings.user:
+        if errors.login_wanted(message) and self._transport.settings.user:
             self._transport.forget_token()
             return _Broken()
         final = errors.certainly_not_applied(code, message) and not errors.worth_asking_again(code, message)
-        return error if final else _Broken()
+        return errors.from_status(code, message) if final else _Broken()
 
     async def _open(self, deadline: float) -> Stream:
         try:
             self._endpoint = await self._transport.connected(deadline)
-        except Unreachable:
-            if self.lost_at is None:
+            metadata = await self._transport.metadata(deadline=deadline)
+        except ClientError as problem:
+            # A lease that lives is not given up for a connection or a login that fails for a moment.
+            if self.lost_at is None or not errors.passing(problem):
                 raise
             raise _Broken from None
-        metadata = await self._transport.metadata()
         self._call = self._endpoint.channel.stream(rpcs.KEEP_ALIVE_PATH, pb.LeaseKeepAliveResponse, metadata)
         return self._call
 
@@ -176,8 +182,6 @@ class KeepAlive:
         if self._call is not None:
             self._call.cancel()
             self._call = None
-            if self._endpoint is not None:
-                self._endpoint.failed()
 
 
 class _Broken(Exception):

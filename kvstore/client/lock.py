@@ -46,7 +46,11 @@ class Lock(Claim):
         return self
 
     async def release(self) -> None:
-        """Let the next one have it. Raises Unreachable or TimedOut without a store; then the lease runs out."""
+        """Let the next one have it; nothing without a lock.
+
+        Raises what a read does without a store. Then it is let go of when there is one again, or with the end of its
+        lease; releasing it once more is harmless and tells.
+        """
         self._held = False
         try:
             await self._place.leave()

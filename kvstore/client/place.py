@@ -7,19 +7,25 @@ cannot succeed after the place is gone. Source: etcd's client-side recipe (clien
 Go programs stand in the same line.
 
 Invariant: while the holder's session is alive, its key is in the store. Faults assumed: as in session.py; every call
-may fail or be of unknown fate: all writes here are conditional on the create revision, so repeating them is harmless.
+may fail or be of unknown fate, and be carried out long after it was given up. So all writes to a place compare its
+create revision, and those that change it the revision of its last change, too: what comes late changes nothing. For
+an entry that comes late there is nothing to compare; ghost.py removes it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+from collections.abc import Callable
+from functools import partial
 
 from kvstore.client.errors import ClientError, LeaseLost, LeaseNotFound
+from kvstore.client.ghost import Ghost
 from kvstore.client.kv import KV
 from kvstore.client.patience import patiently
 from kvstore.client.requests import Bytes, to_bytes
 from kvstore.client.session import Session
-from kvstore.client.txn import create_revision, delete, get, put
+from kvstore.client.txn import create_revision, delete, get, mod_revision, put
 from kvstore.client.watch import Watches
 from kvstore.pb import etcd_pb2 as pb
 
@@ -35,6 +41,12 @@ class Place:
         # The key and its create revision, b"" and 0 while there is no place.
         self.key = b""
         self.revision = 0
+        # The revision of its last write, as far as we know.
+        self._written = 0
+        # Whether it was left, and the store has not said yet that it is gone.
+        self._leaving = False
+        # The key's life without us, if an attempt to enter was of unknown fate.
+        self._ghost: Ghost | None = None
         # The header of the store's last answer to this place.
         self.header = pb.ResponseHeader()
 
@@ -55,28 +67,44 @@ class Place:
         Raises LeaseLost for a session whose lease is gone.
         """
         await self.session.start()
+        if self._leaving:
+            # Its deletion may still come: a place that was taken over would fall to it.
+            await self.leave()
         key = self.prefix + f"{self.session.lease_id:x}".encode()
-        write = put(key, value, lease=self.session.lease_id)
-        absent = create_revision(key) == 0
-        try:
-            answer = await self._kv.txn().when(absent).then(write).otherwise(get(key)).commit(repeatable=True)
-        except LeaseNotFound:
-            raise LeaseLost(self.session.lease_id) from None
+        self._ghost = self.session.ghosts.get(key)
+        if self._ghost is not None:
+            await self._ghost.pause()
+        answer = await self._put_if_absent(key, value)
         self.key, self.header = key, answer.header
         if answer.succeeded:
-            self.revision = answer.header.revision
+            self.revision = self._written = answer.header.revision
             return
         found = answer.responses[0].response_range.kvs[0]
-        self.revision = found.create_revision
+        self.revision, self._written = found.create_revision, found.mod_revision
         if found.value != value:
             await self.update(value)
+
+    async def _put_if_absent(self, key: bytes, value: bytes) -> pb.TxnResponse:
+        write = put(key, value, lease=self.session.lease_id)
+        entry = self._kv.txn().when(create_revision(key) == 0).then(write).otherwise(get(key))
+        try:
+            return await entry.commit(repeatable=True, on_doubt=partial(self._may_appear, key))
+        except LeaseNotFound:
+            raise LeaseLost(self.session.lease_id) from None
+        except asyncio.CancelledError:
+            self._may_appear(key)
+            raise
+
+    def _may_appear(self, key: bytes) -> None:
+        """The store may put the key at any time from now on, also after we have left."""
+        if key not in self.session.ghosts:
+            self.session.ghosts[key] = Ghost(self._kv, self._watches, self.session, key)
+        self._ghost = self.session.ghosts[key]
 
     async def update(self, value: bytes) -> bool:
         """Write a new value to the place; False if it is not in the line any more."""
         write = put(self.key, value, lease=self.session.lease_id)
-        answer = await self._kv.txn().when(self.fenced()).then(write).commit(repeatable=True)
-        self.header = answer.header
-        return answer.succeeded
+        return await self._rewrite(write, lambda place: place.value == value)
 
     async def move(self, session: Session) -> None:
         """Hang the place on another session's lease; it keeps its key, value and revision.
@@ -86,12 +114,30 @@ class Place:
         await session.start()
         write = put(self.key, lease=session.lease_id, ignore_value=True)
         try:
-            answer = await self._kv.txn().when(self.fenced()).then(write).commit(repeatable=True)
+            moved = await self._rewrite(write, lambda place: place.lease == session.lease_id)
         except LeaseNotFound:
             raise LeaseLost(session.lease_id) from None
-        if not answer.succeeded:
+        if not moved:
             raise LeaseLost(self.session.lease_id)
-        self.header, self.session = answer.header, session
+        self.session = session
+
+    async def _rewrite(self, write: pb.RequestOp, done: Callable[[pb.KeyValue], bool]) -> bool:
+        """Write to the place if it is as we wrote it last; False if it is not in the line any more."""
+        while True:
+            as_we_left_it = mod_revision(self.key) == self._written
+            change = self._kv.txn().when(self.fenced(), as_we_left_it).then(write).otherwise(get(self.key))
+            answer = await change.commit(repeatable=True)
+            self.header = answer.header
+            if answer.succeeded:
+                self._written = answer.header.revision
+                return True
+            found = answer.responses[0].response_range.kvs
+            if not found or found[0].create_revision != self.revision:
+                return False
+            # An attempt of ours whose answer we have not heard, of this write or of one before.
+            self._written = found[0].mod_revision
+            if done(found[0]):
+                return True
 
     async def wait_first(self) -> None:
         """Wait until no place is before this one. Raises LeaseLost when the session or the place is lost first."""
@@ -127,13 +173,26 @@ class Place:
         return False
 
     async def leave(self) -> None:
-        """Step out of the line. Raises what a repeatable write does when the store cannot be asked."""
-        if not self.revision:
-            return
-        fence, key = self.fenced(), self.key
-        self.key, self.revision = b"", 0
-        answer = await self._kv.txn().when(fence).then(delete(key)).commit(repeatable=True)
-        self.header = answer.header
+        """Step out of the line. Raises what a repeatable write does when the store cannot be asked.
+
+        Then the place is deleted once the store can be, and leaving again is harmless.
+        """
+        try:
+            if self.revision:
+                await self._delete()
+        finally:
+            if self._leaving:
+                self._may_appear(self.key)
+            # Once for each time: leaving again must not hit another claim of the session to the same name.
+            ghost, self._ghost = self._ghost, None
+            if ghost is not None:
+                ghost.begin()
+
+    async def _delete(self) -> None:
+        self._leaving = True
+        step = self._kv.txn().when(self.fenced()).then(delete(self.key))
+        self.header = (await step.commit(repeatable=True)).header
+        self.key, self.revision, self._leaving = b"", 0, False
 
     async def abandon(self) -> None:
         """Step out as far as that is possible now; the end of the lease does the rest."""

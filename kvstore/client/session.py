@@ -15,7 +15,9 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from kvstore.client.errors import ClientError, LeaseLost
+from kvstore.client.ghost import Ghost
 from kvstore.client.lease import KeepAlive, Leases
+from kvstore.client.together import Together
 from kvstore.invariant import invariant
 
 T = TypeVar("T")
@@ -30,7 +32,10 @@ class Session:
         self._wanted = (ttl, lease_id)
         self._renewals: KeepAlive | None = None
         self._task: asyncio.Task[None] | None = None
+        self._starting = Together(self._begin)
         self._lost = asyncio.Event()
+        # Keys that may appear under the lease though nobody stands for them; kept here, for they outlive a claim.
+        self.ghosts: dict[bytes, Ghost] = {}
         self.lease_id = 0
         # As granted, which may be more than was asked for.
         self.ttl = 0
@@ -46,18 +51,23 @@ class Session:
     async def start(self) -> Self:
         """Grant the lease and begin to renew it; nothing if that is done. After close(), a new lease.
 
-        Raises as Leases.grant.
+        Whoever starts it at the same time shares one lease. Raises as Leases.grant.
         """
         if self._task is None:
-            self._lost.clear()
-            asked = time.monotonic()
-            granted = await self._leases.grant(*self._wanted)
-            self.lease_id, self.ttl = granted.ID, granted.TTL
-            self._renewals = self._leases.keep_alive(granted.ID, ttl=granted.TTL, since=asked)
-            self._task = asyncio.create_task(self._renew(self._renewals))
+            await self._starting.result()
         return self
 
-    async def _renew(self, renewals: KeepAlive) -> None:
+    async def _begin(self) -> None:
+        asked = time.monotonic()
+        granted = await self._leases.grant(*self._wanted)
+        if self._lost.is_set():
+            # A new one: what is left of the lease before may still tell the old one.
+            self._lost = asyncio.Event()
+        self.lease_id, self.ttl = granted.ID, granted.TTL
+        self._renewals = self._leases.keep_alive(granted.ID, ttl=granted.TTL, since=asked)
+        self._task = asyncio.create_task(self._renew(self._renewals, self._lost))
+
+    async def _renew(self, renewals: KeepAlive, lost: asyncio.Event) -> None:
         try:
             async for _ in renewals:
                 pass
@@ -66,7 +76,7 @@ class Session:
             pass
         finally:
             # However renewing ended: nobody keeps the lease any more.
-            self._lost.set()
+            lost.set()
             await renewals.aclose()
 
     async def wait_lost(self) -> None:
@@ -95,14 +105,16 @@ class Session:
 
     async def close(self) -> None:
         """Stop renewing and revoke the lease, which deletes its keys. If the store cannot be reached, time will."""
-        if self._task is None:
+        await self._starting.settled()
+        task, self._task = self._task, None
+        if task is None:
             return
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
-        self._task = None
+        lease_id, ghosts, self.ghosts = self.lease_id, self.ghosts, {}
         self._lost.set()
+        task.cancel()
+        await asyncio.gather(task, *(ghost.end() for ghost in ghosts.values()), return_exceptions=True)
         with contextlib.suppress(ClientError):
-            await self._leases.revoke(self.lease_id)
+            await self._leases.revoke(lease_id)
 
     async def __aenter__(self) -> Self:
         return await self.start()

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
@@ -20,9 +21,10 @@ from kvstore.backoff import delays
 from kvstore.client import errors, rpcs
 from kvstore.client.channel import CallFailed, Metadata, NotSent, shorten
 from kvstore.client.channels import open_channel
-from kvstore.client.errors import ClientError, InvalidToken, MaybeApplied, StoreError, TimedOut, Unreachable
+from kvstore.client.errors import ClientError, MaybeApplied, StoreError, TimedOut, Unreachable
 from kvstore.client.rpcs import Rpc
 from kvstore.client.settings import Settings
+from kvstore.client.together import Together
 from kvstore.errors import Code
 from kvstore.errors import error as known_error
 from kvstore.pb import etcd_pb2 as pb
@@ -77,7 +79,9 @@ class Transport:
         self.endpoints = [Endpoint(address, settings) for address in settings.endpoints]
         self._turn = random.randrange(len(self.endpoints)) if settings.spread else 0
         self._token: str | None = None
-        self._login = asyncio.Lock()
+        self._login = Together(self._fetch_token)
+        # What is known of the login that is under way, or was last.
+        self._logging_in: _Attempts | None = None
 
     async def close(self) -> None:
         """Close every channel; calls under way end with an error."""
@@ -91,17 +95,28 @@ class Transport:
         raise ValueError(f"{address} is not one of this client's endpoints: {', '.join(self.settings.endpoints)}")
 
     async def unary(
-        self, rpc: Rpc[Response], request: Message, *, timeout: float | None = None, endpoint: str | None = None
+        self,
+        rpc: Rpc[Response],
+        request: Message,
+        *,
+        timeout: float | None = None,
+        endpoint: str | None = None,
+        on_doubt: Callable[[], None] | None = None,
     ) -> Response:
         """Ask until an answer, a refusal, or `timeout` seconds (default: the client's). endpoint: only this member.
 
+        on_doubt: called after every attempt whose fate is unknown: the store may carry it out at any later time.
         Raises Unreachable, TimedOut (reads), MaybeApplied (writes), StoreError.
         """
-        attempts = _Attempts(self, rpc, request, timeout or self.settings.timeout)
+        attempts = _Attempts(self, rpc, request, timeout or self.settings.timeout, on_doubt)
+        response: Response = await self._answer(attempts, endpoint)
+        return response
+
+    async def _answer(self, attempts: _Attempts, endpoint: str | None = None) -> Any:
         pause = delays()
         while True:
             for candidate in [self.endpoint(endpoint)] if endpoint else self.in_turn():
-                response: Response | None = await attempts.ask(candidate)
+                response = await attempts.ask(candidate)
                 if response is not None:
                     return response
             await attempts.sleep(next(pause))
@@ -134,37 +149,63 @@ class Transport:
                 reasons.setdefault(candidate.address, "connection failed")
             await asyncio.sleep(next(pause))
 
-    async def metadata(self, rpc: Rpc[Any] | None = None) -> Metadata:
-        """What goes with every call: the token, and (streams: always) the wish for a member that has a leader."""
+    async def metadata(self, rpc: Rpc[Any] | None = None, deadline: float | None = None) -> Metadata:
+        """What goes with every call: the token, and (streams: always) the wish for a member that has a leader.
+
+        deadline: monotonic seconds, None for as long as a login may take. Raises what a read does.
+        """
         require_leader = _REQUIRE_LEADER if rpc is None or rpc.needs_leader else ()
         if self.settings.user is None or rpc is rpcs.AUTHENTICATE:
             return require_leader
         if self._token is None:
-            await self._fetch_token()
+            await self._log_in(deadline)
         return (*require_leader, ("token", self._token)) if self._token else require_leader
 
     def forget_token(self) -> None:
         """The store does not know the token any more; the next call fetches a new one."""
         self._token = None
 
+    async def _log_in(self, deadline: float | None) -> None:
+        """Wait for the login that all calls share, until the deadline of this one."""
+        if deadline is not None and self._logging_in is not None:
+            # Whoever came first may have less time than we: it goes on as long as somebody waits for it.
+            self._logging_in.deadline = max(self._logging_in.deadline, deadline)
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._login.result()
+        except TimeoutError:
+            raise self._no_login() from None
+
+    def _no_login(self) -> ClientError:
+        """What a call ends with whose time is over before the login."""
+        known = self._logging_in
+        if known is not None and (known.last is not None or known.unreachable):
+            return known.verdict()
+        return TimedOut("no answer to the login in time")
+
     async def _fetch_token(self) -> None:
-        async with self._login:
-            if self._token is not None:
-                return
-            request = pb.AuthenticateRequest(name=self.settings.user or "", password=self.settings.password or "")
-            try:
-                self._token = (await self.unary(rpcs.AUTHENTICATE, request)).token
-            except StoreError as refusal:
-                # As etcd's client: credentials for a store without authentication are not an error.
-                if refusal.message != known_error("AUTH_NOT_ENABLED").message:
-                    raise
-                self._token = ""
+        request = pb.AuthenticateRequest(name=self.settings.user or "", password=self.settings.password or "")
+        self._logging_in = _Attempts(self, rpcs.AUTHENTICATE, request, self.settings.timeout)
+        try:
+            self._token = (await self._answer(self._logging_in)).token
+        except StoreError as refusal:
+            # As etcd's client: credentials for a store without authentication are not an error.
+            if refusal.message != known_error("AUTH_NOT_ENABLED").message:
+                raise
+            self._token = ""
 
 
 class _Attempts:
     """The attempts of one call, and the judgement on each."""
 
-    def __init__(self, transport: Transport, rpc: Rpc[Any], request: Message, timeout: float) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        rpc: Rpc[Any],
+        request: Message,
+        timeout: float,
+        on_doubt: Callable[[], None] | None = None,
+    ) -> None:
         self.transport = transport
         self.rpc = rpc
         self.request = request
@@ -172,7 +213,8 @@ class _Attempts:
         self.deadline = self.started + timeout
         self.unreachable: dict[str, str] = {}
         self.last: ClientError | None = None
-        self.token_refused = False
+        self.login_refused = False
+        self._on_doubt = on_doubt
         self._hung = False
 
     async def ask(self, endpoint: Endpoint) -> Any | None:
@@ -186,6 +228,8 @@ class _Attempts:
             self.unreachable[endpoint.address] = str(problem)
         except Uncertain as problem:
             endpoint.failed()
+            if self._on_doubt is not None:
+                self._on_doubt()
             if not self.rpc.repeatable:
                 raise MaybeApplied(f"{endpoint.address}: {problem}") from None
             self._hung = self._hung or problem.error is None
@@ -197,7 +241,7 @@ class _Attempts:
     async def sleep(self, seconds: float) -> None:
         """Wait before the next round; raise what the call ends with when there is no time for one."""
         if time.monotonic() + seconds >= self.deadline or self._gave_up_dialing():
-            raise self._verdict()
+            raise self.verdict()
         await asyncio.sleep(seconds)
 
     def _gave_up_dialing(self) -> bool:
@@ -205,13 +249,14 @@ class _Attempts:
         dial = self.transport.settings.dial_timeout
         return dial is not None and self.last is None and time.monotonic() - self.started >= dial
 
-    def _verdict(self) -> ClientError:
+    def verdict(self) -> ClientError:
+        """What the call ends with when there is no time for another attempt."""
         return self.last or Unreachable(self.unreachable)
 
     def _judge(self, endpoint: Endpoint, refusal: StoreError) -> None:
         """Raise the refusal unless it was one for now only."""
-        if isinstance(refusal, InvalidToken) and self.transport.settings.user and not self.token_refused:
-            self.token_refused = True
+        if errors.login_wanted(refusal.message) and self.transport.settings.user and not self.login_refused:
+            self.login_refused = True
             self.transport.forget_token()
         elif errors.refused_for_now(refusal.message):
             endpoint.failed()
@@ -220,10 +265,10 @@ class _Attempts:
         self.last = refusal
 
     async def _send(self, endpoint: Endpoint) -> Any:
-        metadata = await self.transport.metadata(self.rpc)
+        metadata = await self.transport.metadata(self.rpc, self.deadline)
         left = self.deadline - time.monotonic()
         if left <= 0:
-            raise self._verdict()
+            raise self.verdict()
         dial = self.transport.settings.dial_timeout or left
         await endpoint.channel.connect(min(left, dial, self._share(left)))
         left = max(self.deadline - time.monotonic(), 0.001)

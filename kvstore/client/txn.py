@@ -97,7 +97,8 @@ def delete(key: Bytes, range_end: Bytes | None = None, **options: Unpack[DeleteO
     return pb.RequestOp(request_delete_range=delete_request(key, range_end, **options))
 
 
-Commit = Callable[[pb.TxnRequest, bool], Awaitable[pb.TxnResponse]]
+OnDoubt = Callable[[], None] | None
+Commit = Callable[[pb.TxnRequest, bool, OnDoubt], Awaitable[pb.TxnResponse]]
 
 
 class TxnBuilder:
@@ -129,14 +130,16 @@ class Txn(TxnBuilder):
         super().__init__()
         self._commit = commit
 
-    async def commit(self, *, repeatable: bool = False) -> pb.TxnResponse:
+    async def commit(self, *, repeatable: bool = False, on_doubt: OnDoubt = None) -> pb.TxnResponse:
         """Run it; `.succeeded` of the answer says which branch ran.
 
         repeatable: the caller's promise that applying it twice does no harm (its compares see to that); then it is
-        sent again after a broken connection. A transaction that only reads always is.
+        sent again after a broken connection. A transaction that only reads always is. A member that hangs may carry
+        out the first attempt long after the second, so the compares must fail for good once the first one has
+        succeeded; on_doubt is called for every attempt of which that may be said.
         Raises MaybeApplied when it was sent and its fate is unknown; StoreError when the store refused it.
         """
-        return await self._commit(self.request, repeatable)
+        return await self._commit(self.request, repeatable, on_doubt)
 
 
 def _operations(operations: Sequence[pb.RequestOp | TxnBuilder]) -> list[pb.RequestOp]:

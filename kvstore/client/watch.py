@@ -20,8 +20,8 @@ from typing import Literal, Self, Unpack
 
 from kvstore.backoff import delays
 from kvstore.client import errors
-from kvstore.client.channel import CallFailed, Stream
-from kvstore.client.errors import ClientError, Compacted, InvalidToken, WatchCanceled
+from kvstore.client.channel import CallFailed, Metadata, Stream
+from kvstore.client.errors import ClientError, Compacted, WatchCanceled
 from kvstore.client.requests import OPEN_END, Bytes, KeyOptions, key_range
 from kvstore.client.rpcs import WATCH_PATH
 from kvstore.client.transport import Transport
@@ -183,8 +183,9 @@ class Watch:
     async def _stream(self, deadline: float | None) -> None:
         """One stream from its opening to its break (_Broken). Raises ClientError when the watch is over."""
         endpoint = await self._transport.connected(deadline)
+        metadata = await self._metadata(deadline)
         self._fragments.clear()
-        call = endpoint.channel.stream(WATCH_PATH, pb.WatchResponse, await self._transport.metadata())
+        call = endpoint.channel.stream(WATCH_PATH, pb.WatchResponse, metadata)
         try:
             self._create.start_revision = self.next_revision
             await call.write(pb.WatchRequest(create_request=self._create))
@@ -198,15 +199,27 @@ class Watch:
             self._call = None
             call.cancel()
 
+    async def _metadata(self, deadline: float | None) -> Metadata:
+        """Once the watch has started, a login that fails for a moment is no reason to end it."""
+        try:
+            return await self._transport.metadata(deadline=deadline)
+        except ClientError as problem:
+            if deadline is None and errors.passing(problem):
+                raise _Broken from None
+            raise
+
     def _judge(self, code: Code, message: str) -> None:
         """_Broken if another stream may do better, the store's error otherwise."""
-        error = errors.from_status(code, message)
-        if isinstance(error, InvalidToken) and self._transport.settings.user:
-            self._transport.forget_token()
-            raise _Broken
+        self._log_in_again(message)
         if code in _RECONNECT:
             raise _Broken
-        raise error
+        raise errors.from_status(code, message)
+
+    def _log_in_again(self, message: str) -> None:
+        """_Broken if that is what the store wants: with another token, another stream may do better."""
+        if errors.login_wanted(message) and self._transport.settings.user:
+            self._transport.forget_token()
+            raise _Broken
 
     async def _take(self, response: pb.WatchResponse, call: Stream) -> None:
         if response.canceled:
@@ -245,9 +258,7 @@ class Watch:
         if response.compact_revision:
             raise Compacted.at(response.compact_revision)
         reason = response.cancel_reason
-        if known_error("INVALID_AUTH_TOKEN").message in reason and self._transport.settings.user:
-            self._transport.forget_token()
-            raise _Broken
+        self._log_in_again(reason)
         if known_error("NO_LEADER").message in reason:
             raise _Broken
         if known_error("PERMISSION_DENIED").message in reason:

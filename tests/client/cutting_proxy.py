@@ -35,6 +35,10 @@ class CuttingProxy:
         """Cut the connection of the next request once the target has begun to answer it, and keep the answer back."""
         self._armed.set()
 
+    def cut(self) -> None:
+        """Cut every connection now."""
+        close_sockets(*self._sockets)
+
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             while True:
@@ -52,17 +56,17 @@ class CuttingProxy:
                 if self._armed.is_set():
                     asked.set()
                 sink.sendall(data)
-        _close(source, sink)
+        close_sockets(source, sink)
 
     def _answers(self, source: socket.socket, sink: socket.socket, asked: threading.Event) -> None:
         with contextlib.suppress(OSError):
-            for kind, frame in _frames(source):
+            for kind, frame in frames(source):
                 if kind in _ANSWERS and asked.is_set() and self._armed.is_set():
                     self._armed.clear()
                     self.cuts += 1
                     break
                 sink.sendall(frame)
-        _close(source, sink)
+        close_sockets(source, sink)
 
     def __enter__(self) -> Self:
         return self
@@ -71,10 +75,10 @@ class CuttingProxy:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._listener.close()
-        _close(*self._sockets)
+        close_sockets(*self._sockets)
 
 
-def _frames(source: socket.socket) -> Iterator[tuple[int, bytes]]:
+def frames(source: socket.socket) -> Iterator[tuple[int, bytes]]:
     """(type, whole frame) of each HTTP/2 frame (RFC 9113, section 4.1) until the source ends."""
     buffered = b""
     while data := source.recv(1 << 16):
@@ -84,7 +88,7 @@ def _frames(source: socket.socket) -> Iterator[tuple[int, bytes]]:
             buffered = buffered[size:]
 
 
-def _close(*sockets: socket.socket) -> None:
+def close_sockets(*sockets: socket.socket) -> None:
     for each in sockets:
         with contextlib.suppress(OSError):
             each.shutdown(socket.SHUT_RDWR)

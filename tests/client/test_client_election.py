@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from harness.cluster import Cluster
 
 from kvstore.client import Client, LeaseLost, NoElectionLeader, connect, put
+from kvstore.client.watch import Watch
 
 
 def test_campaign_proclaim_resign(client: Client, name: str) -> None:
@@ -118,6 +121,41 @@ def test_observers_see_every_leader(store: Cluster, name: str) -> None:
         return seen
 
     assert asyncio.run(run()) == [b"one", b"one!", b"two", b"two!"]
+
+
+def test_observing_goes_on_after_an_outage(new_store: Callable[..., Cluster], name: str) -> None:
+    """The store is away, for longer than a call may take, when the observer wants to hear of the next value."""
+
+    async def run(cluster: Cluster) -> None:
+        async with (
+            connect(cluster.endpoints) as client,
+            connect(cluster.endpoints, timeout=0.5) as other,
+            client.election(name, ttl=60) as election,
+        ):
+            await election.campaign("one")
+            observing = other.election(name)
+            seen = observing.observe()
+            assert (await anext(seen)).kvs[0].value == b"one"
+            tries, watch = 0, observing._watches.watch
+
+            def counted(*args: Any, **options: Any) -> Watch:
+                nonlocal tries
+                tries += 1
+                return watch(*args, **options)
+
+            observing._watches.watch = counted  # type: ignore[method-assign]
+            cluster.kill(0)
+            following = asyncio.ensure_future(anext(seen))
+            async with asyncio.timeout(30):
+                while tries < 2 and not following.done():
+                    await asyncio.sleep(0.01)
+                await asyncio.to_thread(cluster.restart, 0)
+                await election.proclaim("two")
+                assert (await following).kvs[0].value == b"two"
+            await seen.aclose()  # type: ignore[attr-defined]
+
+    with new_store(members=1) as cluster:
+        asyncio.run(run(cluster))
 
 
 def test_a_leader_whose_lease_is_gone_knows(client: Client, name: str) -> None:
