@@ -225,7 +225,9 @@ class _Attempts:
             return response
         except NotSent as problem:
             endpoint.failed()
-            self.unreachable[endpoint.address] = str(problem)
+            if endpoint.address not in self.unreachable or time.monotonic() < self.deadline:
+                # One that is cut short by the end of the time says less than the one before.
+                self.unreachable[endpoint.address] = str(problem)
         except Uncertain as problem:
             endpoint.failed()
             if self._on_doubt is not None:
