@@ -114,8 +114,8 @@ class SnapshotTransfer:
         """
         member, meta = self._member, ready.snapshot
         assert meta is not None
-        path = next(path for awaited, path in self._arrived if awaited is meta)
-        self._arrived.clear()
+        self.weigh()
+        _, path = self._arrived.pop()
         member.committer.hold(True)
         member.loop.create_task(self._install(meta, ready, path, done))
 
@@ -134,7 +134,6 @@ class SnapshotTransfer:
                 hit("snapshot-mid-install")
             member.state.reload()
             member.learn()
-            member.duties.compact_physically()  # what the sender had not removed yet
             self._log.install_snapshot(meta)
             self._log.append([], ready.hard_state)
             await in_thread(None, self._log.sync)
@@ -147,3 +146,4 @@ class SnapshotTransfer:
         member.applying.serve_readers()
         member.membership_changed()
         done()
+        member.duties.compact_physically()  # what the sender had not removed yet

@@ -84,9 +84,7 @@ def test_a_shared_pid_namespace_shows_nobody_the_machines_root(bench: Bench) -> 
         secret.write_text("of the machine\n")
         sandbox = await bench.sandbox(share_process_namespace=True)
         container = await bench.container(sandbox, "sleep", "60")
-        script = (
-            f"cat /proc/1/root{secret}; echo changed > /proc/1/root{secret}; touch /proc/1/root/here; ls /proc/1/root"
-        )
+        script = f"cd /proc/1/root; cat .{secret}; echo changed > .{secret}; touch here; ls"
         done = await bench.runtime.exec_sync(container, ("sh", "-c", script), 10)
         assert done.stdout == b"pause\n"
         assert secret.read_text() == "of the machine\n"

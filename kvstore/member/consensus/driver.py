@@ -268,9 +268,8 @@ class Driver:
         if state.leader != self._leader:
             self._leader = state.leader
             self._rounds.again()
-            if state.leader != self.raw.id:
-                # The link to it may have broken and come back before it was known again.
-                self.passing_on.resend(state.leader)
+            # The link to it may have broken and come back before it was known again.
+            self.passing_on.resend(state.leader)
 
     def _handle(self, ready: Ready) -> bool:
         """False: the disk is full; nothing of it is written, and the next tick tries that again."""

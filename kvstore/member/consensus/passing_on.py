@@ -107,7 +107,7 @@ class PassingOn:
         If it leads, what we passed on in this term may have been lost with the old link.
         """
         raw = self._raw
-        if peer and peer == raw.leader:
+        if peer == raw.leader and peer not in (0, raw.id):
             batches = self._proposals.in_flight(raw.term)
             self._send([self._message(first, data, batches[0][0]) for first, data in batches])
             self._send_changes(self._changes.in_flight(raw.term))

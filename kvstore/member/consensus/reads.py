@@ -192,11 +192,11 @@ class ReadQueue:
             self._current = [r for r in self._current if r[0] > now]
             self._waiting = count_reads(done for _, done in self._next)
             self._asked = count_reads(done for _, done in self._current)
-        if any(deadline <= now for _, reads in self._confirmed for deadline, _ in reads):
-            # What they wait for to be applied does not come: the disk stalls, say.
-            late += [done for _, reads in self._confirmed for deadline, done in reads if deadline <= now]
+        # What these wait for to be applied does not come: the disk stalls, say.
+        stuck = [done for _, reads in self._confirmed for deadline, done in reads if deadline <= now]
+        if stuck:
             self._confirmed = [(index, [r for r in reads if r[0] > now]) for index, reads in self._confirmed]
-        return late
+        return late + stuck
 
     def drain(self) -> list[ReadDone]:
         """Everything, for a member that stops."""
