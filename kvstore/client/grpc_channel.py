@@ -153,10 +153,10 @@ def _options(settings: Settings) -> list[tuple[str, int | str]]:
         ("grpc.keepalive_time_ms", int(settings.keepalive_time * 1000)),
         ("grpc.keepalive_timeout_ms", int(settings.keepalive_timeout * 1000)),
         ("grpc.http2.max_pings_without_data", 0),
-        # A member that comes back is found within a second.
+        # A member that comes back is found within half a second, so also by calls that may take one.
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.min_reconnect_backoff_ms", 2000),
-        ("grpc.max_reconnect_backoff_ms", 1000),
+        ("grpc.max_reconnect_backoff_ms", 400),
         # A DNS record must not be able to switch on gRPC's own retries: they would repeat writes.
         ("grpc.service_config_disable_resolution", 1),
         # Every client has connections of its own: closing one never cuts another's streams.

@@ -10,6 +10,7 @@ Members are asked in turn. One that cannot be connected, or that failed lately, 
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Callable
@@ -35,6 +36,8 @@ Response = TypeVar("Response", bound=Message)
 _AVOID, _AVOID_MOST = 2.0, 30.0
 # A read waits at least this long (seconds) for one member before it turns to the next.
 _PATIENCE = 0.5
+# With less time (seconds) than this there is no other round.
+_LAST_ROUND = 0.01
 _REQUIRE_LEADER = (("hasleader", "true"),)
 
 
@@ -147,7 +150,8 @@ class Transport:
                 if candidate.channel.ready:
                     return candidate
                 reasons.setdefault(candidate.address, "connection failed")
-            await asyncio.sleep(next(pause))
+            left = math.inf if deadline is None else max(deadline - time.monotonic(), 0)
+            await asyncio.sleep(min(next(pause), left))
 
     async def metadata(self, rpc: Rpc[Any] | None = None, deadline: float | None = None) -> Metadata:
         """What goes with every call: the token, and (streams: always) the wish for a member that has a leader.
@@ -241,15 +245,21 @@ class _Attempts:
         return None
 
     async def sleep(self, seconds: float) -> None:
-        """Wait before the next round; raise what the call ends with when there is no time for one."""
-        if time.monotonic() + seconds >= self.deadline or self._gave_up_dialing():
-            raise self.verdict()
-        await asyncio.sleep(seconds)
+        """Wait before the next round; raise what the call ends with when there is no time for one.
 
-    def _gave_up_dialing(self) -> bool:
-        """Whether no member was ever reached and the time for that alone is over."""
-        dial = self.transport.settings.dial_timeout
-        return dial is not None and self.last is None and time.monotonic() - self.started >= dial
+        The last rounds come closer together, so that a member that is back is found until the very end.
+        """
+        left = self._left()
+        if left < _LAST_ROUND:
+            raise self.verdict()
+        await asyncio.sleep(min(seconds, left / 2))
+
+    def _left(self) -> float:
+        """Seconds for more rounds: those of the call, and as long as no member was reached those for dialing."""
+        deadline, dial = self.deadline, self.transport.settings.dial_timeout
+        if dial is not None and self.last is None:
+            deadline = min(deadline, self.started + dial)
+        return deadline - time.monotonic()
 
     def verdict(self) -> ClientError:
         """What the call ends with when there is no time for another attempt."""

@@ -162,7 +162,7 @@ def test_what_could_not_be_released_can_be_released_again(
     new_store: Callable[..., Cluster], name: str, what: str
 ) -> None:
     async def run(cluster: Cluster) -> None:
-        async with connect(cluster.endpoints, timeout=1) as client, client.session(60) as session:
+        async with connect(cluster.endpoints, timeout=2) as client, client.session(60) as session:
             release = await claim(client, session, name, what)
             cluster.kill(0)
             with pytest.raises(ClientError):
@@ -179,7 +179,7 @@ def test_what_could_not_be_released_goes_by_itself_once_the_store_is_back(
     new_store: Callable[..., Cluster], name: str
 ) -> None:
     async def run(cluster: Cluster) -> None:
-        async with connect(cluster.endpoints, timeout=1) as client, client.session(60) as session:
+        async with connect(cluster.endpoints, timeout=2) as client, client.session(60) as session:
             async with client.lock(name, session=session):
                 cluster.kill(0)
             await asyncio.to_thread(cluster.restart, 0)
@@ -192,7 +192,7 @@ def test_what_could_not_be_released_goes_by_itself_once_the_store_is_back(
 def test_a_lock_can_be_taken_again_whose_release_failed(new_store: Callable[..., Cluster], name: str) -> None:
     with (
         new_store(members=1) as cluster,
-        Client(cluster.endpoints, timeout=1) as client,
+        Client(cluster.endpoints, timeout=2) as client,
         client.session(60) as session,
     ):
         lock = client.lock(name, session=session).acquire()
