@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
+from harness.binaries import Kind
 from harness.cluster import Cluster
 from harness.stubs import Stub
 
@@ -26,6 +27,9 @@ from linearizability.watching import check_watcher, resumed
 
 # For the search by keys; what it cannot decide by then counts as a failure.
 SEARCH_SECONDS = 30.0
+# Promises of a watch that a store breaks now and then: in etcd before 3.5.8 and 3.4.25 a progress report that was asked
+# for may overtake events (its issue 15220).
+EXCUSED: dict[Kind, tuple[str, ...]] = {"etcd-3.5": ("bookmarked",), "etcd-3.4": ("bookmarked",)}
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ def prove(traffic: Traffic, cluster: Cluster) -> Proved:
     stored = histories[0]
     problems = [f"member {i} has another history" for i, h in zip(running, histories, strict=True) if h != stored]
     problems += _of_the_history(traffic, stored, cluster)
-    problems += _of_the_watches(traffic, stored, last)
+    problems += _of_the_watches(traffic, stored, last, cluster.kind)
     problems += _of_the_hashes(cluster, running, last)
     assert not problems, _report(problems)
     return Proved(
@@ -127,13 +131,13 @@ def _of_the_history(traffic: Traffic, stored: Stored, cluster: Cluster) -> list[
     return problems
 
 
-def _of_the_watches(traffic: Traffic, stored: Stored, last: int) -> list[str]:
+def _of_the_watches(traffic: Traffic, stored: Stored, last: int, kind: Kind) -> list[str]:
     problems = []
     for each in traffic.watches:
         problems += each.refusals
         for number, life in enumerate(each.lives):
             life.until = last if number == len(each.lives) - 1 else 0
-            problems += check_watcher(life, stored)
+            problems += check_watcher(life, stored, EXCUSED.get(kind, ()))
         problems += resumed(each.lives)
     return problems
 
