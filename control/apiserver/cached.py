@@ -115,8 +115,9 @@ class Change:
 
     @property
     def size(self) -> int:
-        """Roughly the bytes it keeps in memory."""
-        return 512 + (len(self.new.data) if self.new else 0)
+        """Roughly the bytes it keeps in memory; a deletion keeps the last state."""
+        kept = self.new or self.old
+        return 512 + (len(kept.data) if kept else 0)
 
 
 def event_line(kind: str, data: bytes) -> bytes:

@@ -54,8 +54,9 @@ def image() -> None:
     """The images of a node's process runtime: archives in, containers out.
 
     An archive is what `docker save`, `podman save` or an OCI tool writes. Archives that are copied into
-    <root-dir>/runtime/incoming are loaded by the agent itself when a pod wants an image that is not there. The image
-    `host` is the machine's own files, `host:/some/root` a folder of it; neither needs loading.
+    <root-dir>/runtime/incoming are loaded by the agent itself when a pod wants an image that is not there; one of their
+    images that was removed stays so, until its archive is loaded or copied again. The image `host` is the machine's own
+    files, `host:/some/root` a folder of it; neither needs loading.
 
     \b
       docker save web:1 -o web.tar
@@ -101,7 +102,7 @@ def list_images(roots: Sequence[Path], output: str) -> None:
 def remove(names: Sequence[str], roots: Sequence[Path]) -> None:
     """Remove images by name or id; refused while a container was made from them."""
     for name in names:
-        gone = [each for root in roots for each in _store(root).remove(name, _used(root).__contains__)]
+        gone = [each for root in roots for each in _store(root).remove(name, _used(root).__contains__, for_good=True)]
         if not gone:
             raise CommandError(f"image {name} is not there; fluyt image list says which are")
         for each in gone:
@@ -117,12 +118,12 @@ def _store(root: Path) -> ImageStore:
 
 
 def _used(root: Path) -> set[str]:
-    """Ids of images that containers of the node were made from."""
+    """Ids of images that containers of the node were made from. OSErrors: nobody knows which, so none may go."""
     found = set()
     for record in (root / "runtime" / "containers").glob("*/record.json"):
         try:
             found.add(str(json.loads(record.read_text())["image_id"]))
-        except (OSError, ValueError, KeyError):
+        except (FileNotFoundError, ValueError, KeyError):
             continue
     return found
 

@@ -3,8 +3,8 @@
     FOLDER/logs/NAME.log   both outputs, appended; FOLDER/run/NAME.pid   "<pid> <start time in clock ticks>"
 
 Invariant: no process is signalled but the one that was started here: a pid counts only with its start time (proc(5),
-stat, field 22), so a pid that was given to another program meanwhile does not. Faults assumed: we and they may be
-killed at any moment.
+stat, field 22), so a pid that was given to another program meanwhile does not. And none runs without its pid file: a
+process waits for a word from us until that is written. Faults assumed: we and they may be killed at any moment.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ _LOG_BYTES: Final = 16 << 20
 # Variables that would configure the processes behind our back.
 _OURS: Final = ("ETCD_", "ETCDCTL_", "FLUYT_")
 _POLL: Final = 0.02
+# Becomes the program (with the pid and start time that were noted) at a line on its input, and ends if none comes.
+_WAIT_FOR_WORD: Final = ("/bin/sh", "-c", 'read -r word && exec "$@" </dev/null', "sh")
 
 
 class Children:
@@ -42,20 +44,25 @@ class Children:
             log.write(f"--- started: fluyt {' '.join(row.command)}\n".encode())
             log.flush()
             popen = subprocess.Popen(
-                [sys.executable, "-m", "kvstore.cli.main", *row.command],
-                stdin=subprocess.DEVNULL,
+                [*_WAIT_FOR_WORD, sys.executable, "-m", "kvstore.cli.main", *row.command],
+                stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
                 env=environment(os.environ),
             )
         self._popen[row.name] = popen
-        self.note(row.name, popen.pid)
+        assert popen.stdin is not None
+        with popen.stdin as word:
+            self.note(row.name, popen.pid)
+            word.write(b"go\n")
 
     def note(self, name: str, pid: int) -> None:
-        """Write a pid file."""
+        """Write a pid file; whole or not at all, since others read it at any moment. OSErrors."""
         self.run.mkdir(mode=0o700, exist_ok=True)
-        (self.run / f"{name}.pid").write_text(f"{pid} {_started(pid)}\n")
+        temporary = self.run / f".{name}.new"
+        temporary.write_text(f"{pid} {_started(pid)}\n")
+        os.replace(temporary, self.run / f"{name}.pid")
 
     def pid(self, name: str) -> int | None:
         """The process of that name, None if it does not run."""
@@ -66,7 +73,8 @@ class Children:
             pid, started = map(int, (self.run / f"{name}.pid").read_text().split())
         except (OSError, ValueError):
             return None
-        return pid if _started(pid) == started else None
+        # 0 was noted of one that had ended by then, and is what _started says of those that are not there.
+        return pid if started and _started(pid) == started else None
 
     def ended(self, row: Row) -> str | None:
         """How a process that we started ended, None while it runs."""

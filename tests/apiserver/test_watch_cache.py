@@ -337,3 +337,12 @@ def test_prefixes_of_keys() -> None:
     assert prefix_of(b"/registry/nodes/n1") == b"/registry/nodes/"
     assert prefix_of(b"/registry/example.com/things/ns/a") == b"/registry/example.com/things/"
     assert prefix_of(b"/registry/odd") == b""
+
+
+def test_deletions_count_with_what_they_keep(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch_cache, "RECENT_BYTES", 50_000)
+    large = [stored(f"p{number}", number + 1, note="x" * 10_000) for number in range(10)]
+    cache = cache_with(*large)
+    for number, item in enumerate(large):
+        cache.apply(item.key, None, 11 + number)
+    assert len(cache.changes) == 4

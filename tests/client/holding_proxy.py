@@ -5,39 +5,28 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from types import TracebackType
-from typing import Self
 
-from cutting_proxy import close_sockets, frames
+from forwarding_proxy import ForwardingProxy, Pump, frames
 from harness.wait import wait_until
 
 _DATA, _HEADERS, _RST_STREAM = 0, 1, 3
 
 
-class HoldingProxy:
-    """Forwards bytes between clients and one target. hold(): what clients send from now on waits for release().
+class HoldingProxy(ForwardingProxy):
+    """hold(): what clients send from now on waits for release().
 
     That a client gave up a call which was kept back (RST_STREAM) is not passed on: the store carries out all of them.
     """
 
     def __init__(self, target: str) -> None:
-        host, _, port = target.rpartition(":")
-        self._target = (host, int(port))
-        self._listener = socket.create_server(("127.0.0.1", 0))
         self._lock = threading.Lock()
         self._holding = False
         self._kept: list[tuple[socket.socket, bytes]] = []
         # Their streams, by the connection and the id in the frame.
         self._late: set[tuple[socket.socket, bytes]] = set()
-        self._sockets: list[socket.socket] = []
         # The requests that were kept back, and the answers since they were let go.
         self.held = self.answered = 0
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    @property
-    def endpoint(self) -> str:
-        """host:port for clients."""
-        return f"127.0.0.1:{self._listener.getsockname()[1]}"
+        super().__init__(target)
 
     def hold(self) -> None:
         """Hang."""
@@ -53,22 +42,14 @@ class HoldingProxy:
             self._kept.clear()
         wait_until(lambda: self.answered >= self.held, "answers to what was kept back")
 
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                server = socket.create_connection(self._target)
-                self._sockets += [client, server]
-                for pump, pair in ((self._requests, (client, server)), (self._answers, (server, client))):
-                    threading.Thread(target=pump, args=pair, daemon=True).start()
+    def _pumps(self) -> tuple[Pump, Pump]:
+        return self._requests, self._answers
 
     def _requests(self, source: socket.socket, sink: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            sink.sendall(_exactly(source, len(_PREFACE)))
-            for kind, frame in frames(source):
-                with self._lock:
-                    self._pass_on(kind, frame, sink)
-        close_sockets(source, sink)
+        sink.sendall(_exactly(source, len(_PREFACE)))
+        for kind, frame in frames(source):
+            with self._lock:
+                self._pass_on(kind, frame, sink)
 
     def _pass_on(self, kind: int, frame: bytes, sink: socket.socket) -> None:
         stream = (sink, frame[5:9])
@@ -83,21 +64,10 @@ class HoldingProxy:
             self._late.add(stream)
 
     def _answers(self, source: socket.socket, sink: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            for kind, frame in frames(source):
-                self.answered += kind == _DATA
-                with contextlib.suppress(OSError):
-                    sink.sendall(frame)
-        close_sockets(source, sink)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._listener.close()
-        close_sockets(*self._sockets)
+        for kind, frame in frames(source):
+            self.answered += kind == _DATA
+            with contextlib.suppress(OSError):
+                sink.sendall(frame)
 
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"

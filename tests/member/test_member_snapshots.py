@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
@@ -13,8 +14,11 @@ import google_crc32c
 import pytest
 from member_site import Site, put, until
 
+from kvstore.errors import Code, EtcdError
+from kvstore.member.config import Address
 from kvstore.member.peers import snapshots
-from kvstore.member.peers.snapshots import CHUNK_BYTES, SnapshotReceiver
+from kvstore.member.peers.dial import Dialer
+from kvstore.member.peers.snapshots import CHUNK_BYTES, SnapshotReceiver, send_snapshot
 from kvstore.pb import raft_pb2
 from kvstore.raft import codec
 from kvstore.raft.types import ConfState, Message, MessageKind, SnapshotMeta
@@ -196,3 +200,54 @@ def test_what_raft_does_not_want_is_removed(tmp_path: Path, beyond: int) -> None
         await site.stop()
 
     asyncio.run(main())
+
+
+class Breaking:
+    """Dialer, channel and call in one. lost: when the connection is, beside at its end."""
+
+    buffered = 0
+
+    def __init__(self, lost: str) -> None:
+        self._lost = lost
+        self._listener: Any = None
+
+    async def connect(self, address: Address, on_lost: Callable[[Exception | None], None], **_: Any) -> Breaking:
+        if self._lost == "before it is used":
+            on_lost(None)
+            raise EtcdError(Code.UNAVAILABLE, "cannot connect")
+        return self
+
+    def open(self, path: str, *, listener: Any) -> Breaking:
+        self._listener = listener
+        return self
+
+    def send(self, message: bytes) -> None:
+        if self._lost == "while sending":
+            asyncio.get_running_loop().call_soon(self._listener.finished, Code.UNAVAILABLE, "connection lost")
+
+    def close(self) -> None:
+        self._listener.finished(Code.UNAVAILABLE, "channel closed")
+
+
+@pytest.mark.parametrize("file", ["folder", "file"])
+@pytest.mark.parametrize("lost", ["never", "while sending", "before it is used"])
+def test_a_sender_that_gives_up_leaves_no_complaint(tmp_path: Path, file: str, lost: str) -> None:
+    """What became of its connection was told to a future that nobody asked any more."""
+    (tmp_path / "folder").mkdir()  # which cannot be read as a file
+    (tmp_path / "file").write_bytes(DATA)
+    complaints: list[str] = []
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(
+            lambda _, context: complaints.append(f"{context['message']}: {context['exception']}")
+        )
+        dialer, address = cast(Dialer, Breaking(lost)), Address("127.0.0.1", 1, tls=False)
+        sending = loop.create_task(send_snapshot(dialer, address, raft_pb2.Hello(), MESSAGE, tmp_path / file))
+        loop.call_soon(sending.cancel)
+        with pytest.raises((EtcdError, IsADirectoryError, asyncio.CancelledError)):
+            await sending
+
+    asyncio.run(main())
+    gc.collect()
+    assert complaints == []

@@ -11,6 +11,7 @@ from runtime_conformance import image_tar as archives
 
 from control.cli.image import image
 from kvstore.cli.exits import CommandError
+from node_agent.runtime.image_store.store import ImageStore
 
 
 def fluyt(*arguments: object) -> str:
@@ -45,3 +46,24 @@ def test_refusals_are_one_line(tmp_path: Path) -> None:
     (tmp_path / "bad.tar").write_bytes(b"no tar")
     with pytest.raises(CommandError, match="not a tar archive"):
         fluyt("load", tmp_path / "bad.tar", "--root-dir", tmp_path)
+
+
+def test_what_is_removed_stays_so(tmp_path: Path) -> None:
+    """A pod that wanted it had it back from incoming/."""
+    node = ("--root-dir", tmp_path / "node")
+    store = ImageStore(tmp_path / "node" / "runtime")
+    store.prepare()
+    archives.docker_archive(store.incoming / "a.tar", "web:1", [archives.layer(archives.entry("a", b"1"))])
+    store.load_incoming("web:1")
+    fluyt("remove", "web:1", *node)
+    assert store.load_incoming("web:1") == []
+
+
+def test_nothing_is_removed_while_it_is_not_known_what_is_used(tmp_path: Path) -> None:
+    """A container whose record could not be read had no image."""
+    node = ("--root-dir", tmp_path / "node")
+    fluyt("load", archives.docker_archive(tmp_path / "a.tar", "web:1", []), *node)
+    (tmp_path / "node" / "runtime" / "containers" / "c" / "record.json").mkdir(parents=True)
+    with pytest.raises(CommandError, match=r"record\.json: is a directory"):
+        fluyt("remove", "web:1", *node)
+    assert "web:1" in fluyt("list", *node)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gzip
 import hashlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from runtime_conformance.image_tar import digest, docker_archive, entry, layer, oci_archive
 
-from node_agent.runtime.errors import BadArchive, ImageInUse, InvalidImageName
+from node_agent.runtime.errors import BadArchive, ImageInUse, InvalidImageName, RuntimeUnavailable
 from node_agent.runtime.image_store import store as store_module
 from node_agent.runtime.image_store.store import ImageStore, StoredImage, chain_ids
 
@@ -261,3 +264,96 @@ def test_what_was_noted_before_names_were_is_looked_at_again(store: ImageStore) 
     path.write_text(json.dumps({"a.tar": {key: notes["a.tar"][key] for key in ("identity", "problem")}}))
     store.remove("web:1", lambda _: False)
     assert store.load_incoming("web:1") == ["loaded docker.io/library/web:1 from a.tar"]
+
+
+# what a user removed
+
+
+def test_an_arrival_that_a_user_removed_stays_so(store: ImageStore) -> None:
+    """It was back as soon as its archive was looked at again, for itself or for another image in it."""
+    archive = docker_archive(store.incoming / "a.tar", "web:1", [BASE])
+    store.load_incoming()
+    store.remove("web:1", lambda _: False, for_good=True)
+    assert store.load_incoming("web:1") == []
+    assert store.find("web:1") is None
+    os.utime(archive, (1, 1))
+    assert store.load_incoming() == ["loaded docker.io/library/web:1 from a.tar"], "copied there again"
+
+
+def test_what_a_user_removed_does_not_come_with_another_image_of_its_archive(store: ImageStore) -> None:
+    oci_archive(store.incoming / "a.tar", "web:1", [BASE])
+    store.load_incoming()
+    identity = found(store, "web:1").id
+    store.load(docker_archive(store.root / "b.tar", "web:2", [BASE]))
+    store.remove("web:1", lambda _: False, for_good=True)
+    store.remove(identity, lambda _: False)
+    assert store.load_incoming(f"web@{identity}") != []
+    assert found(store, identity).names == (), "what it is called was removed, itself was collected"
+    store.remove(identity, lambda _: False, for_good=True)
+    assert store.load_incoming(f"web@{identity}") == []
+
+
+def test_what_is_refused_to_a_user_is_not_forgotten(store: ImageStore) -> None:
+    docker_archive(store.incoming / "a.tar", "web:1", [BASE])
+    store.load_incoming()
+    with pytest.raises(ImageInUse):
+        store.remove("web:1", lambda _: True, for_good=True)
+    store.remove("web:1", lambda _: False)
+    assert store.load_incoming("web:1") == ["loaded docker.io/library/web:1 from a.tar"]
+
+
+# files that are there and cannot be read now
+
+
+@contextlib.contextmanager
+def unreadable(name: str, problem: int) -> Iterator[None]:
+    """Files of that name."""
+    real = Path.read_text
+
+    def refused(path: Path, *args: Any, **settings: Any) -> str:
+        if path.name == name:
+            raise OSError(problem, os.strerror(problem), str(path))
+        return real(path, *args, **settings)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "read_text", refused)
+        yield
+
+
+@pytest.mark.parametrize("problem", [errno.EIO, errno.EMFILE, errno.EACCES])
+def test_an_image_that_cannot_be_read_now_is_not_gone(store: ImageStore, tmp_path: Path, problem: int) -> None:
+    """Its files were removed with those of the next image, and its other names were lost with the next load."""
+    archive = docker_archive(tmp_path / "a.tar", "web:1", [BASE])
+    store.load(docker_archive(tmp_path / "b.tar", "web:2", [BASE]))
+    store.load(archive)
+    store.load(docker_archive(tmp_path / "c.tar", "db:1", [MORE]))
+    before = found(store, "web:1")
+    with unreadable(f"{before.id[7:]}.json", problem):
+        for call in (store.all, lambda: store.find("cache:1"), lambda: store.remove("db:1", lambda _: False)):
+            with pytest.raises(RuntimeUnavailable, match=os.strerror(problem)):
+                call()
+        with pytest.raises(RuntimeUnavailable):
+            store.load(archive)
+    assert found(store, "web:2") == before
+    assert (before.tree / "a").read_text() == "1"
+    assert store.find("db:1") is not None
+
+
+def test_images_that_cannot_be_listed_now_are_not_gone(store: ImageStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> list[str]:
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(os, "listdir", refused)
+    with pytest.raises(RuntimeUnavailable, match="images cannot be read: Permission denied"):
+        store.all()
+
+
+def test_notes_that_cannot_be_read_now_are_not_written_anew(store: ImageStore) -> None:
+    """All that was noted but one was lost: what had been refused was tried again, what a user removed was back."""
+    (store.incoming / "a.tar").write_bytes(b"nonsense")
+    store.load_incoming()
+    docker_archive(store.incoming / "b.tar", "web:1", [BASE])
+    with unreadable("incoming.json", errno.EIO), pytest.raises(RuntimeUnavailable):
+        store.load_incoming()
+    assert store.load_incoming() == ["loaded docker.io/library/web:1 from b.tar"]
+    assert len(store.refused()) == 1

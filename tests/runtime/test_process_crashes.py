@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +189,64 @@ def test_a_record_that_cannot_be_read_now_is_not_a_half_made_one(
             assert (await runtime.container_status(container)).state is ContainerState.RUNNING
             assert (runtime.root / "containers" / container).is_dir()
             await runtime.remove_sandbox(sandbox)
+
+    asyncio.run(check())
+
+
+@contextmanager
+def unreadable_states(problem: int, times: int = 1 << 30) -> Iterator[None]:
+    """What shims have written cannot be read, so many times."""
+    real, left = Path.read_text, [times]
+
+    def refused(path: Path, *args: Any, **settings: Any) -> str:
+        if path.name == "state.json" and left[0]:
+            left[0] -= 1
+            raise OSError(problem, os.strerror(problem), str(path))
+        return real(path, *args, **settings)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "read_text", refused)
+        yield
+
+
+@pytest.mark.parametrize("problem", [errno.EMFILE, errno.EIO, errno.EACCES])
+def test_a_state_that_cannot_be_read_now_is_not_that_of_a_new_container(folder: Path, problem: int) -> None:
+    """One that ran counted as never started: the agent that came next wrote that down, and forgot about it."""
+
+    async def check() -> None:
+        async with opened(folder) as runtime:
+            _, container = await created(runtime, "sleep", "1000")
+            await runtime.start_container(container)
+            written = state(runtime, container)
+            await runtime.close()
+            later = ProcessRuntime(runtime.root)
+            with unreadable_states(problem), pytest.raises(RuntimeUnavailable, match=os.strerror(problem)):
+                await later.open()
+            await later.close()
+            await runtime.open()
+            # As who came while it was being started knows it.
+            runtime.container(container).state = {}
+            with unreadable_states(problem):
+                for call in (runtime.stop_container(container, 0.0), runtime.start_container(container)):
+                    with pytest.raises(RuntimeUnavailable, match=os.strerror(problem)):
+                        await call
+            assert state(runtime, container) == written
+            await runtime.stop_container(container, 0.0)
+            assert await ended(runtime, container) == (137, "Error")
+
+    asyncio.run(check())
+
+
+def test_an_end_that_cannot_be_read_now_is_read_later(folder: Path) -> None:
+    """What the shim had written of it was overwritten: nobody knew how the container had ended."""
+
+    async def check() -> None:
+        async with opened(folder) as runtime:
+            _, container = await created(runtime, "sleep", "1000")
+            await runtime.start_container(container)
+            with unreadable_states(errno.EIO, times=2):
+                os.kill((await runtime.container_status(container)).pid, signal.SIGKILL)
+                assert await ended(runtime, container) == (137, "Error")
 
     asyncio.run(check())
 

@@ -38,21 +38,20 @@ MAX_BUFFERED = 4 * CHUNK_BYTES
 
 
 class _Outgoing:
-    """The sender's ear on its stream."""
+    """The sender's ear on its stream. No future: one whose sender gave up before is nobody's, and would complain."""
 
     def __init__(self) -> None:
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.over = asyncio.Event()
+        self.problem: EtcdError | None = None
         self.drained = asyncio.Event()
 
     def message(self, data: bytes) -> None:
         """SnapshotDone; the trailers that follow decide."""
 
     def finished(self, code: int, message: str) -> None:
-        if not self.done.done():
-            if code == Code.OK:
-                self.done.set_result(None)
-            else:
-                self.done.set_exception(EtcdError(Code(code), message))
+        if not self.over.is_set() and code != Code.OK:
+            self.problem = EtcdError(Code(code), message)
+        self.over.set()
         self.drained.set()
 
     def lost(self, problem: BaseException | None) -> None:
@@ -71,16 +70,18 @@ async def send_snapshot(dialer: Dialer, address: Address, hello: raft_pb2.Hello,
         call.send(raft_pb2.SnapshotChunk(header=header).SerializeToString())
         with path.open("rb") as file:
             while data := file.read(CHUNK_BYTES):
-                while call.buffered > MAX_BUFFERED and not ear.done.done():
+                while call.buffered > MAX_BUFFERED and not ear.over.is_set():
                     ear.drained.clear()
                     await ear.drained.wait()
-                if ear.done.done():
+                if ear.over.is_set():
                     break
                 call.send(raft_pb2.SnapshotChunk(data=data, crc32c=google_crc32c.value(data)).SerializeToString())
                 await asyncio.sleep(0)
-        if not ear.done.done():
+        if not ear.over.is_set():
             call.half_close()
-        await ear.done
+        await ear.over.wait()
+        if ear.problem is not None:
+            raise ear.problem
     finally:
         channel.close()
     return size

@@ -3,11 +3,16 @@
     images/<id>.json          what is known of an image: its configuration, its layers, its size, its names
     trees/<chain id>/         its files; images with the same layers share them, and so do images on top of others
     incoming/                 archives that are dropped in here are loaded by themselves
-    incoming.json             which of them were seen, the images that they brought, and what was wrong with the others
+    incoming.json             which of them were seen, the images that each may bring back, what is wrong with others
+
+An image that was collected as garbage is brought back by its archive in incoming/ when somebody asks for it; one that
+a user removed is not, until the archive is loaded or copied there again.
 
 Invariants: a tree is complete when it has its name (renamed there at the end), and an image's file is written after
 its tree; a tree that goes loses its name before its files; every change holds the lock; readers need none, because
-files are replaced whole. A crash leaves a `tmp-` folder, which the next change removes. Blocking: call it in a thread.
+files are replaced whole. A crash leaves a `tmp-` folder, which the next change removes. A file that is there and cannot
+be read now is not taken for one that is gone: whoever needs it hears RuntimeUnavailable.
+Blocking: call it in a thread.
 """
 
 from __future__ import annotations
@@ -21,8 +26,8 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -32,6 +37,7 @@ from node_agent.runtime.image_store.archive import Archive, ArchivedImage
 from node_agent.runtime.image_store.bounds import DEFAULT_BOUNDS, Bounds
 from node_agent.runtime.image_store.config import ImageConfig, read_config
 from node_agent.runtime.image_store.unpack import Unpacker, clone_tree, remove_tree
+from node_agent.runtime.present import names_if_there, text_if_there
 
 _GZIP = b"\x1f\x8b"
 _TEMPORARY = "tmp-"
@@ -67,7 +73,8 @@ class ImageStore:
 
     def all(self) -> list[StoredImage]:
         """Oldest first. A file that is not ours is left out."""
-        found = [self._read(path) for path in (self.root / "images").glob("*.json")]
+        folder = self.root / "images"
+        found = [self._read(folder / name) for name in names_if_there(folder) if name.endswith(".json")]
         return sorted((image for image in found if image), key=lambda image: image.loaded_at)
 
     def find(self, name: str) -> StoredImage | None:
@@ -88,33 +95,34 @@ class ImageStore:
     def load(self, archive: Path) -> tuple[str, ...]:
         """Take all images of an archive: their names (ids where they have none). Raises BadArchive, PullFailed."""
         self.prepare()
-        try:
-            with self._changing(), plain_archive(archive, self.root, self._bounds) as file:
-                opened = Archive(file, self._bounds)
-                images = opened.images()
-                for image in images:
-                    self._take(opened, image)
-        except OSError as problem:
-            raise PullFailed(f"{archive}: {problem.strerror or problem}") from problem
-        except (BadArchive, InvalidImageName) as problem:
-            raise BadArchive(f"{archive}: {problem}") from problem
-        return tuple(name for image in images for name in (_normalised_all(image.names) or (image.id,)))
+        with _explained(archive), self._changing():
+            return self._load(archive)
 
-    def remove(self, name: str, in_use: Callable[[str], bool]) -> tuple[str, ...]:
-        """What is gone: a name, or the image with all of its names. Raises ImageInUse, InvalidImageName."""
+    def remove(self, name: str, in_use: Callable[[str], bool], *, for_good: bool = False) -> tuple[str, ...]:
+        """What is gone: a name, or the image with all of its names. Raises ImageInUse, InvalidImageName.
+
+        for_good: nor does the archive in `incoming` that brought it bring it back.
+        """
         with self._changing():
             image = self.find(name)
             if image is None:
                 return ()
             by_name = not image.id.removeprefix("sha256:").startswith(name.removeprefix("sha256:"))
-            if by_name and len(image.names) > 1:
-                self._rename(image, tuple(each for each in image.names if each != normalised(name)))
-                return (normalised(name),)
-            if in_use(image.id):
+            whole = not by_name or len(image.names) < 2
+            gone = (*image.names, image.id) if whole else (normalised(name),)
+            if whole and in_use(image.id):
                 raise ImageInUse(f"image {name} is used by a container: remove that first")
-            os.unlink(self._path(image.id))
-            self._sweep()
-            return (*image.names, image.id)
+            if for_good:
+                # First: whoever is killed or refused after it can do it again.
+                notes = self._notes()
+                _forget(notes, gone)
+                self._write_notes(notes)
+            if whole:
+                os.unlink(self._path(image.id))
+                self._sweep()
+            else:
+                self._rename(image, tuple(each for each in image.names if each not in gone))
+            return gone
 
     def load_incoming(self, wanted: str = "") -> list[str]:
         """Load what was dropped into `incoming` since: what happened, a line each (also of what was refused).
@@ -123,18 +131,24 @@ class ImageStore:
         Raises InvalidImageName.
         """
         missing = _spellings(wanted) if wanted and self.find(wanted) is None else frozenset()
-        return [self._arrive(archive) for archive in self._arrivals(missing)]
+        said = []
+        for archive in self._arrivals(missing):
+            with _explained(archive), self._changing():
+                said.append(self._arrive(archive))
+        return said
 
     def _arrive(self, archive: Path) -> str:
-        before = _identity(archive)
+        before, entry = _identity(archive), self._notes().get(archive.name, {})
+        again = None if _is_new(archive, entry) else tuple(entry["names"])
         try:
-            names = self.load(archive)
+            with _explained(archive):
+                names = self._load(archive, again)
         except BadArchive as problem:
             self._note(archive, before, str(problem))
             return f"refused {problem}"
         except PullFailed as problem:
             # The disk's fault, not the archive's: without an identity it counts as new the next time.
-            self._note(archive, [], str(problem))
+            self._note(archive, [] if again is None else before, str(problem), again or ())
             return f"refused {problem}"
         ids = (image.id for image in map(self.find, names) if image)
         self._note(archive, before, "", (*names, *ids))
@@ -145,6 +159,15 @@ class ImageStore:
         return [entry["problem"] for entry in self._notes().values() if entry.get("problem")]
 
     # inside
+
+    def _load(self, archive: Path, again: Collection[str] | None = None) -> tuple[str, ...]:
+        """again: of an archive that was loaded before, take these names and ids only."""
+        with plain_archive(archive, self.root, self._bounds) as file:
+            opened = Archive(file, self._bounds)
+            images = opened.images() if again is None else _only(again, opened.images())
+            for image in images:
+                self._take(opened, image)
+        return tuple(name for image in images for name in (_normalised_all(image.names) or (image.id,)))
 
     def _take(self, archive: Archive, image: ArchivedImage) -> None:
         names = _normalised_all(image.names)
@@ -195,8 +218,9 @@ class ImageStore:
         return self.root / "images" / f"{image_id.removeprefix('sha256:')}.json"
 
     def _read(self, path: Path) -> StoredImage | None:
+        """None: there is none, or it is not ours. Raises RuntimeUnavailable."""
         try:
-            found: dict[str, Any] = json.loads(path.read_text())
+            found: dict[str, Any] = json.loads(text_if_there(path) or "")
             chains = tuple(found["chains"])
             return StoredImage(
                 id=found["id"],
@@ -207,7 +231,7 @@ class ImageStore:
                 config=read_config({"config": found["config"]}),
                 tree=self._tree_path(chains),
             )
-        except (OSError, ValueError, KeyError, TypeError, BadArchive):
+        except (ValueError, KeyError, TypeError, BadArchive):
             return None
 
     def _write(
@@ -273,20 +297,32 @@ class ImageStore:
 
     def _notes(self) -> dict[str, Any]:
         try:
-            notes = json.loads((self.root / "incoming.json").read_text())
-        except (OSError, ValueError):
+            notes = json.loads(text_if_there(self.root / "incoming.json") or "")
+        except ValueError:
             return {}
         return notes if isinstance(notes, dict) else {}
 
     def _note(self, archive: Path, identity: list[int], problem: str, names: tuple[str, ...] = ()) -> None:
         there = {path.name for path in self.incoming.iterdir()}
         notes = {name: entry for name, entry in self._notes().items() if name in there}
-        for entry in notes.values():
-            # A name is that of the newest image: only who brought it last is to bring it back.
-            if "names" in entry:
-                entry["names"] = [name for name in entry["names"] if name not in names]
+        # A name is that of the newest image: only who brought it last is to bring it back.
+        _forget(notes, names)
         notes[archive.name] = {"identity": identity, "problem": problem, "names": names}
+        self._write_notes(notes)
+
+    def _write_notes(self, notes: dict[str, Any]) -> None:
         _replace(self.root / "incoming.json", json.dumps(notes))
+
+
+@contextlib.contextmanager
+def _explained(archive: Path) -> Iterator[None]:
+    """Raises PullFailed for what the disk refuses, and BadArchive for what is wrong with the archive."""
+    try:
+        yield
+    except OSError as problem:
+        raise PullFailed(f"{archive}: {problem.strerror or problem}") from problem
+    except (BadArchive, InvalidImageName) as problem:
+        raise BadArchive(f"{archive}: {problem}") from problem
 
 
 def chain_ids(diffs: list[str]) -> tuple[str, ...]:
@@ -300,6 +336,18 @@ def chain_ids(diffs: list[str]) -> tuple[str, ...]:
 
 def _normalised_all(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(normalised(name) for name in names))
+
+
+def _only(wanted: Collection[str], images: Iterable[ArchivedImage]) -> list[ArchivedImage]:
+    chosen = [replace(each, names=tuple(n for n in each.names if normalised(n) in wanted)) for each in images]
+    return [each for each in chosen if each.names or each.id in wanted]
+
+
+def _forget(notes: dict[str, Any], names: Collection[str]) -> None:
+    """No archive is to bring these back."""
+    for entry in notes.values():
+        if "names" in entry:
+            entry["names"] = [name for name in entry["names"] if name not in names]
 
 
 def _spellings(name: str) -> frozenset[str]:

@@ -182,13 +182,23 @@ class ProcessNode:
 
     async def _watch(self, record: ContainerRecord) -> None:
         pause = _SOON
-        while not await _heard_of_end(record):
+        while not await self._has_ended(record):
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LATER)
-        if record.id in self.containers:
-            await self.in_thread(self._note_end, record)
         record.ended.set()
         self.tell(EventType.STOPPED, record.sandbox_id, record.id)
+
+    async def _has_ended(self, record: ContainerRecord) -> bool:
+        """Wait for it, and note it. False: what became of it cannot be known now."""
+        try:
+            if not await _heard_of_end(record):
+                return False
+            if record.id in self.containers:
+                await self.in_thread(self._note_end, record)
+        except RuntimeUnavailable as problem:
+            _log.warning("container %s is asked again: %s", record.id[:12], problem)
+            return False
+        return True
 
     def _note_end(self, record: ContainerRecord) -> None:
         record.read_state()
@@ -250,14 +260,11 @@ class ProcessNode:
 
 
 async def _heard_of_end(record: ContainerRecord) -> bool:
-    """Wait for it. False: the shim could not be asked, or went silent, which says nothing of the container."""
+    """Wait for it. False: the shim went silent, which says nothing of the container; nor does RuntimeUnavailable."""
     try:
         link = await ShimLink.open(record.folder)
     except NotRunning:
         return True
-    except RuntimeUnavailable as problem:
-        _log.warning("container %s is asked again: %s", record.id[:12], problem)
-        return False
     try:
         await link.send(b"W")
         while (message := await link.receive()) is not None:

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from node_agent.runtime.present import text_if_there
 from node_agent.runtime.stored import container_config, sandbox_config
 from node_agent.runtime.types import (
     Container,
@@ -111,10 +112,10 @@ class ContainerRecord:
         replace_file(self.folder / FILE, json.dumps(document))
 
     def read_state(self) -> None:
-        """What the shim has written so far."""
+        """What the shim has written so far. Raises RuntimeUnavailable: it is there and cannot be read now."""
         try:
-            found = json.loads((self.folder / "state.json").read_text())
-        except (OSError, ValueError):
+            found = json.loads(text_if_there(self.folder / "state.json") or "")
+        except ValueError:
             return
         if isinstance(found, dict):
             self.state = found
@@ -189,7 +190,7 @@ def load_sandbox(folder: Path) -> SandboxRecord:
 
 
 def load_container(folder: Path) -> ContainerRecord:
-    """As load_sandbox; with the shim's last word."""
+    """As load_sandbox; with the shim's last word. Raises RuntimeUnavailable, too: that cannot be read now."""
     found = json.loads((folder / FILE).read_text())
     record = ContainerRecord(
         id=found["id"],
