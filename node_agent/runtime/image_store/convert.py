@@ -14,7 +14,7 @@ from typing import IO
 
 from node_agent.runtime.image_store.archive import Archive, ArchivedImage
 from node_agent.runtime.image_store.bounds import Bounds
-from node_agent.runtime.image_store.store import plain_archive
+from node_agent.runtime.image_store.plain import plain_archive
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from node_agent.runtime.errors import BadArchive
 from node_agent.runtime.image_names import normalised
 from node_agent.runtime.image_store.archive import Archive
 from node_agent.runtime.image_store.bounds import Bounds
-from node_agent.runtime.image_store.store import plain_archive
+from node_agent.runtime.image_store.plain import plain_archive
 
 
 def archived_names(archive: Path, bounds: Bounds) -> tuple[str, ...]:

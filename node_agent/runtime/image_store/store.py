@@ -2,11 +2,7 @@
 
     images/<id>.json          what is known of an image: its configuration, its layers, its size, its names
     trees/<chain id>/         its files; images with the same layers share them, and so do images on top of others
-    incoming/                 archives that are dropped in here are loaded by themselves
-    incoming.json             which of them were seen, the images that each may bring back, what is wrong with others
-
-An image that was collected as garbage is brought back by its archive in incoming/ when somebody asks for it; one that
-a user removed is not, until the archive is loaded or copied there again.
+    incoming/, incoming.json  archives that are loaded by themselves (arrivals.py)
 
 Invariants: a tree is complete when it has its name (renamed there at the end), and an image's file is written after
 its tree; a tree that goes loses its name before its files; every change holds the lock; readers need none, because
@@ -19,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import gzip
 import hashlib
 import json
 import os
@@ -29,17 +24,18 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from node_agent.runtime.errors import BadArchive, ImageInUse, InvalidImageName, PullFailed
 from node_agent.runtime.image_names import is_host, normalised
 from node_agent.runtime.image_store.archive import Archive, ArchivedImage
+from node_agent.runtime.image_store.arrivals import Arrivals, identity
 from node_agent.runtime.image_store.bounds import DEFAULT_BOUNDS, Bounds
 from node_agent.runtime.image_store.config import ImageConfig, read_config
+from node_agent.runtime.image_store.plain import plain_archive
 from node_agent.runtime.image_store.unpack import Unpacker, clone_tree, remove_tree
-from node_agent.runtime.present import names_if_there, text_if_there
+from node_agent.runtime.present import names_if_there, replace_file, text_if_there
 
-_GZIP = b"\x1f\x8b"
 _TEMPORARY = "tmp-"
 
 
@@ -61,7 +57,8 @@ class ImageStore:
 
     def __init__(self, root: Path, bounds: Bounds = DEFAULT_BOUNDS) -> None:
         self.root = root
-        self.incoming = root / "incoming"
+        self._arrivals = Arrivals(root)
+        self.incoming = self._arrivals.folder
         self._bounds = bounds
 
     def prepare(self) -> None:
@@ -114,9 +111,7 @@ class ImageStore:
                 raise ImageInUse(f"image {name} is used by a container: remove that first")
             if for_good:
                 # First: whoever is killed or refused after it can do it again.
-                notes = self._notes()
-                _forget(notes, gone)
-                self._write_notes(notes)
+                self._arrivals.forget(gone)
             if whole:
                 os.unlink(self._path(image.id))
                 self._sweep()
@@ -130,33 +125,32 @@ class ImageStore:
         `wanted`: the name of an image; if it was removed since its archive was loaded, the archive is loaded again.
         Raises InvalidImageName.
         """
-        missing = _spellings(wanted) if wanted and self.find(wanted) is None else frozenset()
         said = []
-        for archive in self._arrivals(missing):
+        for archive in self._arrivals.waiting(wanted if wanted and self.find(wanted) is None else ""):
             with _explained(archive), self._changing():
                 said.append(self._arrive(archive))
         return said
 
     def _arrive(self, archive: Path) -> str:
-        before, entry = _identity(archive), self._notes().get(archive.name, {})
-        again = None if _is_new(archive, entry) else tuple(entry["names"])
+        arrivals, before = self._arrivals, identity(archive)
+        again = arrivals.brought_by(archive)
         try:
             with _explained(archive):
                 names = self._load(archive, again)
         except BadArchive as problem:
-            self._note(archive, before, str(problem))
+            arrivals.note(archive, before, str(problem))
             return f"refused {problem}"
         except PullFailed as problem:
             # The disk's fault, not the archive's: without an identity it counts as new the next time.
-            self._note(archive, [] if again is None else before, str(problem), again or ())
+            arrivals.note(archive, [] if again is None else before, str(problem), again or ())
             return f"refused {problem}"
         ids = (image.id for image in map(self.find, names) if image)
-        self._note(archive, before, "", (*names, *ids))
+        arrivals.note(archive, before, "", (*names, *ids))
         return f"loaded {', '.join(names)} from {archive.name}"
 
     def refused(self) -> list[str]:
         """What is wrong with archives that wait in `incoming`."""
-        return [entry["problem"] for entry in self._notes().values() if entry.get("problem")]
+        return self._arrivals.problems()
 
     # inside
 
@@ -252,7 +246,7 @@ class ImageStore:
                 "StopSignal": config.stop_signal,
             },
         }
-        _replace(self._path(image_id), json.dumps(document))
+        replace_file(self._path(image_id), json.dumps(document), 0o644)
 
     def _rename(self, image: StoredImage, names: tuple[str, ...]) -> None:
         self._write(image.id, names, image.chains, image.size, image.config)
@@ -279,39 +273,6 @@ class ImageStore:
             for path in (self.root / "trees").glob(f"{_TEMPORARY}*"):
                 remove_tree(str(path))
             yield
-
-    # the folder for arrivals
-
-    def _arrivals(self, missing: frozenset[str]) -> list[Path]:
-        """The archives that are new, and the one that brought the image that is missing now."""
-        notes = self._notes()
-        if not self.incoming.is_dir():
-            return []
-        return [
-            path
-            for path in sorted(self.incoming.iterdir())
-            if path.is_file()
-            and not path.name.startswith(".")
-            and (_is_new(path, notes.get(path.name, {})) or missing.intersection(notes[path.name]["names"]))
-        ]
-
-    def _notes(self) -> dict[str, Any]:
-        try:
-            notes = json.loads(text_if_there(self.root / "incoming.json") or "")
-        except ValueError:
-            return {}
-        return notes if isinstance(notes, dict) else {}
-
-    def _note(self, archive: Path, identity: list[int], problem: str, names: tuple[str, ...] = ()) -> None:
-        there = {path.name for path in self.incoming.iterdir()}
-        notes = {name: entry for name, entry in self._notes().items() if name in there}
-        # A name is that of the newest image: only who brought it last is to bring it back.
-        _forget(notes, names)
-        notes[archive.name] = {"identity": identity, "problem": problem, "names": names}
-        self._write_notes(notes)
-
-    def _write_notes(self, notes: dict[str, Any]) -> None:
-        _replace(self.root / "incoming.json", json.dumps(notes))
 
 
 @contextlib.contextmanager
@@ -341,64 +302,6 @@ def _normalised_all(names: tuple[str, ...]) -> tuple[str, ...]:
 def _only(wanted: Collection[str], images: Iterable[ArchivedImage]) -> list[ArchivedImage]:
     chosen = [replace(each, names=tuple(n for n in each.names if normalised(n) in wanted)) for each in images]
     return [each for each in chosen if each.names or each.id in wanted]
-
-
-def _forget(notes: dict[str, Any], names: Collection[str]) -> None:
-    """No archive is to bring these back."""
-    for entry in notes.values():
-        if "names" in entry:
-            entry["names"] = [name for name in entry["names"] if name not in names]
-
-
-def _spellings(name: str) -> frozenset[str]:
-    """What an image that is asked for may be noted as: its name or its id."""
-    whole = normalised(name)
-    return frozenset((name, whole, whole.partition("@")[2])) - {""}
-
-
-def _is_new(path: Path, entry: dict[str, Any]) -> bool:
-    """Also one that was noted when names were not yet."""
-    return entry.get("identity") != _identity(path) or "names" not in entry
-
-
-def _identity(path: Path) -> list[int]:
-    try:
-        known = path.stat()
-    except FileNotFoundError:
-        return []
-    return [known.st_size, known.st_mtime_ns, known.st_ino]
-
-
-def _replace(path: Path, text: str) -> None:
-    new = path.with_name(f".{path.name}.new")
-    new.write_text(text)
-    os.replace(new, path)
-
-
-@contextlib.contextmanager
-def plain_archive(archive: Path, root: Path, bounds: Bounds) -> Iterator[IO[bytes]]:
-    """The archive as a seekable, uncompressed file; a compressed one is unpacked beside the images, within bounds."""
-    with open(archive, "rb") as file:
-        if file.read(2) != _GZIP:
-            file.seek(0)
-            yield file
-            return
-        file.seek(0)
-        with tempfile.TemporaryFile(dir=root) as copy:
-            _gunzip(file, copy, bounds)
-            copy.seek(0)
-            yield copy
-
-
-def _gunzip(source: IO[bytes], target: IO[bytes], bounds: Bounds) -> None:
-    try:
-        with gzip.GzipFile(fileobj=source) as unzipped:
-            while data := unzipped.read(1 << 20):
-                if target.tell() > bounds.unpacked:
-                    raise BadArchive(f"it is more than {bounds.unpacked} bytes")
-                target.write(data)
-    except (EOFError, gzip.BadGzipFile) as problem:
-        raise BadArchive(f"damaged: {problem}") from problem
 
 
 def disk_usage(root: Path) -> tuple[int, int]:

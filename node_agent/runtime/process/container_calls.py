@@ -13,9 +13,10 @@ from pathlib import Path
 
 from node_agent.runtime.errors import CannotCreate, CannotStart, NotRunning, RuntimeUnavailable, Unsupported
 from node_agent.runtime.image_store.store import StoredImage, copy_tree, disk_usage
+from node_agent.runtime.present import replace_file
 from node_agent.runtime.process import plan
 from node_agent.runtime.process.image_calls import ImageCalls
-from node_agent.runtime.process.records import ContainerRecord, SandboxRecord, replace_file
+from node_agent.runtime.process.records import ContainerRecord, SandboxRecord
 from node_agent.runtime.process.sandbox_calls import SandboxCalls
 from node_agent.runtime.process.shim_link import start_shim, tell, to_its_end
 from node_agent.runtime.types import (

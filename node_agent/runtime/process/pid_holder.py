@@ -17,8 +17,8 @@ from typing import Any
 
 from node_agent.runtime import pause
 from node_agent.runtime.errors import CannotCreate
+from node_agent.runtime.present import replace_file
 from node_agent.runtime.process import linux
-from node_agent.runtime.process.records import replace_file
 from node_agent.runtime.process.shim_link import kill, start_shim, to_its_end
 
 _REASON = "CreatePodSandboxError"

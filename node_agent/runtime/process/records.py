@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from node_agent.runtime.present import text_if_there
+from node_agent.runtime.present import replace_file, text_if_there
 from node_agent.runtime.stored import container_config, sandbox_config
 from node_agent.runtime.types import (
     Container,
@@ -26,15 +25,6 @@ from node_agent.runtime.types import (
 
 FILE = "record.json"
 LOST = 137
-
-
-def replace_file(path: Path, text: str) -> None:
-    """Whole or not at all; only the agent's user may read it."""
-    new = path.with_name(f"{path.name}.new")
-    descriptor = os.open(new, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-    os.replace(new, path)
 
 
 @dataclass(slots=True)
