@@ -15,7 +15,7 @@ from control.api.status import already_exists, conflict, not_found
 from control.apiserver import hooks
 from control.apiserver.server import Server
 from control.apiserver.splice import parse, to_value
-from control.apiserver.storage import Changed, Claimed, Extra, Stored
+from control.apiserver.storage import Changed, Claimed, Extra, Fence, Stored
 
 ATTEMPTS = 12
 
@@ -65,9 +65,15 @@ class StoredObjects:
         raise conflict(resource, name, "no free address could be taken, please try again")
 
     async def update(
-        self, resource: str, namespace: str, name: str, change: Callable[[Object], Object | None]
+        self,
+        resource: str,
+        namespace: str,
+        name: str,
+        change: Callable[[Object], Object | None],
+        *,
+        fence: Fence | None = None,
     ) -> Object:
-        """See request.Objects."""
+        """See request.Objects. fence: of the request that it is a part of. Raises Fenced."""
         kind = self._kind(resource)
         key = self._key(kind, namespace, name)
         state = await self._server.storage.get(key)
@@ -79,7 +85,7 @@ class StoredObjects:
             if new is None or is_same(new, old):
                 return old
             try:
-                revision = await self._server.storage.update(key, to_value(new), state.revision)
+                revision = await self._server.storage.update(key, to_value(new), state.revision, Extra(fence=fence))
             except Changed as changed:
                 state = changed.current
                 continue

@@ -21,8 +21,9 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import AsyncIterator, Coroutine, Iterable
-from typing import Any, Final
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
+from typing import Any, Final, TypeVar
 
 from control.client import lifeline
 from control.client.cause import Fence
@@ -34,6 +35,8 @@ from kvstore.client.election import Election
 from kvstore.pb import etcd_pb2 as pb
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 PREFIX: Final = "/fluyt/leaders/"
 # Seconds; the shortest lease that a store with etcd's usual election timeout grants.
@@ -123,43 +126,47 @@ class Elector:
         pauses = delays()
         while not election.token:
             await asyncio.sleep(next(pauses))
-        while True:
-            try:
-                line = await self._store.get_prefix(PREFIX + self.name + "/")
-                before = [kv for kv in line.kvs if kv.create_revision < election.token]
-                await _all(self._follow(candidate) for candidate in before)
-                return
-            except ClientError as problem:
-                log.info("%s: who is before us cannot be looked at: %s", self.name, problem)
-                await asyncio.sleep(next(pauses))
+        look = partial(self._store.get_prefix, PREFIX + self.name + "/")
+        line = await _insist(f"{self.name}: who is before us cannot be looked at", look)
+        async with asyncio.TaskGroup() as group:
+            for candidate in line.kvs:
+                if candidate.create_revision < election.token:
+                    group.create_task(self._follow(candidate))
 
     async def _follow(self, candidate: pb.KeyValue) -> None:
         """Return when this candidate's key is gone, by us or by others."""
         key, created = candidate.key.decode(), candidate.create_revision
-        gone = asyncio.create_task(_deleted(self._store, key, created))
+        # Goes on whatever the store says: of who is gone by then, another visit could not tell that it ever was there.
         dead = asyncio.create_task(_dead(candidate.value))
         try:
-            await asyncio.wait((gone, dead), return_when=asyncio.FIRST_COMPLETED)
-            if dead.done() and not gone.done():
-                log.info("%s: the process is gone that stands before us: %s", self.name, key)
-                same = create_revision(key) == created
-                await self._store.txn().when(same).then(delete(key)).commit(repeatable=True)
-            await gone
+            await _insist(f"{key} cannot be followed", partial(self._until_gone, key, created, dead))
         finally:
-            for task in (gone, dead):
-                task.cancel()
-            await asyncio.gather(gone, dead, return_exceptions=True)
+            dead.cancel()
+            await asyncio.gather(dead, return_exceptions=True)
+
+    async def _until_gone(self, key: str, created: int, dead: asyncio.Task[None]) -> None:
+        gone = asyncio.create_task(_deleted(self._store, key, created))
+        try:
+            await asyncio.wait((gone, dead), return_when=asyncio.FIRST_COMPLETED)
+            if gone.done():
+                return await gone
+            log.info("%s: the process is gone that stands before us: %s", self.name, key)
+            same = create_revision(key) == created
+            await self._store.txn().when(same).then(delete(key)).commit(repeatable=True)
+        finally:
+            gone.cancel()
+            await asyncio.gather(gone, return_exceptions=True)
 
 
-async def _all(works: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Have all done side by side; with the first ClientError the others are given up."""
-    tasks = [asyncio.create_task(work) for work in works]
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+async def _insist(complaint: str, ask: Callable[[], Awaitable[T]]) -> T:
+    """The result of ask(), asked again after every refusal of the store, and when its history was compacted."""
+    pauses = delays()
+    while True:
+        try:
+            return await ask()
+        except ClientError as problem:
+            log.info("%s: %s", complaint, problem)
+        await asyncio.sleep(next(pauses))
 
 
 async def _dead(value: bytes) -> None:
@@ -182,10 +189,10 @@ async def _dead(value: bytes) -> None:
 @contextlib.asynccontextmanager
 async def _watched(store: AsyncClient, election: Election, leadership: Leadership) -> AsyncIterator[None]:
     """Sets `lost` when the lease is, or when somebody took our key away."""
-    fence = leadership.fence
+    key, created = leadership.fence.key, leadership.fence.revision
     tasks = [
         asyncio.create_task(election.wait_lost()),
-        asyncio.create_task(_key_gone(store, fence)),
+        asyncio.create_task(_insist(f"{key} cannot be watched", partial(_deleted, store, key, created))),
     ]
     for task in tasks:
         task.add_done_callback(lambda done: None if done.cancelled() else leadership.lost.set())
@@ -198,16 +205,13 @@ async def _watched(store: AsyncClient, election: Election, leadership: Leadershi
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _key_gone(store: AsyncClient, fence: Fence) -> None:
-    """Return once the key is deleted. Refusals of the watch are left to the lease, which is what counts."""
-    try:
-        await _deleted(store, fence.key, fence.revision)
-    except ClientError as problem:
-        log.info("%s cannot be watched: %s", fence.key, problem)
-        await asyncio.Event().wait()
-
-
 async def _deleted(store: AsyncClient, key: str, created: int) -> None:
-    """Return once the key that was created at that revision is deleted."""
-    async with store.watch(key, start_revision=created + 1, ignore=["put"]) as watch:
+    """Return once the key that was created at that revision is deleted. Raises Compacted: ask again.
+
+    It may have stood for longer than the store keeps history, so what is still to come begins at a read of it.
+    """
+    found = await store.range(key, keys_only=True)
+    if not found.kvs or found.kvs[0].create_revision != created:
+        return
+    async with store.watch(key, start_revision=found.header.revision + 1, ignore=["put"]) as watch:
         await anext(watch)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from harness.api_site import NOBODY, Api, Site, config_map
+from harness.api_site import NOBODY, Api, Site, config_map, pod
 
 from kvstore.pb.etcd_pb2 import DeleteRangeRequest, PutRequest
 
@@ -31,6 +31,33 @@ def test_a_lost_leadership_cannot_write(any_site: Site, any_api: Api, any_namesp
     assert any_api.ask("PATCH", f"{path}/a", {"data": {"n": "3"}}, **patch).code == 409
     for wrong in ("nonsense", "/registry/pods/a/b;1", f"{key.decode()};x", f"{key.decode()};{'9' * 30}"):
         assert any_api.ask("POST", path, config_map("c"), headers={"Fluyt-Fence": wrong}).code == 400
+
+
+LOST = {"Fluyt-Fence": "/fluyt/leaders/controllers/1a2b;5"}
+
+
+def test_an_eviction_by_a_lost_leadership_costs_the_budget_nothing(any_api: Api, any_namespace: str) -> None:
+    pods, labels = f"{any_namespace}/pods", {"app": "web"}
+    budgets = any_namespace.replace("/api/v1", "/apis/policy/v1") + "/poddisruptionbudgets"
+    any_api.create(pods, {**pod("a"), "metadata": {"name": "a", "labels": labels}})
+    ready = [{"type": "Ready", "status": "True"}]
+    any_api.patch(f"{pods}/a/status", {"status": {"phase": "Running", "conditions": ready}})
+    spec = {"minAvailable": 0, "selector": {"matchLabels": labels}}
+    any_api.create(budgets, {"metadata": {"name": "one"}, "spec": spec})
+    figures = {"desiredHealthy": 0, "currentHealthy": 1, "expectedPods": 1, "disruptionsAllowed": 1}
+    before = any_api.patch(f"{budgets}/one/status", {"status": {"observedGeneration": 1, **figures}})
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "a"}}
+    refused = any_api.ask("POST", f"{pods}/a/eviction", eviction, headers=LOST)
+    assert (refused.code, refused.obj["details"]["kind"], refused.obj["details"]["name"]) == (409, "pods", "a")
+    assert [cause["reason"] for cause in refused.obj["details"]["causes"]] == ["FenceLost"]
+    assert any_api.get(f"{budgets}/one") == before
+    assert any_api.ask("POST", f"{pods}/a/eviction", eviction).code == 201
+
+
+def test_what_stores_nothing_needs_no_leadership(api: Api, namespace: str) -> None:
+    request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+    assert api.ask("POST", f"{namespace}/serviceaccounts/default/token", request, headers=LOST).code == 201
+    assert api.ask("POST", f"{namespace}/configmaps?dryRun=All", config_map("a"), headers=LOST).code == 201
 
 
 def test_causes_are_kept_beside_the_revision(any_api: Api, any_namespace: str) -> None:

@@ -18,10 +18,12 @@ from control.api.status import too_many_requests as too_many
 from control.apiserver.answer import Answer, json_answer
 from control.apiserver.bodies import checked, read_value
 from control.apiserver.call import Call, is_dry_run
+from control.apiserver.conditions import fence_lost, fence_of
 from control.apiserver.deletion import delete_object, wish_of
 from control.apiserver.handlers.get import find
 from control.apiserver.objects import StoredObjects
 from control.apiserver.request import Review
+from control.apiserver.storage import Fenced
 
 BUDGETS: Final = "poddisruptionbudgets.policy"
 _VIOLATED: Final = "Cannot evict pod as it would violate the pod's disruption budget."
@@ -50,7 +52,7 @@ async def create(call: Call) -> Answer:
 
 
 async def _check_budget(call: Call, pod: Object, dry_run: bool) -> None:
-    """Take one disruption from the pod's budget. StatusError 429, 403, 500."""
+    """Take one disruption from the pod's budget. StatusError 429, 403, 500; 409: the writer leads no more."""
     status = pod.get("status") or {}
     if meta.is_deleting(pod) or status.get("phase") in _UNCHECKED_PHASES:
         return
@@ -69,7 +71,10 @@ async def _check_budget(call: Call, pod: Object, dry_run: bool) -> None:
         _take(budget, meta.name(pod))
         return None if dry_run else budget
 
-    await StoredObjects(call.server).update(BUDGETS, call.namespace, name, take)
+    try:
+        await StoredObjects(call.server).update(BUDGETS, call.namespace, name, take, fence=fence_of(call))
+    except Fenced:
+        raise fence_lost(call, call.of, meta.name(pod)) from None
 
 
 async def _budgets(call: Call) -> list[Object]:
