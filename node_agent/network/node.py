@@ -164,7 +164,9 @@ class NodeNetwork:
 
     def _here(self) -> Here:
         node = self._settings.node
-        return Here({node.name} if self._pods is None else self._pods.nodes_here, {*node.ips})
+        if self._pods is None:
+            return Here({node.name}, {*node.ips})
+        return Here(self._pods.nodes_here, {*node.ips}, self._pods.ranges_here)
 
     async def _proxy_backend(self) -> ProxyBackend:
         mode = self._settings.network.proxy_mode

@@ -14,12 +14,22 @@ from node_agent.network.proxy.nft_table import build
 from node_agent.network.proxy.ports import service_ports
 from node_agent.network.ruleset import Chain, Lookup, Table, change, whole
 
-HERE = Here({"n1"}, {"192.0.2.1"})
+HERE = Here({"n1"}, {"192.0.2.1"}, {"10.0.0.0/24", "fd00::/64"})
 TWO = (endpoint("10.0.0.1"), endpoint("10.0.0.2", "n2"))
+NODE_PORT = {"type": "NodePort", "ports": [{"name": "http", "port": 80, "nodePort": 30080}]}
 
 
 def only(spec: dict[str, Any], *endpoints: Any) -> Any:
     [found] = service_ports([service("web", **spec)], [slice_of("web", *endpoints)], HERE)
+    return found
+
+
+def balanced(*sources: str) -> Any:
+    """A port with a load balancer's address, 5.6.7.8, and an external one, 1.2.3.4."""
+    spec = {**NODE_PORT, "type": "LoadBalancer", "externalIPs": ["1.2.3.4"]}
+    web = service("web", **spec, loadBalancerSourceRanges=list(sources))
+    web["status"] = {"loadBalancer": {"ingress": [{"ip": "5.6.7.8"}]}}
+    [found] = service_ports([web], [slice_of("web", *TWO)], HERE)
     return found
 
 
@@ -98,6 +108,28 @@ def test_the_user_space_proxy_listens_where_there_is_an_endpoint() -> None:
     assert places([only({})]) == {}
 
 
+def test_the_user_space_proxy_serves_by_where_a_client_is() -> None:
+    def served(spec: dict[str, Any], *ends: Any) -> dict[str, list[str]]:
+        [(_, target)] = places([only({**NODE_PORT, **spec}, *ends)], own_addresses=False).items()
+        clients = {"the machine": "192.0.2.1", "a pod": "10.0.0.9", "outside": "192.0.2.7"}
+        return {who: ips(target.backends_for(ip, HERE.ips.__contains__)) for who, ip in clients.items()}
+
+    both, local = ["10.0.0.1", "10.0.0.2"], {"externalTrafficPolicy": "Local"}
+    assert served({}, *TWO) == {"the machine": both, "a pod": both, "outside": both}
+    assert served(local, *TWO) == {"the machine": both, "a pod": both, "outside": ["10.0.0.1"]}
+    assert served(local, TWO[1])["outside"] == []
+    # Without an endpoint on this node nobody outside finds the port open.
+    far = only({**NODE_PORT, **local}, TWO[1])
+    assert set(places([far], own_addresses=False)) == {Place("TCP", "0.0.0.0", 30080, inside=True)}
+
+
+def test_the_user_space_proxy_shuts_out_by_source_ranges_at_the_load_balancers_addresses_alone() -> None:
+    found = places([balanced("10.1.0.0/16")])
+    served = {place.address for place, target in found.items() if target.backends_for("192.0.2.7", lambda _: False)}
+    assert served == {"10.96.0.5", "1.2.3.4", "0.0.0.0"}
+    assert found[Place("TCP", "5.6.7.8", 80)].backends_for("10.1.0.1", lambda _: False)
+
+
 def test_a_client_stays_with_its_backend_while_it_is_there() -> None:
     one, two = Backend("10.0.0.1", 1), Backend("10.0.0.2", 1)
     balancer = Balancer(most=2)
@@ -114,8 +146,6 @@ def test_a_client_stays_with_its_backend_while_it_is_there() -> None:
 
 # ---- nftables ----
 
-NODE_PORT = {"type": "NodePort", "ports": [{"name": "http", "port": 80, "nodePort": 30080}]}
-
 
 def test_a_service_is_an_element_of_the_map_and_a_chain() -> None:
     table = build("x", [only({}, *TWO)])
@@ -130,30 +160,54 @@ def test_what_has_no_endpoint_is_refused_and_what_has_none_here_is_dropped() -> 
     table = build("x", [only(NODE_PORT)])
     assert list(table.lookups["refused"].elements) == ["10.96.0.5 . tcp . 80"]
     assert list(table.lookups["refused-ports"].elements) == ["tcp . 30080"]
-    far = build("x", [only({**NODE_PORT, "externalTrafficPolicy": "Local"}, endpoint("10.0.0.2", "n2"))])
-    assert far.lookups["node-ports"].elements == {"tcp . 30080": "drop"}
+    far = build("x", [only({"internalTrafficPolicy": "Local"}, endpoint("10.0.0.2", "n2"))])
+    assert far.lookups["addresses"].elements == {"10.96.0.5 . tcp . 80": "drop"}
+
+
+@pytest.mark.parametrize(("here", "outside"), [((), "drop"), ((endpoint("10.0.0.1"),), "goto loc-")])
+def test_the_external_policy_local_is_for_clients_outside_alone(here: tuple[Any, ...], outside: str) -> None:
+    table = build("x", [only({**NODE_PORT, "externalTrafficPolicy": "Local"}, endpoint("10.0.0.2", "n2"), *here)])
+    [verdict] = table.lookups["node-ports"].elements.values()
+    pods, itself, others = table.chains[verdict.removeprefix("goto ")].rules
+    everybody = table.lookups["addresses"].elements["10.96.0.5 . tcp . 80"]
+    assert pods == f"ip saddr {{ 10.0.0.0/24 }} {everybody}"
+    assert itself == f"fib saddr type local meta mark set meta mark or 0x4000 {everybody}"
+    assert others.startswith(outside)
+
+
+def test_local_for_both_policies_keeps_the_two_apart() -> None:
+    both = {"externalTrafficPolicy": "Local", "internalTrafficPolicy": "Local"}
+    table = build("x", [only({**NODE_PORT, **both}, *TWO)])
+    [inside], [outside] = table.lookups["addresses"].elements.values(), table.lookups["node-ports"].elements.values()
+    assert inside == table.chains[outside.removeprefix("goto ")].rules[-1]
+    assert inside not in table.chains[outside.removeprefix("goto ")].rules[0]
 
 
 def test_only_the_policy_local_keeps_the_clients_address() -> None:
     def marks(spec: dict[str, Any]) -> bool:
         table = build("x", [only({**NODE_PORT, **spec}, *TWO)])
         chain = table.lookups["node-ports"].elements["tcp . 30080"].removeprefix("goto ")
-        return any("meta mark set" in rule for rule in table.chains[chain].rules)
+        return any(rule.startswith("meta mark set") for rule in table.chains[chain].rules)
 
     assert marks({})
     assert not marks({"externalTrafficPolicy": "Local"})
 
 
-def test_source_ranges_of_a_load_balancer_shut_others_out() -> None:
-    spec = {
-        **NODE_PORT,
-        "type": "LoadBalancer",
-        "loadBalancerSourceRanges": ["10.1.0.0/16"],
-        "externalIPs": ["1.2.3.4"],
-    }
-    table = build("x", [only(spec, *TWO)])
-    chain = table.lookups["addresses"].elements["1.2.3.4 . tcp . 80"].removeprefix("goto ")
-    assert table.chains[chain].rules[0] == "ip saddr != { 10.1.0.0/16 } drop"
+def test_source_ranges_shut_others_out_of_the_load_balancers_addresses_alone() -> None:
+    table = build("x", [balanced("10.1.0.0/16", "fd00::/8")])
+    elements = table.lookups["addresses"].elements
+    other = elements["1.2.3.4 . tcp . 80"]
+    assert other == table.lookups["node-ports"].elements["tcp . 30080"]
+    assert not any("saddr !=" in rule for rule in table.chains[other.removeprefix("goto ")].rules)
+    chain = elements["5.6.7.8 . tcp . 80"].removeprefix("goto ")
+    assert table.chains[chain].rules == ("ip saddr != { 10.1.0.0/16 } drop", other)
+    assert build("x", [balanced()]).lookups["addresses"].elements["5.6.7.8 . tcp . 80"] == other
+
+
+def test_a_node_that_the_source_ranges_allow_may_come_from_the_load_balancers_address() -> None:
+    assert balanced("192.0.2.0/24").sources == ("192.0.2.0/24", "5.6.7.8")
+    assert balanced("192.0.2.128/25").sources == ("192.0.2.128/25",)
+    assert balanced().sources == ()
 
 
 def test_affinity_has_a_set_of_clients_for_each_backend() -> None:

@@ -29,7 +29,9 @@ NO_RANGE: Final = (
 
 
 class PodNetwork:
-    """fault(why): the node is not ready because of it, "" when it is. opened(): the bridge has its addresses."""
+    """fault(why): the node is not ready because of it, "" when it is. opened(): the bridge has its addresses, or other
+    nodes and ranges are this machine's now.
+    """
 
     def __init__(
         self,
@@ -45,6 +47,7 @@ class PodNetwork:
         self._changed = asyncio.Event()
         self._routes: set[Route] = set()
         self.nodes_here = frozenset({node})
+        self.ranges_here: frozenset[str] = frozenset()
 
     async def run(self) -> None:
         """For ever."""
@@ -75,14 +78,23 @@ class PodNetwork:
     async def _own(self, nodes: list[Object]) -> None:
         own = self._nodes.get(self._node)
         ranges = ranges_of(own) if own is not None else []
+        changed = self._look_around(nodes)
         if ranges and (not self._bridge.ready or ranges != self._bridge.ranges):
             await self._bridge.open(ranges)
-            await self._opened()
+            changed = True
         if self._bridge.ready:
+            if changed:
+                await self._opened()
             self._fault("")
-        here = {n["metadata"]["name"] for n in nodes if set(self._ips).intersection(node_ips(n))}
-        self.nodes_here = frozenset({self._node, *here})
         await self._bridge.know([text for node in nodes for text in ranges_of(node)])
+
+    def _look_around(self, nodes: list[Object]) -> bool:
+        """Which nodes this machine is, and the ranges of their pods; whether that is news."""
+        before = self.nodes_here, self.ranges_here
+        here = [n for n in nodes if n["metadata"]["name"] == self._node or set(self._ips).intersection(node_ips(n))]
+        self.nodes_here = frozenset({self._node, *(n["metadata"]["name"] for n in here)})
+        self.ranges_here = frozenset(text for n in here for text in ranges_of(n))
+        return before != (self.nodes_here, self.ranges_here)
 
     async def _others(self, nodes: list[Object]) -> None:
         wanted = routes(nodes, self._node, self._ips)

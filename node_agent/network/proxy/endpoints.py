@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 Object = dict[str, Any]
@@ -48,10 +49,14 @@ def candidates(slices: Iterable[Object], port_name: str, protocol: str, family: 
 
 @dataclass(frozen=True, slots=True)
 class Here:
-    """What makes an endpoint local: the names of the nodes that this machine is, and its addresses."""
+    """What makes an endpoint local: the names of the nodes that this machine is, and its addresses.
+
+    pods: ranges of addresses that pods of this machine have, for clients; "10.244.1.0/24".
+    """
 
     nodes: Collection[str] = ()
     ips: Collection[str] = ()
+    pods: Collection[str] = ()
 
 
 def _numbers(each: Object, name: str, protocol: str) -> list[int]:
@@ -88,3 +93,8 @@ def choose(found: Iterable[Candidate], local_only: bool) -> tuple[Backend, ...]:
     usable = [each for each in found if each.backend.local or not local_only]
     ready = [each.backend for each in usable if each.ready]
     return tuple(sorted(ready or [each.backend for each in usable if each.serving]))
+
+
+def within(address: str, ranges: Iterable[str]) -> bool:
+    """Whether it is of one of these; "10.244.1.0/24"."""
+    return any(ip_address(address) in ip_network(each, strict=False) for each in ranges)

@@ -4,6 +4,8 @@ How a connection goes: a map from (address, protocol, port), or from (protocol, 
 the Service's port; that chain chooses a backend by chance, or the one that the client had before (session affinity),
 and rewrites the destination. Connections that the answer would not find back from are marked and get this machine's
 address: those from outside, and those of a pod to itself. What has no endpoint anywhere is refused at once.
+The external policy `Local` is for clients outside alone: a chain before it leads this machine and its pods to all
+endpoints. The source ranges of a load balancer are asked before that, at its own addresses and nowhere else.
 
 Invariant: the content of a chain decides its name where the kernel keeps state for it, so state never outlives its
 meaning. Sources: nft(8); "Virtual IPs and Service Proxies" of Kubernetes.
@@ -22,6 +24,7 @@ from node_agent.network.ruleset import Chain, Lookup, Table
 PREFIX: Final = "fluyt-proxy"
 # The bit that asks for this machine's address; kube-proxy uses the same one.
 MARK: Final = 0x4000
+_MARK_IT: Final = f"meta mark set meta mark or {MARK:#x}"
 _NAT, _SRCNAT, _FILTER = (
     "type nat hook {} priority -100;",
     "type nat hook {} priority 100;",
@@ -59,13 +62,14 @@ class _Builder:
 
     def add(self, port: ServicePort) -> None:
         """One Service's port."""
-        for backend in {*port.internal, *port.external}:
+        for backend in {*port.internal, *port.external, *port.anywhere}:
             self._itself[port.family][f"{backend.ip} . {backend.ip}"] = ""
         inside = self._internal(port)
         self._addresses(port, port.cluster_ips, inside)
-        if port.external_ips or port.node_port:
+        if port.is_external:
             outside = self._external(port)
             self._addresses(port, port.external_ips, outside)
+            self._addresses(port, port.balancer_ips, self._filtered(port, outside))
             self._node_port(port, outside)
 
     def _addresses(self, port: ServicePort, ips: Iterable[str], verdict: str) -> None:
@@ -90,35 +94,38 @@ class _Builder:
         local = tuple(backend for backend in port.external if backend.local)
         if local:
             name = _name("lo", port)
-            mark = f"meta mark set meta mark or {MARK:#x}"
-            self._chains[name] = Chain((mark, *_by_chance(port.family, local)))
+            self._chains[name] = Chain((_MARK_IT, *_by_chance(port.family, local)))
             self._by_loopback[port.family][key] = f"goto {name}"
 
     def _internal(self, port: ServicePort) -> str:
         """The verdict; "": refuse."""
         if not port.internal:
-            return "drop" if port.everywhere else ""
+            return "drop" if port.anywhere else ""
         return f"goto {self._service_chain(port, port.internal)}"
 
     def _external(self, port: ServicePort) -> str:
-        if not port.external:
-            return "drop" if port.everywhere else ""
-        rules: list[str] = []
-        if port.sources:
-            selector = _FAMILIES[port.family][0]
-            rules.append(f"{selector} saddr != {{ {', '.join(port.sources)} }} drop")
-        if not port.local_external:
-            rules.append(f"meta mark set meta mark or {MARK:#x}")
-        target = self._service_chain(port, port.external)
-        if not rules:
-            return f"goto {target}"
+        if not port.anywhere:
+            return ""
         name = _name("ext", port)
-        self._chains[name] = Chain((*rules, f"goto {target}"))
+        cluster = f"goto {self._service_chain(port, port.anywhere)}"
+        if port.local_external:
+            local = f"goto {self._service_chain(port, port.external)}" if port.external else "drop"
+            self._chains[name] = Chain((*_from_inside(port, cluster), local))
+        else:
+            self._chains[name] = Chain((_MARK_IT, cluster))
+        return f"goto {name}"
+
+    def _filtered(self, port: ServicePort, verdict: str) -> str:
+        """The same for clients that the load balancer may have, and an end for others."""
+        if not (port.sources and port.balancer_ips and verdict):
+            return verdict
+        name = _name("lb", port)
+        selector = _FAMILIES[port.family][0]
+        self._chains[name] = Chain((f"{selector} saddr != {{ {', '.join(port.sources)} }} drop", verdict))
         return f"goto {name}"
 
     def _service_chain(self, port: ServicePort, backends: Sequence[Backend]) -> str:
-        local = port.local_internal if backends == port.internal else port.local_external
-        name = _name("loc" if local else "svc", port)
+        name = _name("svc" if backends == port.anywhere else "loc", port)
         rules = self._sticky(port, backends) if port.affinity else _by_chance(port.family, backends)
         self._chains[name] = Chain(rules)
         return name
@@ -183,6 +190,13 @@ class _Builder:
         }
         base["nat-postrouting"] = Chain(tuple(back), _SRCNAT.format("postrouting"))
         return self._chains | {"services": Chain(tuple(services)), "refuse": Chain(tuple(refuse))} | base
+
+
+def _from_inside(port: ServicePort, verdict: str) -> Iterable[str]:
+    """Answers to pods come by this machine in any case; its own address may be one that leads back to others."""
+    if port.pods:
+        yield f"{_FAMILIES[port.family][0]} saddr {{ {', '.join(port.pods)} }} {verdict}"
+    yield f"fib saddr type local {_MARK_IT} {verdict}"
 
 
 def _by_chance(family: str, backends: Sequence[Backend]) -> tuple[str, ...]:

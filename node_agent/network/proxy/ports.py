@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from node_agent.network.proxy.endpoints import Backend, Candidate, Here, Object, candidates, choose
+from node_agent.network.proxy.endpoints import Backend, Candidate, Here, Object, candidates, choose, within
 
 SERVICE_NAME: Final = "kubernetes.io/service-name"
 # Another program answers for Services that carry this label.
@@ -25,11 +25,13 @@ DNS_SERVICE: Final = ("kube-system", "kube-dns")
 class ServicePort:
     """One port of a Service, one address family.
 
-    cluster_ips: where connections from inside go to `internal`. external_ips (externalIPs and those of a load
-    balancer) and node_port (0: none) lead to `external`. local_internal, local_external: the policy is `Local`, so no
-    endpoint of another node is used and a client's address is kept. everywhere: whether there is an endpoint anywhere;
-    where not, clients are refused at once, whereas a node that merely has no local one lets them time out.
-    affinity: seconds a client stays with its endpoint, 0 for none.
+    cluster_ips: where connections from inside go to `internal`. external_ips (externalIPs), balancer_ips (those of a
+    load balancer) and node_port (0: none) lead to `external`. local_internal, local_external: the policy is `Local`, so
+    no endpoint of another node is used and a client's address is kept. anywhere: the endpoints of all nodes; where
+    there is none, clients are refused at once, whereas a node that merely has no local one lets them time out.
+    The external policy is for clients outside: the node itself and its pods (their ranges: pods) get `anywhere`.
+    sources: ranges of the only clients that balancer_ips serve, empty for all. affinity: seconds a client stays with
+    its endpoint, 0 for none.
     """
 
     namespace: str
@@ -40,14 +42,21 @@ class ServicePort:
     port: int
     cluster_ips: tuple[str, ...] = ()
     external_ips: tuple[str, ...] = ()
+    balancer_ips: tuple[str, ...] = ()
     node_port: int = 0
     internal: tuple[Backend, ...] = ()
     external: tuple[Backend, ...] = ()
     local_internal: bool = False
     local_external: bool = False
-    everywhere: bool = False
+    anywhere: tuple[Backend, ...] = ()
+    pods: tuple[str, ...] = ()
     affinity: int = 0
     sources: tuple[str, ...] = ()
+
+    @property
+    def is_external(self) -> bool:
+        """Whether it has a place for clients outside."""
+        return bool(self.node_port or self.external_ips or self.balancer_ips)
 
     @property
     def title(self) -> str:
@@ -108,16 +117,17 @@ def _of_service(service: Object, slices: list[Object], here: Here, dns: Sequence
             ends = candidates(slices, port.get("name") or "", protocol, family, here)
             if not slices and _key(service) == DNS_SERVICE:
                 ends = [Candidate(each, True, True) for each in dns if _family(each.ip) == family]
-            yield _port(service, port, family, ips, ends)
+            yield _port(service, port, family, ips, ends, here)
 
 
-def _port(service: Object, port: Object, family: str, ips: list[str], ends: list[Candidate]) -> ServicePort:
+def _port(service: Object, port: Object, family: str, ips: list[str], ends: list[Candidate], here: Here) -> ServicePort:
     namespace, name = _key(service)
     spec = service["spec"]
     local_internal = spec.get("internalTrafficPolicy") == "Local"
     local_external = spec.get("externalTrafficPolicy") == "Local"
     node_port = int(port.get("nodePort") or 0) if spec.get("type") in ("NodePort", "LoadBalancer") else 0
-    external_ips = tuple(sorted(ip for ip in _external_ips(service) if _family(ip) == family))
+    external_ips = _of_family(family, spec.get("externalIPs") or [])
+    balancer_ips = _of_family(family, _balancer_ips(service))
     return ServicePort(
         namespace=namespace,
         service=name,
@@ -127,24 +137,30 @@ def _port(service: Object, port: Object, family: str, ips: list[str], ends: list
         port=int(port["port"]),
         cluster_ips=tuple(ip for ip in ips if _family(ip) == family),
         external_ips=external_ips,
+        balancer_ips=balancer_ips,
         node_port=node_port,
         internal=choose(ends, local_internal),
-        external=choose(ends, local_external) if node_port or external_ips else (),
+        external=choose(ends, local_external) if node_port or external_ips or balancer_ips else (),
         local_internal=local_internal,
         local_external=local_external,
-        everywhere=bool(choose(ends, local_only=False)),
+        anywhere=choose(ends, local_only=False),
+        pods=_of_family(family, here.pods) if local_external else (),
         affinity=_affinity(spec),
-        sources=tuple(s for s in spec.get("loadBalancerSourceRanges") or [] if _family(s) == family),
+        sources=_sources(_of_family(family, spec.get("loadBalancerSourceRanges") or []), balancer_ips, here),
     )
 
 
-def _external_ips(service: Object) -> set[str]:
-    spec = service["spec"]
-    found = {str(ip) for ip in spec.get("externalIPs") or []}
-    if spec.get("type") == "LoadBalancer":
-        ingress = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or []
-        found |= {str(each["ip"]) for each in ingress if each.get("ip") and each.get("ipMode") != "Proxy"}
-    return found
+def _balancer_ips(service: Object) -> list[str]:
+    if service["spec"].get("type") != "LoadBalancer":
+        return []
+    ingress = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or []
+    return [str(each["ip"]) for each in ingress if each.get("ip") and each.get("ipMode") != "Proxy"]
+
+
+def _sources(ranges: tuple[str, ...], balancer_ips: tuple[str, ...], here: Here) -> tuple[str, ...]:
+    """A machine that has a load balancer's address itself also comes from there: it may, if its own address may."""
+    may = any(within(ip, ranges) for ip in here.ips)
+    return (*ranges, *balancer_ips) if may else ranges
 
 
 def _affinity(spec: Object) -> int:
@@ -152,6 +168,11 @@ def _affinity(spec: Object) -> int:
         return 0
     config = (spec.get("sessionAffinityConfig") or {}).get("clientIP") or {}
     return int(config.get("timeoutSeconds") or AFFINITY_SECONDS)
+
+
+def _of_family(family: str, texts: Iterable[str]) -> tuple[str, ...]:
+    """Those addresses or ranges, each once, in order."""
+    return tuple(sorted({text.strip() for text in texts if _family(text) == family}))
 
 
 def _family(address: str) -> str:

@@ -15,6 +15,7 @@ from typing import Final, cast
 
 from node_agent.network.proxy.balancer import Balancer
 from node_agent.network.proxy.listeners import Place, Target
+from node_agent.network.proxy.sockets import bound, is_own
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +86,7 @@ class TcpForwarder:
     async def start(self) -> None:
         """Raises OSError: the port is taken, the address is not this machine's."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._accept, self.place.address, self.place.port, reuse_address=True)
+        self._server = await loop.create_server(self._accept, sock=bound(self.place))
 
     @property
     def port(self) -> int:
@@ -126,9 +127,14 @@ class TcpForwarder:
         if transport is None:
             return
         transport.pause_reading()  # until there is somewhere to write to
-        host = str((transport.get_extra_info("peername") or ("",))[0])
+        peer = transport.get_extra_info("peername")
+        if not peer:
+            transport.abort()  # it has gone already
+            return
+        host = str(peer[0])
         loop = asyncio.get_running_loop()
-        order = self._balancer.order(target.backends, host, target.affinity, loop.time(), random.random())
+        backends = target.backends_for(host, is_own)
+        order = self._balancer.order(backends, host, target.affinity, loop.time(), random.random())
         for backend in order[:_TRIES]:
             try:
                 async with asyncio.timeout(CONNECT_SECONDS):

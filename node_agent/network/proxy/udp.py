@@ -14,6 +14,7 @@ from typing import Any, Final, cast
 from node_agent.network.proxy.balancer import Balancer
 from node_agent.network.proxy.endpoints import Backend
 from node_agent.network.proxy.listeners import Place, Target
+from node_agent.network.proxy.sockets import bound, is_own
 
 IDLE_SECONDS: Final = 60.0
 MOST_FLOWS: Final = 2048
@@ -30,6 +31,7 @@ class UdpForwarder(asyncio.DatagramProtocol):
         self._transport: asyncio.DatagramTransport | None = None
         self._flows: OrderedDict[Any, _Flow] = OrderedDict()
         self._sweeper: asyncio.TimerHandle | None = None
+        self._closed = asyncio.Event()
 
     @property
     def target(self) -> Target:
@@ -39,13 +41,13 @@ class UdpForwarder(asyncio.DatagramProtocol):
     def target(self, target: Target) -> None:
         self._target = target
         for client, flow in list(self._flows.items()):
-            if flow.backend not in target.backends:
+            if flow.backend not in target.backends_for(str(client[0]), is_own):
                 self._drop(client)
 
     async def start(self) -> None:
         """Raises OSError."""
         loop = asyncio.get_running_loop()
-        await loop.create_datagram_endpoint(lambda: self, local_addr=(self.place.address, self.place.port))
+        await loop.create_datagram_endpoint(lambda: self, sock=bound(self.place))
         self._sweep()
 
     @property
@@ -59,7 +61,11 @@ class UdpForwarder(asyncio.DatagramProtocol):
         for client in list(self._flows):
             self._drop(client)
         if self._transport is not None:
-            self._transport.close()
+            self._transport.abort()
+            await self._closed.wait()  # the next one may want the port at once
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._closed.set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.DatagramTransport, transport)  # uvloop's are no subclass
@@ -76,10 +82,12 @@ class UdpForwarder(asyncio.DatagramProtocol):
         flow.send(data)
 
     def _begin(self, client: Any, now: float) -> _Flow | None:
-        order = self._balancer.order(self._target.backends, str(client[0]), self._target.affinity, now, random.random())
+        host, affinity = str(client[0]), self._target.affinity
+        backends = self._target.backends_for(host, is_own)
+        order = self._balancer.order(backends, host, affinity, now, random.random())
         if not order:
             return None
-        self._balancer.took(str(client[0]), order[0], self._target.affinity, now)
+        self._balancer.took(host, order[0], affinity, now)
         flow = self._flows[client] = _Flow(self, client, order[0])
         flow.task = asyncio.get_running_loop().create_task(flow.connect())
         while len(self._flows) > MOST_FLOWS:
