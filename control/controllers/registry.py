@@ -21,6 +21,7 @@ from control.controllers.reconcilers import (
     serviceaccount,
     ttlafterfinished,
     volumebinder,
+    volumeprotection,
 )
 from control.controllers.reconcilers.autoscaler import reconciler as horizontalpodautoscaler
 from control.controllers.reconcilers.autoscaler.reconciler import Autoscaler
@@ -36,6 +37,7 @@ from control.controllers.reconcilers.nodes.heartbeats import LEASES
 from control.controllers.reconcilers.services import endpoints, endpointslice, endpointslicemirroring
 from control.controllers.reconcilers.services.pods import SERVICES, wake_services
 from control.controllers.reconcilers.statefulset import reconciler as statefulset
+from control.controllers.reconcilers.statefulset.claims import CLAIMS, wake_sets
 from control.controllers.values.controller import (
     EVERYTHING,
     Controller,
@@ -109,8 +111,8 @@ def _workloads() -> list[Controller]:
                 STATEFUL_SETS: itself,
                 "pods": controller_or_selectors("StatefulSet", STATEFUL_SETS),
                 REVISIONS: its_controller("StatefulSet"),
+                CLAIMS: wake_sets,
             },
-            reads=frozenset({"persistentvolumeclaims"}),
         ),
         Controller(
             "daemonset-controller",
@@ -156,7 +158,8 @@ def _services() -> list[Controller]:
             "endpoints-controller",
             SERVICES,
             endpoints.reconcile,
-            {SERVICES: itself, "pods": wake_services, endpoints.RESOURCE: itself},
+            {SERVICES: endpoints.wake, "pods": wake_services, endpoints.RESOURCE: itself},
+            keys=endpoints.keys,
         ),
         Controller(
             "endpointslice-controller",
@@ -303,5 +306,17 @@ def _storage() -> list[Controller]:
             volumebinder.reconcile_volume,
             {volumebinder.VOLUMES: itself, volumebinder.CLAIMS: volumebinder.wake_volumes},
             workers=1,
+        ),
+        Controller(
+            "persistentvolumeclaim-protection-controller",
+            volumebinder.CLAIMS,
+            volumeprotection.reconcile_claim,
+            {volumebinder.CLAIMS: itself, "pods": volumeprotection.wake_claims},
+        ),
+        Controller(
+            "persistentvolume-protection-controller",
+            volumebinder.VOLUMES,
+            volumeprotection.reconcile_volume,
+            {volumebinder.VOLUMES: itself},
         ),
     ]

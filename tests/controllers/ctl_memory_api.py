@@ -35,7 +35,7 @@ GRACEFUL = 30
 
 
 class MemoryApi:
-    """Objects by resource. events: what was told, oldest first; actions: what was done; now: moved by hand."""
+    """Objects by resource. events: what was told, oldest first; actions: what was done; now, uptime: moved by hand."""
 
     def __init__(self, *resources: str, kinds: Mapping[tuple[str, str], KnownKind] | None = None) -> None:
         self.stores = {resource: ObjectStore(indexes_of(resource)) for resource in resources}
@@ -45,7 +45,8 @@ class MemoryApi:
         self.now = START
         self.answers: dict[Read, Answer] = {}
         self.refuse: Callable[[Action], StatusError | None] = lambda _action: None
-        self.heard: dict[str, datetime] = {}
+        self.heard: dict[str, float] = {}
+        self.uptime = 1000.0
         self._revision = 100
         self._uids = 0
         self._failures: dict[tuple[Any, Key], str] = {}
@@ -86,9 +87,14 @@ class MemoryApi:
 
     def pass_time(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)
+        self.uptime += seconds
+
+    def step_clock(self, seconds: float) -> None:
+        """The time of day is set; no time passes."""
+        self.now += timedelta(seconds=seconds)
 
     def observed(self) -> Observed:
-        return Observed(self.stores, self.kinds, heard=self.heard)
+        return Observed(self.stores, self.kinds, heard=self.heard, uptime=self.uptime)
 
     def reconcile(self, reconcile: Reconcile, name: str, namespace: str = "default", resource: str = "") -> Decision:
         """One pass for a key as the shell makes it: reads are answered, actions done, failures remembered."""

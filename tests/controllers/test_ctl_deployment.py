@@ -110,6 +110,18 @@ def test_pods_that_never_become_ready_stop_the_rollout_and_the_deadline_says_so(
     assert _condition(api, "Progressing")["status"] == "True"
 
 
+def test_the_pods_of_a_surge_are_unavailable_until_they_are_available(api: MemoryApi) -> None:
+    _put(api)
+    _settle(api)
+    _change(api, strategy={"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}, template=template(image="broken"))
+    _settle(api, ready=False)
+    status = api.get(DEPLOYMENTS, "default", "web")["status"]
+    assert (status["availableReplicas"], status["unavailableReplicas"]) == (4, 1)
+    _change(api, template=template(image="web:1"))
+    _settle(api)
+    assert not api.get(DEPLOYMENTS, "default", "web")["status"].get("unavailableReplicas")
+
+
 def test_recreate_starts_nothing_before_the_old_pods_are_gone(api: MemoryApi) -> None:
     _put(api, strategy={"type": "Recreate"})
     _settle(api)

@@ -118,6 +118,25 @@ def test_a_deletion_that_the_server_told_of_needs_no_question(api: MemoryApi) ->
     assert [type(action) for action in decision.actions] == [Delete]
 
 
+@pytest.mark.parametrize(
+    ("wish", "left"),
+    [("orphan", {"crew"}), ("foregroundDeletion", {"boat", "crew"}), ("example.com/x", {"boat", "crew"})],
+)
+def test_what_an_objects_finalizers_ask_for_is_kept(api: MemoryApi, wish: str, left: set[str]) -> None:
+    """Its owner is gone; what is to become of its own dependents was said before."""
+    owner = _thing("ReplicaSet", "web", uid="uid-of-web")
+    boat = api.put(CUSTOM, _thing("Boat", "boat", owner, finalizers=[wish]))
+    api.put("pods", _thing("Pod", "crew", boat, finalizers=["example.com/x"]))
+    decision = api.reconcile(garbagecollector.reconcile, "boat", resource=CUSTOM)
+    policies = {"orphan": "Orphan", "foregroundDeletion": "Foreground"}
+    assert [action.propagation for action in decision.actions if isinstance(action, Delete)] == [
+        policies.get(wish, "Background")
+    ]
+    _collect(api)
+    assert _there(api) == left
+    assert bool(api.get("pods", "default", "crew")["metadata"].get("ownerReferences")) is (wish != "orphan")
+
+
 def test_an_object_with_one_living_owner_stays_and_forgets_the_other(api: MemoryApi) -> None:
     lives, goes = api.put(SETS, _thing("ReplicaSet", "lives")), api.put(SETS, _thing("ReplicaSet", "goes"))
     api.put("pods", _thing("Pod", "crew", lives, goes))

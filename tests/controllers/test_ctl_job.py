@@ -14,7 +14,7 @@ from control.api.status import StatusError, conflict
 from control.client.cause import Cause
 from control.controllers.reconcilers.job.indexes import index_of, parse, text_of
 from control.controllers.reconcilers.job.reconciler import reconcile
-from control.controllers.reconcilers.job.tally import FAILURES
+from control.controllers.reconcilers.job.tally import FAILURES, IGNORED
 from control.controllers.values.actions import Action, Create, Delete, Patch, UpdateStatus
 from control.controllers.values.pods import is_active
 
@@ -273,6 +273,60 @@ def test_limits_for_each_index(api: MemoryApi) -> None:
     failed = _condition(api, "Failed")
     assert failed
     assert failed["reason"] == "FailedIndexes"
+
+
+def _at_work(api: MemoryApi) -> list[int]:
+    return sorted(index_of(pod) or 0 for pod in _active(api))
+
+
+def _fail(api: MemoryApi, index: int) -> None:
+    _end(api, next(pod for pod in _active(api) if index_of(pod) == index), "Failed")
+    _settle(api)
+
+
+def test_with_limits_for_each_index_none_waits_for_another(api: MemoryApi) -> None:
+    _put(api, completionMode="Indexed", completions=5, parallelism=2, backoffLimitPerIndex=5, backoffLimit=None)
+    _settle(api)
+    assert _at_work(api) == [0, 1]
+    _fail(api, 0)
+    assert _at_work(api) == [1], "it keeps its place while it waits"
+    _end(api, _active(api)[0], "Succeeded")
+    _settle(api)
+    assert _at_work(api) == [2], "the place of the one that ended is not held up"
+    api.pass_time(4)
+    _fail(api, 2)
+    assert api.reconcile(reconcile, "sum").requeue_after == 6
+    api.pass_time(6)
+    _settle(api)
+    assert _at_work(api) == [0]
+    _fail(api, 0)
+    assert api.reconcile(reconcile, "sum").requeue_after == 4, "that of index 2, whose wait is not longer for it"
+    api.pass_time(4)
+    _settle(api)
+    assert _at_work(api) == [2]
+    api.pass_time(15)
+    _settle(api)
+    assert _at_work(api) == [2], "the second failure of index 0 costs it 20 seconds"
+    api.pass_time(1)
+    _settle(api)
+    assert _at_work(api) == [0, 2]
+
+
+def test_failures_that_are_ignored_make_an_index_wait_longer_all_the_same(api: MemoryApi) -> None:
+    rules = [{"action": "Ignore", "onExitCodes": {"operator": "In", "values": [1]}}]
+    limits = {"backoffLimitPerIndex": 1, "backoffLimit": None, "podFailurePolicy": {"rules": rules}}
+    _put(api, completionMode="Indexed", completions=1, parallelism=1, **limits)
+    for delay in (10, 20, 40):
+        _settle(api)
+        _fail(api, 0)
+        assert api.reconcile(reconcile, "sum").requeue_after == delay
+        for ended in [pod for pod in api.list("pods") if not pod["metadata"].get("finalizers")]:
+            api.kill("default", ended["metadata"]["name"])
+        api.pass_time(delay)
+    _settle(api)
+    (pod,) = _active(api)
+    assert pod["metadata"]["annotations"][FAILURES] == "0"
+    assert pod["metadata"]["annotations"][IGNORED] == "3"
 
 
 def test_a_success_policy_ends_it_early(api: MemoryApi) -> None:

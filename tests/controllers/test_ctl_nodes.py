@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from ipaddress import ip_network
 from typing import Any
 
 import pytest
 from ctl_manifests import node, pod
-from ctl_memory_api import START, MemoryApi
+from ctl_memory_api import MemoryApi
 
 from control.controllers.reconcilers.nodes import addresses as nodeipam
 from control.controllers.reconcilers.nodes import lifecycle as nodelifecycle
@@ -36,13 +35,13 @@ def api() -> Nodes:
 def _put(api: MemoryApi, *names: str) -> None:
     for name in names:
         api.put("nodes", node(name))
-        api.heard[name] = api.now
+        api.heard[name] = api.uptime
 
 
 def _beat(api: MemoryApi, *names: str) -> None:
     for name in names:
         api.heard.pop(name, None)  # who was heard last stands last
-        api.heard[name] = api.now
+        api.heard[name] = api.uptime
 
 
 def _look(api: Nodes, *names: str) -> None:
@@ -76,6 +75,32 @@ def test_a_silent_node_is_unknown_after_its_grace_and_tainted(api: Nodes) -> Non
     assert _taints(api, "a") == BOTH
     assert _taints(api, "b") == set()
     assert ("Normal", "NodeNotReady", "Node a status is now: NodeNotReady") in api.events
+
+
+@pytest.mark.parametrize("step", [120, -3600])
+def test_a_step_of_the_time_of_day_is_no_silence(api: Nodes, step: float) -> None:
+    """NTP sets the clock, or a machine is resumed: nobody is silent for that, and who is, is found out in time."""
+    _put(api, "a", "b", "c")
+    api.put("pods", pod("web", node="a", phase="Running", ready=True))
+    api.pass_time(2)
+    api.step_clock(step)
+    decision = api.reconcile(api.lifecycle.reconcile, "a", "")
+    assert (list(decision.actions), decision.requeue_after) == ([], 38)
+    api.pass_time(38)
+    _beat(api, "b", "c")
+    _look(api, "a")
+    assert _taints(api, "a") == BOTH
+
+
+def test_who_waits_for_its_turn_looks_again_soon_though_the_clock_was_set_back(api: Nodes) -> None:
+    names = ("a", "b", "c", "d", "e")
+    _put(api, *names)
+    api.pass_time(60)
+    _beat(api, "c", "d", "e")
+    _look(api, "a")
+    api.step_clock(-3600)
+    _look(api, "b")
+    assert api.reconcile(api.lifecycle.reconcile, "b", "").requeue_after == 10
 
 
 def test_a_node_that_comes_back_loses_its_taints(api: Nodes) -> None:
@@ -249,6 +274,7 @@ def test_a_node_that_never_said_anything(api: Nodes) -> None:
     made = node("new")
     made["status"] = {}
     api.put("nodes", made)
+    _beat(api, "new")  # it was shown to us
     api.pass_time(59)
     _look(api, "new")
     assert not api.get("nodes", "", "new")["status"].get("conditions")
@@ -260,34 +286,34 @@ def test_a_node_that_never_said_anything(api: Nodes) -> None:
 
 def test_only_changes_are_heartbeats() -> None:
     """What the clocks of nodes say is not compared with ours."""
-    heard: dict[str, Any] = {}
+    heard: dict[str, float] = {}
     lease = {"metadata": {"name": "a", "namespace": "kube-node-lease"}, "spec": {"renewTime": "1999-01-01T00:00:00Z"}}
-    hear(heard, LEASES, None, lease, START)
-    assert heard == {"a": START}
+    hear(heard, LEASES, None, lease, 0.0)
+    assert heard == {"a": 0.0}
     heard.clear()
-    hear(heard, LEASES, lease, lease, START)
+    hear(heard, LEASES, lease, lease, 0.0)
     other = {"metadata": {"name": "b", "namespace": "elsewhere"}, "spec": {"renewTime": "x"}}
-    hear(heard, LEASES, None, other, START)
+    hear(heard, LEASES, None, other, 0.0)
     assert heard == {}
-    hear(heard, LEASES, lease, {**lease, "spec": {"renewTime": "1999-01-01T00:00:01Z"}}, START)
-    assert heard == {"a": START}
+    hear(heard, LEASES, lease, {**lease, "spec": {"renewTime": "1999-01-01T00:00:01Z"}}, 0.0)
+    assert heard == {"a": 0.0}
 
 
 def test_who_was_heard_last_stands_last() -> None:
-    heard = {"a": START, "b": START}
+    heard = {"a": 0.0, "b": 0.0}
     lease = {"metadata": {"name": "a", "namespace": "kube-node-lease"}, "spec": {"renewTime": "1999-01-01T00:00:00Z"}}
-    hear(heard, LEASES, None, lease, START + timedelta(seconds=5))
+    hear(heard, LEASES, None, lease, 5.0)
     assert list(heard) == ["b", "a"]
 
 
 def test_when_nobody_was_heard_for_a_while_it_was_we_who_could_not_hear() -> None:
     """API servers or the store were away: nobody's silence counts."""
-    heard = {"a": START, "b": START}
-    later = START + timedelta(seconds=90)
+    heard = {"a": 0.0, "b": 0.0}
+    later = 90.0
     before, after = ({"metadata": {"name": "a"}, "status": _posted(time)} for time in ("x", "y"))
     hear(heard, "nodes", before, after, later)
     assert heard == {"a": later, "b": later}
-    soon = later + timedelta(seconds=10)
+    soon = later + 10.0
     hear(heard, "nodes", after, before, soon)
     assert heard == {"a": soon, "b": later}
 
@@ -337,6 +363,23 @@ def test_a_toleration_with_a_time_runs_from_when_the_taint_was_added(api: Memory
     api.pass_time(100)
     assert api.reconcile(tainteviction.reconcile, "web").requeue_after == 200
     api.pass_time(200)
+    api.reconcile(tainteviction.reconcile, "web")
+    assert _evicted(api)
+
+
+@pytest.mark.parametrize("condition", ["True", "False", None])
+def test_a_pod_that_came_after_the_taint_has_its_whole_time(api: MemoryApi, condition: str | None) -> None:
+    """It ran from the taint: a pod bound an hour later was evicted at once, as was the next one in its place."""
+    _tainted(api)
+    api.pass_time(3600)
+    _bound(api, _tolerates(tolerationSeconds=600))
+    api.pass_time(100)
+    if condition is not None:
+        scheduled = {"type": "PodScheduled", "status": condition, "lastTransitionTime": "2026-01-01T01:00:40Z"}
+        api.change("pods", "default", "web", {"status": {"conditions": [scheduled]}})
+    left = 540 if condition == "True" else 500
+    assert api.reconcile(tainteviction.reconcile, "web").requeue_after == left
+    api.pass_time(left)
     api.reconcile(tainteviction.reconcile, "web")
     assert _evicted(api)
 

@@ -32,7 +32,7 @@ def test_every_controller_follows_resources_that_exist() -> None:
     now = datetime.now(UTC)
     signer = Signer(make_authority("fluyt", now, timedelta(days=1)), timedelta(days=1))
     every = controllers(Settings(root_ca="PEM", signer=signer))
-    assert len({controller.name for controller in every}) == len(every) == 25
+    assert len({controller.name for controller in every}) == len(every) == 27
     for controller in every:
         for resource in controller.resources - {EVERYTHING}:
             assert BUILTIN.by_resource(resource) is not None, f"{controller.name}: {resource}"

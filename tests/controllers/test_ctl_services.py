@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from control.api.status import conflict
 from control.controllers.reconcilers import disruption, resourcequota, serviceaccount, volumebinder
 from control.controllers.reconcilers.services import endpoints, endpointslice, endpointslicemirroring
 from control.controllers.reconcilers.services.pods import wake_services
-from control.controllers.values.actions import Create, Delete, Key, Update
+from control.controllers.values.actions import Answer, Create, Delete, Key, Read, Update
 from control.controllers.values.observed import KnownKind
 
 SLICES = "endpointslices.discovery.k8s.io"
@@ -102,6 +103,17 @@ def test_named_ports_are_those_of_each_pod(api: MemoryApi) -> None:
     assert _subsets(api) == [(["10.0.0.1"], [], [8000]), (["10.0.0.2"], [], [9000])]
 
 
+@pytest.mark.parametrize(("policy", "expected"), [(None, []), ("Always", [(["10.0.0.1"], [], [9])])])
+def test_a_named_port_may_be_one_of_a_sidecar_only(api: MemoryApi, policy: str | None, expected: list[Any]) -> None:
+    """Any other init container has ended when the pod serves."""
+    _service(api, ports=[{"port": 80, "targetPort": "http"}])
+    _pod(api, "a", "10.0.0.1")
+    first = {"name": "first", "ports": [{"name": "http", "containerPort": 9}], "restartPolicy": policy}
+    api.change("pods", "default", "a", {"spec": {"initContainers": [first]}})
+    api.settle(endpoints.reconcile, "web")
+    assert _subsets(api) == expected
+
+
 def test_endpoints_without_a_selector_belong_to_somebody_else(api: MemoryApi) -> None:
     _service(api, selector=None)
     made = {"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "web", "namespace": "default"}}
@@ -118,6 +130,51 @@ def test_endpoints_go_with_their_service(api: MemoryApi) -> None:
     api.stores["services"].remove(service)
     api.settle(endpoints.reconcile, "web")
     assert api.list("endpoints") == []
+
+
+def _by_hand(api: MemoryApi, **metadata: Any) -> None:
+    made = {"apiVersion": "v1", "kind": "Endpoints", "subsets": [{"addresses": [{"ip": "192.0.2.1"}]}]}
+    api.put("endpoints", {**made, "metadata": {"name": "web", "namespace": "default", **metadata}})
+
+
+def _reconcile_woken(api: MemoryApi, keys: Iterable[Key]) -> None:
+    for key in list(keys):
+        api.settle(endpoints.reconcile, key.name, key.namespace, key.resource)
+
+
+def test_endpoints_written_by_hand_go_with_their_service(api: MemoryApi) -> None:
+    service = _service(api, selector=None)
+    _by_hand(api)
+    _reconcile_woken(api, endpoints.wake("services", None, service, api.observed()))
+    assert len(api.list("endpoints")) == 1
+    api.stores["services"].remove(service)
+    _reconcile_woken(api, endpoints.wake("services", service, None, api.observed()))
+    assert api.list("endpoints") == []
+
+
+def test_endpoints_may_be_written_before_their_service(api: MemoryApi) -> None:
+    _by_hand(api)
+    api.settle(endpoints.reconcile, "web")
+    assert len(api.list("endpoints")) == 1
+
+
+@pytest.mark.parametrize(
+    ("annotations", "answer", "left"),
+    [
+        ({}, Answer(None, 404), 0),
+        ({}, Answer(None, 500), 1),
+        ({}, Answer({"metadata": {"name": "web"}}), 1),
+        ({endpoints.LEADER: "{}"}, Answer(None, 404), 1),
+    ],
+)
+def test_endpoints_whose_service_went_while_nobody_looked(
+    api: MemoryApi, annotations: dict[str, str], answer: Answer, left: int
+) -> None:
+    """What somebody wrote goes only if the server, not just a view that may lag, says that there is no service."""
+    _by_hand(api, annotations=annotations)
+    api.answers[Read("services", "default", "web")] = answer
+    _reconcile_woken(api, endpoints.keys(api.observed()))
+    assert len(api.list("endpoints")) == left
 
 
 def test_more_than_a_thousand_are_cut(api: MemoryApi, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,6 +227,36 @@ def test_families_have_slices_of_their_own(api: MemoryApi) -> None:
     assert sorted(s["addressType"] for s in api.list(SLICES)) == ["IPv4", "IPv6"]
 
 
+def test_a_service_without_pods_has_one_empty_slice_a_family(api: MemoryApi) -> None:
+    _service(api, ipFamilies=["IPv4", "IPv6"])
+
+    def slices() -> list[tuple[Any, ...]]:
+        api.settle(endpointslice.reconcile, "web")
+        found = [(s["addressType"], len(s["ports"]), len(s["endpoints"])) for s in api.list(SLICES)]
+        return sorted(found)
+
+    empty = [("IPv4", 0, 0), ("IPv6", 0, 0)]
+    assert slices() == empty
+    _pod(api, "a", "10.0.0.1")
+    assert slices() == [("IPv4", 1, 1), ("IPv6", 0, 0)]
+    api.kill("default", "a")
+    assert slices() == empty
+
+
+def test_the_empty_slice_of_a_service_without_ports_is_filled(api: MemoryApi) -> None:
+    _service(api, ports=[], clusterIP="None")
+    api.settle(endpointslice.reconcile, "web")
+    (empty,) = api.list(SLICES)
+    _pod(api, "a", "10.0.0.1")
+    api.settle(endpointslice.reconcile, "web")
+    (filled,) = api.list(SLICES)
+    assert (len(empty["endpoints"]), len(filled["endpoints"])) == (0, 1)
+    assert filled["metadata"]["name"] == empty["metadata"]["name"]
+    api.kill("default", "a")
+    api.settle(endpointslice.reconcile, "web")
+    assert [s["endpoints"] for s in api.list(SLICES)] == [[]]
+
+
 def test_one_changed_pod_is_one_small_write(api: MemoryApi) -> None:
     _service(api)
     for number in range(150):
@@ -199,7 +286,9 @@ def test_slices_always_hold_exactly_the_services_pods(chance: random.Random) -> 
                 api.settle(endpointslice.reconcile, "web")
                 every = [e["addresses"][0] for s in api.list(SLICES) for e in s["endpoints"]]
                 assert sorted(every) == sorted(p["status"]["podIP"] for p in api.list("pods"))
-                assert all(len(s["endpoints"]) <= 3 for s in api.list(SLICES))
+                sizes = [len(s["endpoints"]) for s in api.list(SLICES)]
+                assert max(sizes) <= 3
+                assert min(sizes) > 0 or sizes == [0]
 
 
 # ---- budgets ----
@@ -256,8 +345,34 @@ def test_an_eviction_that_was_allowed_counts_until_it_came_or_is_forgotten(api: 
     assert "disruptedPods" not in api.get(BUDGETS, "default", "b")["status"]
 
 
-def test_pods_whose_controller_is_not_known_may_not_be_disrupted(api: MemoryApi) -> None:
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ({"maxUnavailable": 1}, (4, 3, 5, 2)),
+        ({"minAvailable": "50%"}, (4, 2, 5, 3)),
+        ({"minAvailable": 2}, (5, 2, 5, 3)),
+    ],
+)
+def test_a_pod_without_a_controller_does_not_stop_evictions(
+    api: MemoryApi, spec: dict[str, Any], expected: tuple[int, ...]
+) -> None:
+    _owned_pods(api, replicas=4, ready=4)
+    _pod(api, "debug", "10.0.1.1")
+    _budget(api, **spec)
+    assert _counts(api) == expected
+    told = [(kind, reason) for kind, reason, _ in api.events]
+    assert told == ([] if spec == {"minAvailable": 2} else [("Warning", "UnmanagedPods")])
+
+
+def test_of_pods_without_a_controller_alone_none_may_be_disrupted(api: MemoryApi) -> None:
     _pod(api, "bare", "10.0.0.1")
+    _budget(api, maxUnavailable=1)
+    assert _counts(api) == (0, 0, 1, 0)
+
+
+def test_pods_whose_controller_is_not_known_may_not_be_disrupted(api: MemoryApi) -> None:
+    stranger = {"apiVersion": "example.com/v1", "kind": "Crew", "name": "c", "uid": "u", "controller": True}
+    _pod(api, "theirs", "10.0.0.1", ownerReferences=[stranger])
     _budget(api, maxUnavailable="50%")
     api.settle(disruption.reconcile, "b")
     status = api.get(BUDGETS, "default", "b")["status"]

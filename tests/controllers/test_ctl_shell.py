@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import pytest
 from ctl_fake_client import FakeClient, World
-from ctl_manifests import workload
+from ctl_manifests import node, workload
 
 from control.api.kind import Kind
 from control.api.status import StatusError, conflict, forbidden
@@ -420,6 +420,20 @@ def test_what_a_lagging_server_did_not_name_is_found_later(
             while BOATS.resource not in view.observed.stores:
                 await asyncio.sleep(0.002)
         assert ("example.com/v1", "Boat") in view.observed.kinds
+        await view.stop()
+
+    run(scenario())
+
+
+def test_when_nodes_were_heard_of_is_by_a_clock_that_nobody_sets(run: Callable[[Any], Any]) -> None:
+    async def scenario() -> None:
+        world = World("nodes")
+        world.api.put("nodes", node("a"))
+        seconds = iter([7.0, 9.0])
+        view = Informers(cast(Client, FakeClient(world)), clock=lambda: next(seconds))
+        await view.start({"nodes"}, everything=False)
+        seen = view.look({}, "")
+        assert (seen.heard, seen.uptime) == ({"a": 7.0}, 9.0)
         await view.stop()
 
     run(scenario())

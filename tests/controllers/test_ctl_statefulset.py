@@ -11,7 +11,9 @@ from ctl_memory_api import MemoryApi
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from control.controllers.reconcilers.statefulset.claims import wake_sets, wanted_owners
 from control.controllers.reconcilers.statefulset.reconciler import reconcile
+from control.controllers.values.actions import Key
 
 SETS, REVISIONS, CLAIMS = "statefulsets.apps", "controllerrevisions.apps", "persistentvolumeclaims"
 
@@ -215,6 +217,122 @@ def test_storage_of_a_pod_that_is_wanted_again_stays(api: MemoryApi) -> None:
     api.change(SETS, "default", "db", {"spec": {"replicas": 2}})
     _settle(api)
     assert not api.get(CLAIMS, "default", "data-db-1")["metadata"].get("ownerReferences")
+
+
+def _owners(api: MemoryApi, number: int) -> list[str]:
+    references = api.get(CLAIMS, "default", f"data-db-{number}")["metadata"].get("ownerReferences") or []
+    assert all(reference["controller"] for reference in references)
+    return [reference["kind"] for reference in references]
+
+
+def _policy(api: MemoryApi, deleted: str, scaled: str = "Retain") -> None:
+    policy = {"whenDeleted": deleted, "whenScaled": scaled}
+    api.change(SETS, "default", "db", {"spec": {"persistentVolumeClaimRetentionPolicy": policy}})
+    api.settle(reconcile, "db")
+
+
+def test_claims_that_there_are_follow_the_policy_of_now(api: MemoryApi) -> None:
+    """Deleting the set after the change must delete what the policy says then, no more and no less."""
+    _put(api, replicas=2, **_claims(whenDeleted="Delete"))
+    _settle(api)
+    assert _owners(api, 0) == _owners(api, 1) == ["StatefulSet"]
+    _policy(api, "Retain")
+    assert _owners(api, 0) == _owners(api, 1) == []
+    _policy(api, "Delete")
+    assert _owners(api, 0) == _owners(api, 1) == ["StatefulSet"]
+
+
+def test_claims_of_pods_that_have_gone_are_kept_when_the_policy_says_so(api: MemoryApi) -> None:
+    _put(api, replicas=2, **_claims(whenDeleted="Delete"))
+    _settle(api)
+    api.change(SETS, "default", "db", {"spec": {"replicas": 0}})
+    _settle(api)
+    assert _names(api) == []
+    assert _owners(api, 0) == ["StatefulSet"]
+    reference = api.get(CLAIMS, "default", "data-db-0")["metadata"]["ownerReferences"]
+    metadata = {"name": "data-db-users", "namespace": "default", "ownerReferences": reference}
+    api.put(CLAIMS, {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata})
+    _policy(api, "Retain")
+    assert _owners(api, 0) == _owners(api, 1) == []
+    assert api.get(CLAIMS, "default", "data-db-users")["metadata"]["ownerReferences"] == reference, "not the set's"
+
+
+@pytest.mark.parametrize("deleted", ["Retain", "Delete"])
+def test_a_claim_is_kept_though_its_condemned_pod_is_ending(api: MemoryApi, deleted: str) -> None:
+    _put(api, replicas=1, **_claims(whenDeleted=deleted, whenScaled="Delete"))
+    _settle(api)
+    api.change(SETS, "default", "db", {"spec": {"replicas": 0}})
+    api.settle(reconcile, "db")
+    assert "deletionTimestamp" in api.get("pods", "default", "db-0")["metadata"]
+    assert _owners(api, 0) == ["Pod"]
+    _policy(api, deleted)
+    assert _owners(api, 0) == (["StatefulSet"] if deleted == "Delete" else [])
+
+
+def test_others_who_own_a_claim_are_left_alone() -> None:
+    def ref(kind: str, name: str, uid: str, *, controller: bool) -> dict[str, Any]:
+        return {"apiVersion": "v1", "kind": kind, "name": name, "uid": uid, "controller": controller}
+
+    owner = {**workload("StatefulSet", "db", **_claims(whenDeleted="Delete")), "apiVersion": "apps/v1"}
+    owner["metadata"] |= {"uid": "set"}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "db-0", "uid": "pod"}}
+    plain = ref("ConfigMap", "c", "1", controller=False)
+    other = ref("Backup", "b", "2", controller=True)
+    stale = ref("Pod", "db-0", "before", controller=True)
+
+    def wanted(*references: dict[str, Any]) -> list[str]:
+        claim = {"metadata": {"ownerReferences": list(references)}}
+        return [reference["uid"] for reference in wanted_owners(claim, owner, pod, condemned=False)]
+
+    assert wanted() == ["set"]
+    assert wanted(plain) == ["1", "set"]
+    assert wanted(other) == ["2"], "one controller each"
+    assert wanted(other, ref("StatefulSet", "db", "set", controller=False)) == ["2"]
+    assert wanted(stale) == ["before"], "the garbage collector's"
+
+
+@pytest.mark.parametrize("policy", ["OrderedReady", "Parallel"])
+def test_no_pod_is_made_with_a_claim_that_is_going(api: MemoryApi, policy: str) -> None:
+    """It would run on storage that goes when it ends."""
+    metadata = {"name": "data-db-0", "namespace": "default", "finalizers": ["x/y"]}
+    metadata |= {"deletionTimestamp": "2026-01-01T00:00:00Z"}
+    going = api.put(CLAIMS, {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": {}})
+    _put(api, replicas=2, podManagementPolicy=policy, **_claims())
+    api.settle(reconcile, "db")
+    assert _names(api) == ([] if policy == "OrderedReady" else ["db-1"])
+    text = "create Pod db-0 in StatefulSet db failed error: pvc data-db-0 is being deleted"
+    assert ("Warning", "FailedCreate", text) in api.events
+    api.stores[CLAIMS].remove(going)
+    assert wake_sets(CLAIMS, going, None, api.observed()) == {Key("default", "db")}
+    assert wake_sets(CLAIMS, {"metadata": {**metadata, "name": "data-other-0"}}, None, api.observed()) == set()
+    _settle(api)
+    assert _names(api) == ["db-0", "db-1"]
+
+
+def test_no_pod_is_made_with_a_claim_that_goes_with_the_pod_before(api: MemoryApi) -> None:
+    """Scaled down and, before the garbage collector came by, up again."""
+    _put(api, replicas=2, **_claims(whenScaled="Delete"))
+    _settle(api)
+    api.change(SETS, "default", "db", {"spec": {"replicas": 1}})
+    _settle(api)
+    api.change(SETS, "default", "db", {"spec": {"replicas": 2}})
+    _settle(api)
+    assert _names(api) == ["db-0"]
+    api.stores[CLAIMS].remove(api.get(CLAIMS, "default", "data-db-1"))
+    _settle(api)
+    assert _names(api) == ["db-0", "db-1"]
+
+
+def test_a_claim_that_is_missing_is_made_for_a_pod_that_waits_and_under_none_that_runs(api: MemoryApi) -> None:
+    _put(api, replicas=1, **_claims())
+    api.settle(reconcile, "db")
+    api.stores[CLAIMS].remove(api.get(CLAIMS, "default", "data-db-0"))
+    api.settle(reconcile, "db")
+    assert len(api.list(CLAIMS)) == 1
+    _run(api, "db-0")
+    api.stores[CLAIMS].remove(api.get(CLAIMS, "default", "data-db-0"))
+    api.settle(reconcile, "db")
+    assert api.list(CLAIMS) == []
 
 
 def test_ordinals_may_start_elsewhere(api: MemoryApi) -> None:

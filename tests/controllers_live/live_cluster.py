@@ -21,6 +21,7 @@ GROUPS = {
     "customresourcedefinitions": "/apis/apiextensions.k8s.io/v1",
     "boats": "/apis/example.com/v1",
     "events": "/api/v1",
+    "endpointslices": "/apis/discovery.k8s.io/v1",
 }
 
 

@@ -82,6 +82,25 @@ def test_an_adopted_orphan_goes_on_serving(live: Live, namespace: str) -> None:
     assert {pod["metadata"]["uid"] for pod in live.list("pods", namespace)} == before
 
 
+def test_a_service_says_that_it_has_no_pods_and_takes_endpoints_written_by_hand_along(
+    live: Live, namespace: str
+) -> None:
+    ports = [{"port": 80}]
+    web = {"metadata": {"name": "web"}, "spec": {"selector": {"app": "web"}, "ports": ports}}
+    live.create("services", namespace, web)
+    (only,) = live.wait(lambda: live.list("endpointslices", namespace), "the slice")
+    assert not only.get("endpoints")
+    subset = {"addresses": [{"ip": "192.0.2.1"}], "ports": ports}
+    for name in ("outside", "alone"):
+        live.create("endpoints", namespace, {"metadata": {"name": name}, "subsets": [subset]})
+    live.create("services", namespace, {"metadata": {"name": "outside"}, "spec": {"ports": ports}})
+    live.wait(lambda: len(live.list("endpointslices", namespace)) == 2, "the mirrored slice")
+    live.delete("services", namespace, "outside", "Background")
+    live.wait(lambda: live.get("endpoints", namespace, "outside") is None, "their end")
+    assert live.get("endpoints", namespace, "alone") is not None, "they never had a service"
+    assert live.get("endpointslices", namespace, only["metadata"]["name"]) == only, "nothing writes it again"
+
+
 def test_a_quota_that_is_used_up_is_said_and_made_up_for(live: Live, namespace: str) -> None:
     quota = {"metadata": {"name": "q"}, "spec": {"hard": {"pods": "1"}}}
     live.create("resourcequotas", namespace, quota)
@@ -154,3 +173,29 @@ def test_a_secret_of_an_owner_that_never_was_goes(live: Live, namespace: str) ->
     }
     live.create("secrets", namespace, {"metadata": {"name": "s", "ownerReferences": [reference]}})
     live.wait(lambda: live.get("secrets", namespace, "s") is None, "its end")
+
+
+def test_storage_in_use_stays_until_nobody_uses_it(live: Live, namespace: str) -> None:
+    size, modes = {"storage": "1Gi"}, {"accessModes": ["ReadWriteOnce"], "storageClassName": namespace}
+    disk = {**modes, "capacity": size, "hostPath": {"path": "/nowhere"}}
+    live.create("persistentvolumes", "", {"metadata": {"name": namespace}, "spec": disk})
+    asked = {**modes, "resources": {"requests": size}}
+    live.create("persistentvolumeclaims", namespace, {"metadata": {"name": "data"}, "spec": asked})
+
+    def phases() -> list[str]:
+        both = live.get("persistentvolumeclaims", namespace, "data"), live.get("persistentvolumes", "", namespace)
+        return ["gone" if found is None else found["status"].get("phase", "") for found in both]
+
+    live.wait(lambda: phases() == ["Bound", "Bound"], "the claim to be bound")
+    mounted = [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]
+    spec = {**deployment("user")["spec"]["template"]["spec"], "nodeName": "n1", "volumes": mounted}
+    live.create("pods", namespace, {"metadata": {"name": "user"}, "spec": spec})
+    live.delete("persistentvolumes", "", namespace, "Background")
+    live.delete("persistentvolumeclaims", namespace, "data", "Background")
+    # Controllers that have dealt with a later claim have seen that deletion, too.
+    live.create("persistentvolumeclaims", namespace, {"metadata": {"name": "later"}, "spec": asked})
+    live.delete("persistentvolumeclaims", namespace, "later", "Background")
+    live.wait(lambda: live.get("persistentvolumeclaims", namespace, "later") is None, "the unused one to go")
+    assert phases() == ["Bound", "Bound"]
+    live.delete("pods", namespace, "user", "Background")
+    live.wait(lambda: phases() == ["gone", "gone"], "both to go")

@@ -22,6 +22,7 @@ from control.apiserver.admission.pod_security import PodSecurity
 from control.apiserver.admission.priority import Priority
 from control.apiserver.admission.resource_quota import ResourceQuota
 from control.apiserver.admission.service_account import ServiceAccount
+from control.apiserver.admission.storage_protection import StorageObjectInUseProtection
 from control.apiserver.admission.taint_nodes import TaintNodesByCondition
 from control.apiserver.admission.token_secrets import TokenSecrets
 from control.apiserver.admission.webhook_client import WebhookClient
@@ -51,6 +52,7 @@ def admission(
         "Priority": lambda: Priority(caches),
         "DefaultTolerationSeconds": DefaultTolerationSeconds,
         "DefaultStorageClass": lambda: DefaultStorageClass(caches),
+        "StorageObjectInUseProtection": StorageObjectInUseProtection,
         "CertificateRequester": CertificateRequester,
         "CertificateApproval": lambda: CertificateApproval(authorizer),
         "CertificateSigning": lambda: CertificateSigning(authorizer),

@@ -24,6 +24,7 @@ ORDER = (
     "Priority",
     "DefaultTolerationSeconds",
     "DefaultStorageClass",
+    "StorageObjectInUseProtection",
     "CertificateRequester",
     "CertificateApproval",
     "CertificateSigning",
@@ -78,7 +79,6 @@ _OTHERS = frozenset(
         "MutatingAdmissionPolicy",
         "PersistentVolumeClaimResize",
         "RuntimeClass",
-        "StorageObjectInUseProtection",
         "ValidatingAdmissionPolicy",
     }
 )

@@ -1,7 +1,8 @@
 """Disruption: how many pods of a budget may be missing now; the eviction API reads it from the budget's status.
 
-Invariants: when it cannot be known how many pods there should be, none may be disrupted; a pod that an eviction was
-allowed for counts as gone until it is, or for two minutes. Source: "Specifying a Disruption Budget".
+Invariants: when it cannot be known how many pods there should be, none may be disrupted; a pod without a controller is
+not among those expected, though it counts when it is healthy, and an event says so; a pod that an eviction was allowed
+for counts as gone until it is, or for two minutes. Source: "Specifying a Disruption Budget".
 """
 
 from __future__ import annotations
@@ -37,6 +38,10 @@ from control.controllers.values.observed import Observed
 from control.controllers.values.pods import is_finished, is_ready
 
 RESOURCE: Final = "poddisruptionbudgets.policy"
+_UNMANAGED: Final = (
+    "Some of the selected pods have no controller and are not among those expected; "
+    "a budget with a number in .spec.minAvailable counts them"
+)
 # Seconds after which an allowed eviction that did not come is forgotten.
 _FORGET: Final = 120.0
 
@@ -53,6 +58,8 @@ def reconcile(key: Key, observed: Observed, now: datetime) -> Decision:
     selector = label_selector_of(spec_of(budget).get("selector"))
     pods = [pod for pod in observed.pods(key.namespace, selector) if not is_finished(pod)]
     events = [] if pods else [Event(budget, "NoPods", "No matching pods found")]
+    if _counts_controllers(budget) and any(controller_of(pod) is None for pod in pods):
+        events.append(Event(budget, "UnmanagedPods", _UNMANAGED, "Warning"))
     try:
         expected, desired = _wanted(budget, pods, observed)
     except (Unknown, ValueError) as problem:
@@ -73,6 +80,12 @@ def _write(budget: Object, status: dict[str, Any], rule: str) -> list[UpdateStat
     return [UpdateStatus(RESOURCE, with_status(budget, status), cause(RESOURCE, budget, rule))]
 
 
+def _counts_controllers(budget: Object) -> bool:
+    """Whether what is wanted depends on how many pods the pods' controllers should have."""
+    spec = spec_of(budget)
+    return spec.get("maxUnavailable") is not None or isinstance(spec.get("minAvailable"), str)
+
+
 def _wanted(budget: Object, pods: Sequence[Object], observed: Observed) -> tuple[int, int]:
     """How many pods are expected, and how many of them must be healthy."""
     spec = spec_of(budget)
@@ -87,12 +100,12 @@ def _wanted(budget: Object, pods: Sequence[Object], observed: Observed) -> tuple
 
 
 def _expected(pods: Sequence[Object], observed: Observed) -> int:
-    """The replicas of all controllers of the pods."""
+    """The replicas of all controllers of the pods; those without one are passed over."""
     scales: dict[str, int] = {}
     for pod in pods:
         owner = controller_of(pod)
         if owner is None:
-            raise Unknown(f'found no controller ref for pod "{name_of(pod)}"')
+            continue
         if owner["uid"] not in scales:
             uid, scale = _scale(owner, namespace_of(pod), observed)
             scales[uid] = scales[owner["uid"]] = scale

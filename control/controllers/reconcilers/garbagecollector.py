@@ -25,6 +25,8 @@ from control.controllers.values.observed import Observed
 
 FOREGROUND: Final = "foregroundDeletion"
 ORPHAN: Final = "orphan"
+# Finalizer → how its object is to be deleted; the first that it has counts.
+_ASKED_FOR: Final[dict[str, Propagation]] = {ORPHAN: "Orphan", FOREGROUND: "Foreground"}
 # Seconds until an owner is asked for again when the server could not say, or nobody serves its kind.
 _AGAIN: Final = 10.0
 _UNSERVED: Final = 60.0
@@ -121,10 +123,15 @@ def _misplaced(reference: dict[str, Any], obj: Object) -> Event:
 
 
 def _delete(resource: str, obj: Object, found: _Owners, observed: Observed) -> list[Action]:
-    """No owner lives: delete it, in the foreground if an owner waits for it and others depend on it."""
+    """No owner lives: delete it, in the foreground if an owner waits for it and others depend on it.
+
+    Otherwise as its finalizers ask for: whoever put them there said what is to become of its dependents.
+    """
     dependents = list(observed.dependents(uid_of(obj)))
     actions: list[Action] = []
-    propagation: Propagation = "Background"
+    propagation: Propagation = next(
+        (policy for name, policy in _ASKED_FOR.items() if name in finalizers(obj)), "Background"
+    )
     if found.waiting and dependents:
         if any(_waits(dependent) for _, dependent in dependents):
             # One of them waits for us while we would wait for it.

@@ -23,6 +23,7 @@ from control.api.volume_binding import (
     waits_for_consumer,
 )
 from control.controllers.values.actions import NOTHING, Action, Decision, Event, Key, Update, UpdateStatus
+from control.controllers.values.controller import states
 from control.controllers.values.objects import (
     annotations_of,
     cause,
@@ -53,12 +54,9 @@ def reconcile_claim(key: Key, observed: Observed, now: datetime) -> Decision:
     claim = observed.get(CLAIMS, key.namespace, key.name)
     if claim is None or is_deleting(claim):
         return NOTHING
+    if spec_of(claim).get("volumeName") and BIND_COMPLETED in annotations_of(claim):
+        return _keep(claim, observed.get(VOLUMES, "", spec_of(claim)["volumeName"]))
     volume = _volume_of(claim, observed)
-    phase = status_of(claim).get("phase")
-    if phase == "Lost":
-        return NOTHING
-    if phase == "Bound" and spec_of(claim).get("volumeName") and BIND_COMPLETED in annotations_of(claim):
-        return _lost(claim) if volume is None else NOTHING
     storage_class = observed.get(CLASSES, "", spec_of(claim).get("storageClassName") or "")
     if volume is None and not spec_of(claim).get("volumeName") and not waits_for_consumer(storage_class or {}):
         volume = _best(claim, observed.all(VOLUMES))
@@ -81,11 +79,16 @@ def _names(volume: Object, claim: Object) -> bool:
     return (reference.get("namespace"), reference.get("name")) == (namespace_of(claim), name_of(claim))
 
 
-def _is_free_for(volume: Object, claim: Object) -> bool:
+def _may_have(volume: Object, claim: Object) -> bool:
+    """Whether nobody else has it."""
     reference = spec_of(volume).get("claimRef")
-    if is_deleting(volume):
-        return False
     return reference is None or (_names(volume, claim) and reference.get("uid") in (None, "", uid_of(claim)))
+
+
+def _is_free_for(volume: Object, claim: Object) -> bool:
+    """The same; and what is being deleted is given to nobody, but stays with the claim that it was written for."""
+    its_own = (spec_of(volume).get("claimRef") or {}).get("uid") == uid_of(claim)
+    return _may_have(volume, claim) and (its_own or not is_deleting(volume))
 
 
 def _best(claim: Object, volumes: Iterable[Object]) -> Object | None:
@@ -114,7 +117,8 @@ def _capacity(volume: Object) -> Quantity:
 
 
 def _bind(claim: Object, volume: Object) -> list[Action]:
-    """Volume, claim, and the status of both, in the order that a crash in between can be finished from.
+    """Volume, claim, and the status of both, as far as they do not say it yet, in the order that a crash in between can
+    be finished from.
 
     The status says what the writes before have made, so it is an update like them: none of it after one that failed.
     """
@@ -132,6 +136,8 @@ def _bind(claim: Object, volume: Object) -> list[Action]:
         noted = with_metadata(claim, annotations={**annotations_of(claim), BIND_COMPLETED: "yes", BY_CONTROLLER: "yes"})
         claim = {**noted, "spec": {**spec_of(claim), "volumeName": name_of(volume)}}
         actions.append(Update(CLAIMS, claim, because))
+    if status_of(claim).get("phase") == "Bound":
+        return actions
     status = {
         **status_of(claim),
         "phase": "Bound",
@@ -190,17 +196,34 @@ def _asked_of(claim: Object, storage_class: Object | None) -> tuple[Action, ...]
     return (Update(CLAIMS, noted, cause(CLAIMS, claim, f"{provisioner} is asked for a volume")),)
 
 
-def _lost(claim: Object) -> Decision:
-    text = "Bound claim has lost its PersistentVolume. Data on the volume is lost!"
-    status = with_status(claim, {**status_of(claim), "phase": "Lost"})
-    actions = (UpdateStatus(CLAIMS, status, cause(CLAIMS, claim, "its volume is gone")),)
-    return Decision(actions, (Event(claim, "ClaimLost", text, "Warning"),))
+def _keep(claim: Object, volume: Object | None) -> Decision:
+    """A claim that was bound stays so while its volume is there, also while that is being deleted.
+
+    Without one it is Lost, until the volume is back.
+    """
+    if volume is None:
+        text = "Bound claim has lost its PersistentVolume. Data on the volume is lost!"
+        return _lost(claim, "ClaimLost", text, "its volume is gone")
+    if not _may_have(volume, claim):
+        text = "Two claims are bound to the same volume, this one is bound incorrectly"
+        return _lost(claim, "ClaimMisbound", text, "its volume is another's")
+    return Decision(_bind(claim, volume))
+
+
+def _lost(claim: Object, reason: str, message: str, rule: str) -> Decision:
+    before = status_of(claim)
+    if before.get("phase") == "Lost":
+        return NOTHING
+    # What the volume gave it has gone with the volume.
+    status = {name: value for name, value in before.items() if name not in ("accessModes", "capacity")}
+    actions = (UpdateStatus(CLAIMS, with_status(claim, {**status, "phase": "Lost"}), cause(CLAIMS, claim, rule)),)
+    return Decision(actions, (Event(claim, reason, message, "Warning"),))
 
 
 def reconcile_volume(key: Key, observed: Observed, now: datetime) -> Decision:
-    """Say whether a volume is available, bound or released."""
+    """Say whether a volume is available, bound or released; also of one that is being deleted, which waits for that."""
     volume = observed.get(VOLUMES, "", key.name)
-    if volume is None or is_deleting(volume):
+    if volume is None:
         return NOTHING
     reference = spec_of(volume).get("claimRef")
     phase = "Available" if reference is None else _phase(reference, observed)
@@ -219,15 +242,13 @@ def _phase(reference: dict[str, Any], observed: Observed) -> str | None:
     return "Released" if claim is None or uid_of(claim) != uid else None
 
 
-def wake_claims(_resource: str, old: Object | None, new: Object | None, observed: Observed) -> Iterable[Key]:
-    """The claim that a volume names, and all that wait when a volume is free."""
-    volume = new if new is not None else old
-    if volume is None:
-        return []
-    reference = spec_of(volume).get("claimRef")
-    if reference is not None:
-        return [Key(reference.get("namespace", ""), reference.get("name", ""))]
-    return [key_of(c) for c in observed.all(CLAIMS) if status_of(c).get("phase") != "Bound"] if new is not None else []
+def wake_claims(_resource: str, old: Object | None, new: Object | None, observed: Observed) -> set[Key]:
+    """The claims that a volume names or named, and all that wait when a volume is free."""
+    references = [reference for volume in states(old, new) if (reference := spec_of(volume).get("claimRef"))]
+    keys = {Key(reference.get("namespace", ""), reference.get("name", "")) for reference in references}
+    if new is not None and spec_of(new).get("claimRef") is None:
+        keys.update(key_of(c) for c in observed.all(CLAIMS) if status_of(c).get("phase") != "Bound")
+    return keys
 
 
 def wake_class(_resource: str, old: Object | None, new: Object | None, observed: Observed) -> Iterable[Key]:
@@ -238,8 +259,10 @@ def wake_class(_resource: str, old: Object | None, new: Object | None, observed:
     return [key_of(claim) for claim in waiting if spec_of(claim).get("storageClassName") == name_of(new)]
 
 
-def wake_volumes(_resource: str, old: Object | None, new: Object | None, _observed: Observed) -> Iterable[Key]:
-    """The volume of a claim that changed or went."""
-    claim = new if new is not None else old
-    name = spec_of(claim).get("volumeName") if claim is not None else None
-    return [Key("", name)] if name else []
+def wake_volumes(_resource: str, old: Object | None, new: Object | None, observed: Observed) -> set[Key]:
+    """The volumes that a claim names; and those that name one that went, which may never have been told of them."""
+    names = {spec_of(claim).get("volumeName") for claim in states(old, new)}
+    if old is not None and (new is None or uid_of(new) != uid_of(old)):
+        gone = uid_of(old)
+        names |= {name_of(v) for v in observed.all(VOLUMES) if (spec_of(v).get("claimRef") or {}).get("uid") == gone}
+    return {Key("", name) for name in names if name}

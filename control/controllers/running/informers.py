@@ -11,9 +11,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Final
 
 from control.api.kind import Kind
@@ -24,6 +25,7 @@ from control.client.errors import Unreachable
 from control.client.informer import Informer
 from control.client.objects import slim
 from control.controllers.reconcilers.nodes.heartbeats import LEASES, hear
+from control.controllers.values.actions import Answer, Read
 from control.controllers.values.objects import uid_of
 from control.controllers.values.observed import KnownKind, Observed, indexes_of
 from kvstore.backoff import delays
@@ -40,18 +42,18 @@ _AGAIN: Final = 30.0
 _GONE_KEPT: Final = 20_000
 
 
-def utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
 class Informers:
     """Start with start(); stop() ends them all."""
 
-    def __init__(self, client: Client, now: Callable[[], datetime] = utc_now) -> None:
-        """now: the time of day, for when heartbeats were heard."""
+    def __init__(self, client: Client, clock: Callable[[], float] = time.monotonic) -> None:
+        """clock: seconds, monotonic, for when heartbeats were heard.
+
+        It should stand still while the machine sleeps, as Linux's CLOCK_MONOTONIC does and CLOCK_BOOTTIME does not: who
+        sleeps hears nobody, and that is held against no node.
+        """
         self._client = client
-        self._now = now
-        self._heard: dict[str, datetime] = {}
+        self._clock = clock
+        self._heard: dict[str, float] = {}
         self._gone: OrderedDict[str, None] = OrderedDict()
         self._informers: dict[str, Informer] = {}
         self._kinds: dict[tuple[str, str], KnownKind] = {}
@@ -59,8 +61,12 @@ class Informers:
         self._asked: set[str] = set()
         self._looking: asyncio.Task[None] | None = None
         self._look = asyncio.Event()
-        # The view as it is now. It is live: later changes show in it, too.
+        # The view as it is now. It is live: later changes show in it, too, but the passing of time.
         self.observed = Observed(self._informers, self._kinds, heard=self._heard, gone=self._gone)
+
+    def look(self, answers: Mapping[Read, Answer], failure: str) -> Observed:
+        """The view for a reconciler, which wants to know how late it is, too. Arguments as Observed.after has them."""
+        return replace(self.observed.after(answers, failure), uptime=self._clock())
 
     def subscribe(self, handler: Handler) -> None:
         """Call handler(resource, old, new) with every change from now on. To be called before start()."""
@@ -110,7 +116,7 @@ class Informers:
         if resource == DEFINITIONS:
             self._look.set()
         elif resource in ("nodes", LEASES):
-            hear(self._heard, resource, old, new, self._now())
+            hear(self._heard, resource, old, new, self._clock())
         for handler in self._handlers:
             handler(resource, old, new)
 

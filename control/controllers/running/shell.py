@@ -11,14 +11,14 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from control.api.schema import Object
 from control.client.errors import Unreachable
 from control.client.queue import QueueClosed, WorkQueue
 from control.controllers.running.executor import Executor, Outcome
-from control.controllers.running.informers import Informers, utc_now
+from control.controllers.running.informers import Informers
 from control.controllers.running.metrics import Metrics
 from control.controllers.values.actions import Action, Answer, Decision, Delete, Event, Key, Read
 from control.controllers.values.controller import EVERYTHING, Controller
@@ -35,6 +35,10 @@ _MOST_ROUNDS: Final = 10
 _PAUSE_FACTOR: Final = 4.0
 _LONGEST_PAUSE: Final = 1.0
 _WORTH_A_PAUSE: Final = 0.005
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
 
 
 class Shell:
@@ -147,7 +151,7 @@ class Shell:
         failure = self._failures.get(key, "")
         answers: Mapping[Read, Answer] = {}
         for _ in range(_MOST_ROUNDS):
-            observed = self._informers.observed.after(answers, failure)
+            observed = self._informers.look(answers, failure)
             began = self._clock()
             decision = self.controller.reconcile(key, observed, self._now())
             self._pause_after(key, self._clock() - began)

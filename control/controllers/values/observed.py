@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from types import MappingProxyType
 from typing import Final, Protocol
 
@@ -107,15 +106,16 @@ class Observed:
     """The view: stores by resource, what was read from the server, and how the key's last pass failed ("": it didn't).
 
     kinds: (apiVersion, kind) → where its objects are, custom kinds among them. heard: node → when a heartbeat of it was
-    last seen here, by this machine's clock: nodes' clocks are not compared with ours. gone: uids of objects that the
-    server has said were deleted; not all of them, the last ones.
+    last seen here; uptime: the time now by the same clock, in seconds: one that nobody sets, so that a step of the time
+    of day is no silence. gone: uids of objects that the server has said were deleted; not all of them, the last ones.
     """
 
     stores: Mapping[str, ObjectStore]
     kinds: Mapping[tuple[str, str], KnownKind] = field(default_factory=dict)
     answers: Mapping[Read, Answer] = field(default_factory=dict)
     failure: str = ""
-    heard: Mapping[str, datetime] = field(default_factory=dict)
+    heard: Mapping[str, float] = field(default_factory=dict)
+    uptime: float = 0.0
     gone: Container[str] = frozenset()
 
     def after(self, answers: Mapping[Read, Answer], failure: str = "") -> Observed:

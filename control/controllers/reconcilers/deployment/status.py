@@ -49,13 +49,15 @@ def counts(rollout: Rollout) -> dict[str, Any]:
     states = [status_of(rs) for rs in rollout.sets]
     total, available = (sum(int(s.get(name) or 0) for s in states) for name in ("replicas", "availableReplicas"))
     new = status_of(rollout.new) if rollout.new is not None else {}
+    # What the sets should have, surge included.
+    wanted = sum(int(spec_of(rs).get("replicas") or 0) for rs in rollout.sets)
     status = {
         "observedGeneration": generation_of(rollout.deployment),
         "replicas": total,
         "updatedReplicas": int(new.get("replicas") or 0),
         "readyReplicas": sum(int(s.get("readyReplicas") or 0) for s in states),
         "availableReplicas": available,
-        "unavailableReplicas": max(0, rollout.replicas - available),
+        "unavailableReplicas": max(0, wanted - available),
     }
     collisions = status_of(rollout.deployment).get("collisionCount")
     return {**status, "collisionCount": collisions} if collisions else status

@@ -11,10 +11,12 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from control.api.schema import Object
+from control.controllers.reconcilers.job.backoff import Waits
 from control.controllers.reconcilers.job.indexes import INDEX, index_of
 from control.controllers.reconcilers.job.tally import (
     FAILURES,
     FINALIZER,
+    IGNORED,
     Tally,
     completions,
     failures_of,
@@ -59,18 +61,19 @@ def wanted_active(found: Tally) -> int:
     return max(0, min(total - found.done - len(found.failed_indexes), most))
 
 
-def manage(found: Tally, wait: float) -> list[Action]:
-    """Create or delete pods; wait: seconds until pods may be created again after failures."""
+def manage(found: Tally, waits: Waits) -> list[Action]:
+    """Create or delete pods. An index that waits after a failure keeps its place: no other one takes it."""
     surplus = _surplus(found)
     if surplus:
         return take_away(found.job, surplus, "more pods than parallelism")
     occupied = len(found.active) + (len(found.terminating) if replaces_only_failed(found.job) else 0)
     missing = wanted_active(found) - occupied
-    if missing <= 0 or wait > 0:
+    if missing <= 0 or waits.job > 0:
         return []
     if not is_indexed(found.job):
         return [_create(found, None) for _ in range(min(missing, _BURST))]
-    return [_create(found, index) for index in _free(found, min(missing, _BURST))]
+    free = _free(found, min(missing, _BURST))
+    return [_create(found, index) for index in free if index not in waits.indexes]
 
 
 def _surplus(found: Tally) -> list[Object]:
@@ -144,7 +147,8 @@ def _failures(found: Tally, index: int) -> dict[str, str]:
     if per_index_limit(found.job) is None:
         return {}
     of = [failures_of(found.job, pod) for pod in found.ended_badly if index_of(pod) == index]
-    return {FAILURES: str(max(of, default=0))}
+    counted, ignored = max(of, key=sum, default=(0, 0))
+    return {FAILURES: str(counted), **({IGNORED: str(ignored)} if ignored else {})}
 
 
 def take_away(job: Object, pods: Iterable[Object], rule: str) -> list[Action]:

@@ -1,7 +1,7 @@
 """Job: pods until enough of them ended well, or too many badly.
 
-Invariants: every pod is counted once (job_tally); a job that is over never starts a pod again; Complete and Failed come
-only when no pod of it is left running. Parts: job_pods, job_indexes, job_policy. Source: "Jobs".
+Invariants: every pod is counted once (tally.py); a job that is over never starts a pod again; Complete and Failed come
+only when no pod of it is left running. Parts: the files beside this one. Source: "Jobs".
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from typing import Any, Final
 
 from control.api.schema import Object
 from control.api.selectors import label_selector_of, selector_of_labels
+from control.controllers.reconcilers.job.backoff import waits
 from control.controllers.reconcilers.job.pods import JOB_NAME, RESOURCE, give_up, manage, take_away, untrack
 from control.controllers.reconcilers.job.policy import succeeded_early
 from control.controllers.reconcilers.job.tally import (
     FINALIZER,
     Tally,
-    backoff,
     completions,
     is_indexed,
     per_index_limit,
@@ -79,7 +79,6 @@ def _advance(plan: Plan, job: Object, pods: list[Object], now: datetime) -> None
     found = tally(job, pods, ending=decided is not None)
     target = decided or _verdict(found, now)
     suspended = bool(spec_of(job).get("suspend")) and target is None
-    wait = backoff(found, now)
     todo: list[Action] = []
     if target is not None:
         # What still runs when a job failed, failed with it; a success leaves nothing to count.
@@ -88,8 +87,9 @@ def _advance(plan: Plan, job: Object, pods: list[Object], now: datetime) -> None
     elif suspended:
         todo += take_away(job, found.active, "the job is suspended")
     else:
-        todo += manage(found, wait)
-        plan.look_again(wait or None)
+        waiting = waits(found, now)
+        todo += manage(found, waiting)
+        plan.look_again(waiting.soonest)
         plan.look_again(_until_deadline(job, now))
     status = _status(plan, found, target, now, suspended=suspended)
     if not same_status(status, status_of(job)):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Final
 
 from control.api.schema import Object
@@ -20,15 +19,15 @@ from control.controllers.values.objects import (
     created_at,
     finalizers,
     is_deleting,
-    parse_time,
     spec_of,
     status_of,
     uid_of,
 )
-from control.controllers.values.pods import condition, is_active, is_finished, is_ready, phase
+from control.controllers.values.pods import is_active, is_finished, is_ready, phase
 
 FINALIZER: Final = "batch.kubernetes.io/job-tracking"
 FAILURES: Final = "batch.kubernetes.io/job-index-failure-count"
+IGNORED: Final = "batch.kubernetes.io/job-index-ignored-failure-count"
 # Pods noted in one pass.
 _BATCH: Final = 500
 
@@ -180,7 +179,7 @@ def _note_failure(found: Tally, pod: Object) -> None:
     found.verdicts.append(verdict)
     index, limit = index_of(pod), per_index_limit(found.job)
     if limit is not None and index is not None:
-        over = failures_of(found.job, pod) > limit
+        over = failures_of(found.job, pod)[0] > limit
         if (over or verdict.action == "FailIndex") and index not in found.completed:
             found.failed_indexes.add(index)
     if verdict.action != "Ignore":
@@ -188,11 +187,21 @@ def _note_failure(found: Tally, pod: Object) -> None:
     found.noted.append(pod)
 
 
-def failures_of(job: Object, pod: Object) -> int:
-    """With a limit for each index: how often the index failed, this failed pod included."""
-    text = annotations_of(pod).get(FAILURES, "0")
-    before = int(text) if text.isascii() and text.isdigit() else 0
-    return before + (judge(job, pod).action != "Ignore")
+def failures_of(job: Object, pod: Object) -> tuple[int, int]:
+    """With a limit for each index: how often the index failed, this failed pod included: as it counts, and ignored."""
+    ignored = judge(job, pod).action == "Ignore"
+    return _number(pod, FAILURES) + (not ignored), _number(pod, IGNORED) + ignored
+
+
+def _number(pod: Object, annotation: str) -> int:
+    text = annotations_of(pod).get(annotation, "0")
+    return int(text) if text.isascii() and text.isdigit() else 0
+
+
+def last_failures(found: Tally) -> dict[int, Object]:
+    """Index → its last pod that failed."""
+    oldest_first = sorted(found.ended_badly, key=created_at)
+    return {index: pod for pod in oldest_first if (index := index_of(pod)) is not None}
 
 
 def _keep_back(found: Tally, pods: Sequence[Object], *, ending: bool) -> None:
@@ -200,34 +209,10 @@ def _keep_back(found: Tally, pods: Sequence[Object], *, ending: bool) -> None:
     if ending or per_index_limit(found.job) is None:
         return
     replaced = {index_of(pod) for pod in found.active}
-    latest = {index_of(pod): pod for pod in sorted(found.ended_badly, key=created_at)}
-    for index, pod in latest.items():
+    for index, pod in last_failures(found).items():
         if index in replaced or index in found.failed_indexes or index in found.completed or pod not in found.noted:
             continue
         found.noted.remove(pod)
         if uid_of(pod) in found.uncounted["failed"]:
             found.uncounted["failed"].remove(uid_of(pod))
             found.pending_failures += 1
-
-
-def backoff(found: Tally, now: datetime) -> float:
-    """Seconds until pods may be made again: 10, 20, 40 … up to 600 after each failure since the last success."""
-    last_good = max(map(_ended, found.ended_well), default=None)
-    bad = [moment for moment in map(_ended, found.ended_badly) if last_good is None or moment > last_good]
-    if not bad:
-        return 0.0
-    delay = min(10.0 * 2.0 ** min(len(bad) - 1, 10), 600.0)
-    return max(0.0, delay - (now - max(bad)).total_seconds())
-
-
-def _ended(pod: Object) -> datetime:
-    """When a pod's last container ended; when it was deleted, or failed to run at all, as near as its object tells."""
-    moments = [
-        parse_time(((entry.get("state") or {}).get("terminated") or {}).get("finishedAt"))
-        for entry in status_of(pod).get("containerStatuses") or ()
-    ]
-    known = [moment for moment in moments if moment is not None]
-    if known:
-        return max(known)
-    turned = parse_time((condition(pod, "Ready") or {}).get("lastTransitionTime"))
-    return turned or parse_time(pod["metadata"].get("deletionTimestamp")) or created_at(pod)

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from control.api.schema import Object
-from control.controllers.values.objects import created_at, name_of
 from control.controllers.values.observed import Observed
 
 _NODES: Final = "nodes"
@@ -60,14 +59,14 @@ class Census:
             self._words = {name: word for node in nodes if (word := words.get(name := node["metadata"]["name"]))}
         return Tally(total, bad, latest)
 
-    def with_silent(self, observed: Observed, now: datetime, grace: float) -> Tally:
+    def with_silent(self, observed: Observed, grace: float) -> Tally:
         """Those, too, that say they are well and were not heard of for `grace` seconds."""
         said = self.tally(observed.all(_NODES))
-        silent = sum(1 for name in _unheard(observed, now - timedelta(seconds=grace)) if not self._words[name].bad)
+        silent = sum(1 for name in _unheard(observed, observed.uptime - grace) if not self._words[name].bad)
         return Tally(said.total, said.bad + silent, said.emptied)
 
 
-def _unheard(observed: Observed, since: datetime) -> Iterable[str]:
+def _unheard(observed: Observed, since: float) -> Iterable[str]:
     """The nodes that were last heard of then or before. `heard` is in the order of its times (heartbeats.py)."""
     nodes, heard = observed.stores[_NODES].objects, observed.heard
     for name, at in heard.items():
@@ -75,5 +74,3 @@ def _unheard(observed: Observed, since: datetime) -> Iterable[str]:
             break
         if ("", name) in nodes:
             yield name
-    if len(heard) < len(nodes):
-        yield from (name_of(n) for n in nodes.values() if name_of(n) not in heard and created_at(n) <= since)

@@ -1,13 +1,12 @@
 """When a node was last heard of: its Lease was renewed, or its status said when its agent last looked.
 
-Invariants: `heard` is in the order of its times. The time is that of the machine that heard it; the times in objects
-only show that they changed. When nobody at all was heard for a while, it was we who could not hear (API servers or
-store were away): silence of that time is held against no node.
+Invariants: `heard` is in the order of its times. They are seconds by a clock of the machine that heard, which nobody
+sets; the times in objects only show that they changed. When nobody at all was heard for a while, it was we who could
+not hear (API servers or store were away): silence of that time is held against no node.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Final
 
 from control.api.schema import Object
@@ -20,7 +19,7 @@ LEASE_NAMESPACE: Final = "kube-node-lease"
 DEAF: Final = 20.0
 
 
-def hear(heard: dict[str, datetime], resource: str, old: Object | None, new: Object | None, now: datetime) -> None:
+def hear(heard: dict[str, float], resource: str, old: Object | None, new: Object | None, now: float) -> None:
     """Note a change of a node or of a lease."""
     if new is None:
         if resource == "nodes" and old is not None:
@@ -30,7 +29,7 @@ def hear(heard: dict[str, datetime], resource: str, old: Object | None, new: Obj
         return
     if old is None or _beat(resource, old) != _beat(resource, new):
         # Who was heard last stands last: with a thousand nodes this is asked a hundred times a second.
-        if heard and (now - next(reversed(heard.values()))).total_seconds() > DEAF:
+        if heard and now - next(reversed(heard.values())) > DEAF:
             heard.update(dict.fromkeys(heard, now))
         heard.pop(name_of(new), None)
         heard[name_of(new)] = now

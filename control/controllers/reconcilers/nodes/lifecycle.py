@@ -1,16 +1,18 @@
 """Node life cycle: a node that is no longer heard of is said to be so, tainted, and its pods are no longer ready.
 
-Invariants: "no longer heard of" is by our own clock, so that clocks which differ mark nobody; when most nodes fall
-silent at once, it is taken for an outage of the network or of the masters and nobody is evicted; NoExecute taints come
-one node after another, no faster than the eviction rate, also while the last one is still on its way to the server (the
-one thing remembered between passes). Source: "Nodes: node controller" and "Taint based Evictions".
+Invariants: "no longer heard of" is by a clock of our own that nobody sets (Observed.uptime), so that clocks which
+differ, or step, mark nobody; when most nodes fall silent at once, it is taken for an outage of the network or of the
+masters and nobody is evicted; NoExecute taints come one node after another, no faster than the eviction rate, also
+while the last one is still on its way to the server (the one thing remembered between passes).
+
+Source: "Nodes: node controller" and "Taint based Evictions".
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 from control.api.schema import Object
@@ -20,7 +22,6 @@ from control.controllers.values.actions import Decision, Event, Key, Patch, Plan
 from control.controllers.values.conditions import Condition, find, set_condition
 from control.controllers.values.objects import (
     cause,
-    created_at,
     format_time,
     is_deleting,
     key_of,
@@ -78,8 +79,8 @@ class NodeLifecycle:
     def __init__(self, limits: Limits = Limits()) -> None:
         self._limits = limits
         self._census = Census(_word)
-        # The uid of the node that was told to be emptied last, and when.
-        self._told = ("", datetime.min.replace(tzinfo=UTC))
+        # The uid of the node that was told to be emptied last, and when: seconds of uptime.
+        self._told = ("", -_ON_ITS_WAY)
 
     def reconcile(self, key: Key, observed: Observed, now: datetime) -> Decision:
         """What there is to do about one node."""
@@ -90,7 +91,7 @@ class NodeLifecycle:
         conditions = _judge(plan, node, observed, self._limits, now)
         evicting = self._evicting(plan, node, conditions, observed, now)
         if _taint(plan, node, conditions, evicting) and evicting is not None and not _evicts(node):
-            self._told = uid_of(node), now
+            self._told = uid_of(node), observed.uptime
         if _ready(conditions) == "Unknown":
             _unready_pods(plan, node, observed, now)
         return plan.decision()
@@ -102,23 +103,28 @@ class NodeLifecycle:
         key = _TAINTS.get(("Ready", _ready(conditions)))
         if key is None:
             return None
-        tally = self._census.with_silent(observed, now, self._limits.grace)
+        tally = self._census.with_silent(observed, self._limits.grace)
         rate = _rate(tally, self._limits)
         if rate == 0:
             plan.look_again(self._limits.grace)
             return None
-        wait = 0.0 if _evicts(node) else self._turn(node, tally, rate, now)
+        wait = 0.0 if _evicts(node) else self._turn(node, tally, 1 / rate, observed.uptime, now)
         if wait > 0:
             plan.look_again(wait)
             return None
         return {"key": key, "effect": "NoExecute", "timeAdded": format_time(now)}
 
-    def _turn(self, node: Object, tally: Tally, rate: float, now: datetime) -> float:
-        """Seconds until the next node may be emptied: since the last one was, 1 / rate must have passed."""
+    def _turn(self, node: Object, tally: Tally, pause: float, uptime: float, now: datetime) -> float:
+        """Seconds until the next node may be emptied: since the last one was, `pause` seconds must have passed.
+
+        When that was is read from its taint, in the time of day; a time to come was written before the clock stepped,
+        and is looked at again after a pause.
+        """
         uid, at = self._told
-        on_its_way = uid != uid_of(node) and 0 <= (now - at).total_seconds() < _ON_ITS_WAY
-        times = [time for time in (tally.emptied, at if on_its_way else None) if time is not None]
-        return 1 / rate - (now - max(times)).total_seconds() if times else 0.0
+        past = [] if tally.emptied is None else [max(0.0, (now - tally.emptied).total_seconds())]
+        if uid != uid_of(node) and uptime - at < _ON_ITS_WAY:
+            past.append(uptime - at)
+        return pause - min(past) if past else 0.0
 
     def wake(self, resource: str, old: Object | None, new: Object | None, observed: Observed) -> Iterable[Key]:
         """The node; that of a new lease; that of a pod which says it is ready; and, when a change makes it sooner the
@@ -181,7 +187,7 @@ def _judge(plan: Plan, node: Object, observed: Observed, limits: Limits, now: da
     conditions = list(status_of(node).get("conditions") or [])
     posted = find(conditions, "Ready") is not None
     allowed = limits.grace if posted else limits.startup
-    silence = _silence(node, observed, now)
+    silence = _silence(node, observed)
     if silence < allowed:
         plan.look_again(allowed - silence)
         return conditions
@@ -240,8 +246,9 @@ def _evicts(node: Object) -> bool:
     return any(t.get("effect") == "NoExecute" and t.get("key") in (NOT_READY, UNREACHABLE) for t in taints)
 
 
-def _silence(node: Object, observed: Observed, now: datetime) -> float:
-    return (now - observed.heard.get(name_of(node), created_at(node))).total_seconds()
+def _silence(node: Object, observed: Observed) -> float:
+    """Seconds since it was heard of; a node that was shown to us was heard of then."""
+    return observed.uptime - observed.heard.get(name_of(node), observed.uptime)
 
 
 def _rate(tally: Tally, limits: Limits) -> float:

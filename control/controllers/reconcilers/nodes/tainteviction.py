@@ -1,7 +1,9 @@
 """Taint eviction: pods leave nodes with NoExecute taints, at once or when their toleration is over.
 
 Invariants: a pod that tolerates all such taints of its node for ever stays; the time runs from when the taint was
-added, so a change of leaders does not start it again. Source: "Taints and Tolerations: taint based evictions".
+added, or the pod came if that was later, so a change of leaders does not start it again.
+
+Source: "Taints and Tolerations: taint based evictions".
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from control.controllers.values.actions import NOTHING, Decision, Delete, Event,
 from control.controllers.values.conditions import set_condition
 from control.controllers.values.objects import (
     cause,
+    created_at,
     is_deleting,
     key_of,
     name_of,
@@ -39,7 +42,7 @@ def reconcile(key: Key, observed: Observed, now: datetime) -> Decision:
         return NOTHING
     node = observed.get("nodes", "", spec_of(pod).get("nodeName", ""))
     taints = _evicting(node) if node is not None else []
-    left = _left(taints, spec_of(pod).get("tolerations") or (), now)
+    left = _left(pod, taints, now)
     if node is None or left is None:
         return NOTHING
     if left > 0:
@@ -51,13 +54,21 @@ def _evicting(node: Object) -> list[Taint]:
     return [taint for taint in spec_of(node).get("taints") or () if taint.get("effect") == "NoExecute"]
 
 
-def _left(taints: Sequence[Taint], tolerations: Sequence[dict[str, Any]], now: datetime) -> float | None:
+def _left(pod: Object, taints: Sequence[Taint], now: datetime) -> float | None:
     """Seconds the pod may stay; None: for ever."""
-    times = [_tolerated(taint, tolerations, now) for taint in taints]
+    tolerations, came = spec_of(pod).get("tolerations") or (), _came(pod)
+    times = [_tolerated(taint, tolerations, came, now) for taint in taints]
     return min((time for time in times if time is not None), default=None)
 
 
-def _tolerated(taint: Taint, tolerations: Sequence[dict[str, Any]], now: datetime) -> float | None:
+def _came(pod: Object) -> datetime:
+    """When the pod came to its node: it may be younger than the node's taints, which it then has its time for, too."""
+    scheduled = condition(pod, "PodScheduled") or {}
+    bound = parse_time(scheduled.get("lastTransitionTime")) if scheduled.get("status") == "True" else None
+    return bound or created_at(pod)
+
+
+def _tolerated(taint: Taint, tolerations: Sequence[dict[str, Any]], came: datetime, now: datetime) -> float | None:
     """Seconds for which one taint is still tolerated; None: for ever. The shortest toleration that fits counts."""
     fitting = [toleration for toleration in tolerations if tolerates(toleration, taint)]
     if not fitting:
@@ -65,7 +76,7 @@ def _tolerated(taint: Taint, tolerations: Sequence[dict[str, Any]], now: datetim
     limits = [float(t["tolerationSeconds"]) for t in fitting if t.get("tolerationSeconds") is not None]
     if not limits:
         return None
-    since = parse_time(taint.get("timeAdded")) or now
+    since = max(parse_time(taint.get("timeAdded")) or now, came)
     return max(0.0, max(min(limits), 0.0) - (now - since).total_seconds())
 
 

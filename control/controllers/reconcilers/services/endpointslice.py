@@ -1,7 +1,8 @@
 """EndpointSlice: the addresses behind a service, in slices of at most a hundred, one set of slices a family and ports.
 
 Invariants: an address of a pod is in one slice only; endpoints stay in the slice they are in, so that one pod's change
-is one small write; slices that others manage are left alone. Source: "EndpointSlices" in Kubernetes' documentation.
+is one small write; a family without endpoints has one empty slice, which says that there are none; slices that others
+manage are left alone. Source: "EndpointSlices" in Kubernetes' documentation.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def reconcile(key: Key, observed: Observed, now: datetime) -> Decision:
     actions: list[Action] = []
     for group in sorted({*wanted, *held}, key=repr):
         slices = sorted(held.get(group, ()), key=lambda found: (created_at(found), name_of(found)))
-        actions += _fit(service, group, wanted.get(group, {}), slices)
+        actions += _fit(service, group, wanted.get(group), slices)
     return Decision(actions)
 
 
@@ -81,7 +82,7 @@ def _ports_of(obj: Object) -> tuple[Port, ...]:
 
 
 def _endpoints(service: Object, pods: Iterable[Object], observed: Observed) -> dict[Group, dict[str, Object]]:
-    """Group → the pod's uid → its endpoint."""
+    """Group → the pod's uid → its endpoint. Of a family without any, the group without ports is there, and empty."""
     families = spec_of(service).get("ipFamilies") or ["IPv4"]
     found: dict[Group, dict[str, Object]] = defaultdict(dict)
     for pod in pods:
@@ -92,6 +93,8 @@ def _endpoints(service: Object, pods: Iterable[Object], observed: Observed) -> d
             own = [address for address in addresses(pod) if family(address) == kind]
             if own:
                 found[(kind, exposed)][uid_of(pod)] = _endpoint(service, pod, own, observed)
+    for kind in set(families) - {kind for kind, _ in found}:
+        found[(kind, ())] = {}
     return found
 
 
@@ -117,9 +120,12 @@ def _zone(node: Object | None) -> str:
     return labels(node).get("topology.kubernetes.io/zone", "") if node is not None else ""
 
 
-def _fit(service: Object, group: Group, wanted: dict[str, Object], slices: Sequence[Object]) -> list[Action]:
-    """Updates of slices that change, new slices for what has no place, deletions of empty ones."""
-    left = dict(wanted)
+def _fit(service: Object, group: Group, wanted: dict[str, Object] | None, slices: Sequence[Object]) -> list[Action]:
+    """Updates of slices that change, new slices for what has no place, deletions of empty ones.
+
+    wanted: None if the group is not to be; of an empty one, one slice stays.
+    """
+    left = dict(wanted or {})
     contents: list[list[Object]] = []
     for obj in slices:
         kept = [left.pop(uid) for e in obj.get("endpoints") or () if (uid := _uid(e)) in left]
@@ -130,9 +136,10 @@ def _fit(service: Object, group: Group, wanted: dict[str, Object], slices: Seque
         while homeless and len(content) < MOST:
             content.append(homeless.pop(0))
     actions: list[Action] = []
-    for obj, content in zip(slices, contents, strict=True):
-        actions += _change(service, obj, content)
-    chunks = [homeless[at : at + MOST] for at in range(0, len(homeless), MOST)]
+    empty = 1 if wanted == {} else 0
+    for number, (obj, content) in enumerate(zip(slices, contents, strict=True)):
+        actions += _change(service, obj, content, stays=bool(content) or number < empty)
+    chunks = [homeless[at : at + MOST] for at in range(0, max(len(homeless), empty - len(slices)), MOST)]
     return actions + [_make(service, group, chunk) for chunk in chunks]
 
 
@@ -140,9 +147,9 @@ def _uid(endpoint: Object) -> str:
     return str((endpoint.get("targetRef") or {}).get("uid", ""))
 
 
-def _change(service: Object, obj: Object, content: list[Object]) -> list[Action]:
+def _change(service: Object, obj: Object, content: list[Object], *, stays: bool) -> list[Action]:
     because = cause(SERVICES, service, f"endpoint slice: {len(content)} endpoints")
-    if not content:
+    if not stays:
         return [Delete(RESOURCE, namespace_of(obj), name_of(obj), uid_of(obj), because)]
     wanted = _labels(service)
     if (obj.get("endpoints") or []) == content and labels(obj) == wanted:

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from control.api.schema import Object
+from control.controllers.reconcilers.services.endpoints import LEADER
 from control.controllers.reconcilers.services.pods import SERVICES, family
 from control.controllers.values.actions import NOTHING, Action, Create, Decision, Delete, Key, Update
 from control.controllers.values.objects import (
@@ -37,7 +38,6 @@ SERVICE_NAME: Final = "kubernetes.io/service-name"
 SKIP: Final = "endpointslice.kubernetes.io/skip-mirror"
 # Of a subset, as many addresses as Kubernetes mirrors.
 MOST: Final = 1000
-_LEADER: Final = "control-plane.alpha.kubernetes.io/leader"
 
 
 def reconcile(key: Key, observed: Observed, now: datetime) -> Decision:
@@ -54,7 +54,7 @@ def _is_mirrored(endpoints: Object, observed: Observed) -> bool:
     service = observed.named(SERVICES, endpoints)
     if service is None or spec_of(service).get("selector"):
         return False
-    return labels(endpoints).get(SKIP) != "true" and _LEADER not in annotations_of(endpoints)
+    return labels(endpoints).get(SKIP) != "true" and LEADER not in annotations_of(endpoints)
 
 
 def _slices(endpoints: Object) -> Iterator[Object]:

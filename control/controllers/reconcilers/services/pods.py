@@ -77,8 +77,10 @@ def _target(entry: dict[str, Any], pod: Object) -> int | None:
     target = entry.get("targetPort") or entry["port"]
     if isinstance(target, int):
         return target
-    protocol = entry.get("protocol") or "TCP"
-    for container in [*(spec_of(pod).get("containers") or ()), *(spec_of(pod).get("initContainers") or ())]:
+    protocol, spec = entry.get("protocol") or "TCP", spec_of(pod)
+    # Of init containers only those serve that go on beside the others.
+    beside = (found for found in spec.get("initContainers") or () if found.get("restartPolicy") == "Always")
+    for container in [*(spec.get("containers") or ()), *beside]:
         for port in container.get("ports") or ():
             if port.get("name") == target and (port.get("protocol") or "TCP") == protocol:
                 return int(port["containerPort"])

@@ -1,8 +1,8 @@
 """StatefulSet: pods with numbers, made in order, replaced in the opposite order, one at a time, each with its storage.
 
 Invariants: there is never more than one pod of a number, so nothing is made in the place of a pod that is still ending;
-with OrderedReady a number is made only when all below it are ready, and taken away only when all are. Parts:
-statefulset_pods (what a pod and its claims look like), statefulset_update (rolling), revisions. Source: "StatefulSets".
+with OrderedReady a number is made only when all below it are ready, and taken away only when all are. Parts: pods (what
+a pod looks like), claims (its storage, and what becomes of it). Source: "StatefulSets".
 """
 
 from __future__ import annotations
@@ -14,14 +14,8 @@ from typing import Any
 
 from control.api.schema import Object
 from control.api.selectors import label_selector_of
-from control.controllers.reconcilers.statefulset.pods import (
-    RESOURCE,
-    claims_after,
-    claims_kept,
-    identity,
-    make,
-    ordinal,
-)
+from control.controllers.reconcilers.statefulset.claims import RESOURCE, owned_as_wanted
+from control.controllers.reconcilers.statefulset.pods import identity, make, ordinal
 from control.controllers.values.actions import NOTHING, Action, Decision, Delete, Key, Narration, Plan, UpdateStatus
 from control.controllers.values.objects import (
     cause,
@@ -83,9 +77,10 @@ def reconcile(key: Key, observed: Observed, now: datetime) -> Decision:
         return plan.decision()
     members = _members(owner, claimed.owned)
     revisions = Revisions(_current(owner, past, past.newest), past.newest)
-    plan.actions += claims_after(owner, observed, members.condemned)
-    plan.actions += claims_kept(owner, observed, members.kept)
-    plan.actions += _step(owner, observed, members, revisions, now)
+    plan.actions += owned_as_wanted(owner, observed, members.kept, members.condemned)
+    step = _step(owner, observed, members, revisions, now)
+    plan.actions += step.actions
+    plan.events += step.events
     plan.actions += _report(owner, members, revisions, now)
     plan.actions += truncate(RESOURCE, owner, past.known, _used(members, revisions))
     plan.look_again(soonest_available(members.kept, _min_ready(owner), now))
@@ -126,30 +121,30 @@ def _healthy(owner: Object, pod: Object, now: datetime) -> bool:
 # ---- the next step ----
 
 
-def _step(owner: Object, observed: Observed, members: Members, revisions: Revisions, now: datetime) -> list[Action]:
-    actions: list[Action] = []
+def _step(owner: Object, observed: Observed, members: Members, revisions: Revisions, now: datetime) -> Plan:
+    step = Plan()
     for number in members.wanted:
         pod = members.present.get(number)
-        actions += _settle(owner, observed, number, pod, revisions)
+        settled = _settle(owner, observed, number, pod, revisions)
+        step.actions += settled.actions
+        step.events += settled.events
         if _ordered(owner) and (pod is None or is_finished(pod) or not _healthy(owner, pod, now)):
-            return actions
-    actions += _take_away(owner, members, now)
-    if members.condemned and _ordered(owner):
-        return actions
-    return actions + _roll(owner, members, revisions, now)
+            return step
+    step.actions += _take_away(owner, members, now)
+    if not (members.condemned and _ordered(owner)):
+        step.actions += _roll(owner, members, revisions, now)
+    return step
 
 
-def _settle(
-    owner: Object, observed: Observed, number: int, pod: Object | None, revisions: Revisions
-) -> Sequence[Action]:
+def _settle(owner: Object, observed: Observed, number: int, pod: Object | None, revisions: Revisions) -> Decision:
     """Make the pod of a number, take one away that ended, or repair what identifies it."""
     if pod is None:
         return make(owner, observed, number, _revision_for(owner, number, revisions))
     if is_deleting(pod):
-        return ()
+        return NOTHING
     if is_finished(pod):
-        return [_delete(owner, pod, f"its pod ended as {phase(pod)}: made again")]
-    return identity(owner, observed, number, pod)
+        return Decision([_delete(owner, pod, f"its pod ended as {phase(pod)}: made again")])
+    return Decision(identity(owner, observed, number, pod))
 
 
 def _revision_for(owner: Object, number: int, revisions: Revisions) -> Object:
