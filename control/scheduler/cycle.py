@@ -48,11 +48,13 @@ class Decision:
     awaited: tuple[Awaited, ...] = ()
 
 
-def feasible(question: Question, at: At = ALL) -> tuple[Rows, dict[str, int], frozenset[str], Rows]:
+def feasible(
+    question: Question, at: At = ALL, among: Rows | None = None
+) -> tuple[Rows, dict[str, int], frozenset[str], Rows]:
     """Of these rows: which pass every filter; how many fail for which reason; which filters failed; whom no preemption
-    helps.
+    helps. among: those of them that are asked about, if not all.
     """
-    left = question.cluster.there[at].copy()
+    left = question.cluster.there[at].copy() if among is None else among.copy()
     reasons: dict[str, int] = {}
     plugins: set[str] = set()
     hopeless = np.zeros_like(left)
@@ -85,25 +87,46 @@ def decide(cluster: Cluster, pod: Pod, turn: int = 0, reserved: Iterable[Reserve
         everywhere = cluster.there.copy()
         return Decision("", diagnosis=Diagnosis(cluster.size, {}, frozenset({VOLUME_BINDING}), everywhere, refusal))
     held = held_against(cluster, pod, reserved)
-    for other, node in held:
-        cluster.add_pod(other, node)
+    rows, reasons, plugins, hopeless = _feasible_among(cluster, pod, held)
+    if held and relies_on_others(pod) and rows.any():
+        rows, more, failed, closed = feasible(Question(cluster, pod), among=rows)
+        reasons = {reason: reasons.get(reason, 0) + more.get(reason, 0) for reason in (*reasons, *more)}
+        plugins, hopeless = plugins | failed, hopeless | closed
+    if not rows.any():
+        return Decision("", diagnosis=Diagnosis(cluster.size, reasons, plugins, hopeless))
+    best = _best(cluster, pod, rows, turn)
+    return replace(best, awaited=awaited(cluster, pod, best.node)) if pod.claims else best
+
+
+def _feasible_among(
+    cluster: Cluster, pod: Pod, held: list[Reserved]
+) -> tuple[Rows, dict[str, int], frozenset[str], Rows]:
+    """As if those were in their places already."""
     try:
-        rows, reasons, plugins, hopeless = feasible(Question(cluster, pod))
-        if not rows.any():
-            return Decision("", diagnosis=Diagnosis(cluster.size, reasons, plugins, hopeless))
-        best = _best(cluster, pod, rows, turn)
-        return replace(best, awaited=awaited(cluster, pod, best.node)) if pod.claims else best
+        for other, node in held:
+            cluster.add_pod(other, node)
+        return feasible(Question(cluster, pod))
     finally:
         for other, _ in held:
             cluster.remove_pod(other.uid)
 
 
+def relies_on_others(pod: Pod) -> bool:
+    """Whether a place may do only because others are there: those must be, and not be expected only."""
+    return bool(pod.affinity) or any(constraint.hard for constraint in pod.spread)
+
+
 def held_against(cluster: Cluster, pod: Pod, reserved: Iterable[Reserved]) -> list[Reserved]:
-    """The reservations that a pod must respect. Those that have got their place by now count there already."""
+    """The reservations that a pod must respect. Those that have got their place by now count there already; a node
+    that is no more has none.
+    """
     return [
         (other, node)
         for other, node in reserved
-        if other.priority >= pod.priority and other.uid != pod.uid and other.uid not in cluster.placed
+        if other.priority >= pod.priority
+        and other.uid != pod.uid
+        and other.uid not in cluster.placed
+        and node in cluster.rows
     ]
 
 

@@ -26,6 +26,7 @@ def no_preemption(nodes: int, hopeless: int, without_victims: int) -> str:
 
 
 NOT_ELIGIBLE = "not eligible due to preemptionPolicy=Never."
+STILL_LEAVING = "not eligible due to a terminating pod on the nominated node."
 
 
 def _counted(reasons: dict[str, int]) -> str:

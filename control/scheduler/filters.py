@@ -15,12 +15,17 @@ import numpy as np
 from control.scheduler.labels import At, Rows
 from control.scheduler.node_rules import KEEPS_AWAY, affine, first_untolerated
 from control.scheduler.question import Question
-from control.scheduler.volume_rows import volume_failures
+from control.scheduler.volume_rows import volume_failures, zone_failures
 
 Failures = Iterator[tuple[str, Rows]]
 Filter = Callable[[Question, At], Failures]
 
 VOLUME_BINDING: Final = "VolumeBinding"
+VOLUME_RESTRICTIONS: Final = "VolumeRestrictions"
+VOLUME_ZONE: Final = "VolumeZone"
+# Whose verdict depends on claims, volumes and classes.
+OF_VOLUMES: Final = frozenset({VOLUME_BINDING, VOLUME_RESTRICTIONS, VOLUME_ZONE})
+TAKEN: Final = "node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode"
 UNSCHEDULABLE_TAINT: Final = "node.kubernetes.io/unschedulable"
 
 
@@ -38,11 +43,11 @@ def node_name(question: Question, at: At) -> Failures:
 
 
 def taints(question: Question, at: At) -> Failures:
-    for number, found in enumerate(question.cluster.taint_sets):
+    for found, number in question.cluster.taints.known.items():
         taint = first_untolerated(question.pod, found, KEEPS_AWAY)
         if taint is not None:
             text = f"{taint.key}: {taint.value}"
-            yield f"node(s) had untolerated taint {{{text}}}", question.cluster.taint_set[at] == number
+            yield f"node(s) had untolerated taint {{{text}}}", question.cluster.taints.numbers[at] == number
 
 
 def node_affinity(question: Question, at: At) -> Failures:
@@ -66,19 +71,31 @@ def ports(question: Question, at: At) -> Failures:
 
 
 def resources(question: Question, at: At) -> Failures:
-    cluster, requests = question.cluster, question.pod.requests
-    wanted = cluster.wanted(requests)
+    cluster = question.cluster
     free = cluster.allocatable[at] - cluster.used[at]
-    for resource, amount in requests.items():
+    for resource, amount in question.pod.requests.items():
         if amount:
-            column = cluster.columns[resource]
-            lacking = free[:, column] < wanted[column]
+            column = cluster.columns.get(resource)
+            # No node has ever offered what has no column.
+            lacking = np.ones(len(free), np.bool_) if column is None else free[:, column] < amount
             yield "Too many pods" if resource == "pods" else f"Insufficient {resource}", lacking
+
+
+def volume_restrictions(question: Question, at: At) -> Failures:
+    """What one pod alone may use (ReadWriteOncePod) is taken on every node, wherever in the cluster that pod is."""
+    cluster, pod = question.cluster, question.pod
+    if pod.claims and any(claim.alone and claim.key in cluster.claimants for claim in cluster.volumes.of(pod)):
+        yield TAKEN, np.ones_like(cluster.there[at])
 
 
 def volumes(question: Question, at: At) -> Failures:
     if question.pod.claims:
         yield from volume_failures(question.cluster, question.pod, at)
+
+
+def volume_zones(question: Question, at: At) -> Failures:
+    if question.pod.claims:
+        yield from zone_failures(question.cluster, question.pod, at)
 
 
 def spread(question: Question, at: At) -> Failures:
@@ -116,11 +133,13 @@ FILTERS: Final[dict[str, Filter]] = {
     "NodeAffinity": node_affinity,
     "NodePorts": ports,
     "NodeResourcesFit": resources,
+    VOLUME_RESTRICTIONS: volume_restrictions,
     VOLUME_BINDING: volumes,
+    VOLUME_ZONE: volume_zones,
     "PodTopologySpread": spread,
     "InterPodAffinity": neighbours,
 }
 # A node that fails one of these takes the pod no sooner when others leave it.
 NOT_HELPED_BY_PREEMPTION: Final = frozenset(
-    {"NodeUnschedulable", "NodeName", "TaintToleration", "NodeAffinity", VOLUME_BINDING}
+    {"NodeUnschedulable", "NodeName", "TaintToleration", "NodeAffinity", VOLUME_BINDING, VOLUME_ZONE}
 )

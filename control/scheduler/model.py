@@ -2,43 +2,43 @@
 
 Warm in every process, whether it leads or stands by. Pure: objects and the clock come in as arguments.
 Invariants: a pod has a place in the cluster (its node, or the one it is assumed on), or is in the queue or in hand, or
-is none of ours; what was assumed is believed until the API says otherwise, or the binding failed.
+is none of ours; what was assumed is believed until the API says otherwise, or the binding failed. A pod whose binding
+nobody answered has both, its place and a turn to come.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Callable, Collection
+from typing import Final
 
 from control.api import meta
 from control.api.schema import Object
 from control.api.status import StatusError
 from control.scheduler.cluster import Cluster
-from control.scheduler.cycle import Decision, Reserved, decide
-from control.scheduler.filters import VOLUME_BINDING
+from control.scheduler.cycle import Decision, Diagnosis, Reserved, decide
+from control.scheduler.explain import STILL_LEAVING
+from control.scheduler.filters import OF_VOLUMES, VOLUME_BINDING
+from control.scheduler.news import (
+    NAMESPACE,
+    NODE_GONE,
+    PLACE_FREED,
+    POD_CAME,
+    POD_GONE,
+    is_over,
+    nominated,
+    of_interest,
+)
 from control.scheduler.pod import Pod, Wanted, pod_of
-from control.scheduler.preemption import Budgets, Plan, Search, search
+from control.scheduler.preemption import Budgets, Plan, Search, leaves_by_preemption, search
+from control.scheduler.promises import Promises
 from control.scheduler.queue import SchedulingQueue
 from control.scheduler.volumes import Awaited
 
 log = logging.getLogger(__name__)
 
-OVER: Final = ("Succeeded", "Failed")
-# What may help whom: a change → the filters whose verdict it may turn.
-_POD_GONE: Final = frozenset({"NodeResourcesFit", "NodePorts", "PodTopologySpread", "InterPodAffinity"})
-_POD_CAME: Final = frozenset({"PodTopologySpread", "InterPodAffinity"})
-_NAMESPACE: Final = frozenset({"InterPodAffinity"})
-
-
-@dataclass(slots=True)
-class Promise:
-    """A pod for whom others were told to leave a node; or whose claims are being bound for it, to these volumes."""
-
-    pod: Pod
-    node: str
-    volumes: tuple[str, ...] = ()
+# Seconds that a pod keeps its place whose binding nobody answered: its news, if it is bound, comes within them.
+IN_DOUBT: Final = 5.0
 
 
 class Model:
@@ -48,8 +48,7 @@ class Model:
         """names: of schedulers (spec.schedulerName) whose pods are ours."""
         self.cluster = Cluster()
         self.queue = SchedulingQueue()
-        self.promised: dict[str, Promise] = {}
-        self._volumes_come: dict[str, Promise] = {}
+        self.promises = Promises(self.cluster.volumes)
         self._names = names
         self._assumed: dict[str, tuple[Pod, str]] = {}
         self._budgets: dict[tuple[str, str], Object] = {}
@@ -59,9 +58,9 @@ class Model:
 
     def pod_changed(self, old: Object | None, new: Object | None, now: float) -> None:
         """A pod came, changed or went."""
-        if new is None or _is_over(new):
+        if new is None or is_over(new):
             if old is not None or new is not None:
-                self._pod_gone(meta.uid(new or old or {}), now)
+                self._pod_gone(new or old or {}, now)
             return
         try:
             pod = pod_of(new)
@@ -71,39 +70,47 @@ class Model:
         if pod.node:
             self._pod_placed(pod, old, now)
         elif new["spec"].get("schedulerName", "default-scheduler") in self._names and not meta.is_deleting(new):
-            if pod.uid not in self._assumed:
-                self.queue.put(pod, now)
+            self._pod_waits(pod, old, now)
         else:
             self.queue.remove(pod.uid)
+            if self.promises.end(pod.uid):
+                self._place_freed(pod.uid, now)
 
-    def _pod_gone(self, uid: str, now: float) -> None:
+    def _pod_gone(self, pod: Object, now: float) -> None:
+        uid = meta.uid(pod)
+        had_place = uid in self.cluster.placed or bool((pod.get("spec") or {}).get("nodeName"))
         self.queue.remove(uid)
         self._assumed.pop(uid, None)
-        self.promised.pop(uid, None)
-        self._choose_anew(uid)
-        if uid in self.cluster.placed:
-            self.cluster.remove_pod(uid)
-            self._news(_POD_GONE, now)
-        else:
-            self.cluster.remove_pod(uid)
+        self.cluster.remove_pod(uid)
+        if self.promises.end(uid):
+            self._place_freed(uid, now)
+        elif had_place:
+            self._news(POD_GONE, now)
 
     def _pod_placed(self, pod: Pod, old: Object | None, now: float) -> None:
-        fresh = pod.uid not in self.cluster.placed
+        _, assumed = self._assumed.pop(pod.uid, (pod, ""))
+        fresh = bool(assumed) or pod.uid not in self.cluster.placed
         self.queue.remove(pod.uid)
-        self._assumed.pop(pod.uid, None)
-        self.promised.pop(pod.uid, None)
-        self._choose_anew(pod.uid)
         self.cluster.add_pod(pod)
+        if self.promises.end(pod.uid, pod.node) or assumed not in ("", pod.node):
+            self._place_freed(pod.uid, now)
         relabelled = old is not None and meta.labels(old) != pod.labels
         if fresh or relabelled:
-            self._news(_POD_CAME, now)
+            self._news(POD_CAME, now)
+
+    def _pod_waits(self, pod: Pod, old: Object | None, now: float) -> None:
+        if self.promises.follow(pod, nominated(old)):
+            self._place_freed(pod.uid, now)
+        if pod.uid not in self._assumed or self.queue.holds(pod.uid):  # else it is bound, and this is an old view
+            self.queue.put(pod, now)
 
     def node_changed(self, old: Object | None, new: Object | None, now: float) -> None:
         """A node came, changed or went. Heartbeats are no news."""
         if new is None:
             self.cluster.remove_node(meta.name(old or {}))
+            self._news(NODE_GONE, now)
             return
-        if old is not None and _of_interest(old) == _of_interest(new):
+        if old is not None and of_interest(old) == of_interest(new):
             return
         try:
             self.cluster.put_node(new)
@@ -118,7 +125,7 @@ class Model:
         after = meta.labels(new) if new is not None else None
         if before != after:
             self.cluster.put_namespace(meta.name(new or old or {}), after)
-            self._news(_NAMESPACE, now)
+            self._news(NAMESPACE, now)
 
     def budget_changed(self, old: Object | None, new: Object | None, now: float) -> None:
         """A PodDisruptionBudget came, changed or went."""
@@ -147,59 +154,93 @@ class Model:
 
     def _volume_news(self, now: float, concerns: Callable[[Pod], bool]) -> None:
         self.cluster.version += 1
-        self.queue.happened(lambda failed: VOLUME_BINDING in failed, now, concerns)
+        self.queue.happened(lambda failed: bool(OF_VOLUMES & failed), now, concerns)
 
     def _news(self, plugins: frozenset[str] | None, now: float) -> None:
         """plugins: whose verdict may be another now; None: anybody's."""
         self.queue.happened(lambda failed: plugins is None or bool(plugins & failed), now)
 
+    def _place_freed(self, uid: str, now: float) -> None:
+        """What was kept for that pod is not any more; the pod itself knew of it."""
+        self.cluster.version += 1
+        self.queue.happened(lambda failed: bool(PLACE_FREED & failed), now, lambda pod: pod.uid != uid)
+
     # ---- what is decided
 
-    def decide(self, pod: Pod) -> Decision:
-        """A node for a pod in hand."""
+    def decide(self, pod: Pod, now: float = 0.0) -> Decision:
+        """A node for a pod in hand. What it kept till now it may have again.
+
+        now: for those who wait for what it does not take again; without, they wait out their backoff in any case.
+        """
         self._turn += 1
-        self._choose_anew(pod.uid)
-        return decide(self.cluster, pod, self._turn, self._reserved())
+        _, doubted = self._assumed.pop(pod.uid, (pod, ""))
+        if doubted:  # nobody has heard of its binding
+            self.cluster.remove_pod(pod.uid)
+        kept = {doubted, self.promises.choose_anew(pod.uid)}
+        decision = decide(self.cluster, pod, self._turn, self._reserved())
+        if kept - {"", decision.node}:
+            self._place_freed(pod.uid, now)
+        return decision
 
     def _reserved(self) -> list[Reserved]:
-        return [(p.pod, p.node) for promises in (self.promised, self._volumes_come) for p in promises.values()]
+        return self.promises.reserved()
 
-    def preempt(self, pod: Pod, decision: Decision) -> Search:
-        """In steps: who would have to go for a pod that found no node. A pod that others are leaving for waits."""
+    def preempt(self, pod: Pod, decision: Decision, now: float = 0.0) -> Search:
+        """In steps: who would have to go for a pod that found no node. A pod that others are leaving for waits; what
+        was promised to one for whom nobody can leave is free. now: as in decide().
+        """
         assert decision.diagnosis is not None
-        promise = self.promised.get(pod.uid)
-        if promise is not None and self._leaving(promise):
-            return Plan("")
+        if self._still_leaving(pod, decision.diagnosis):
+            return Plan("", refusal=STILL_LEAVING, stands=True)
         self._turn += 1
         budgets = Budgets(list(self._budgets.values()))
-        return (yield from search(self.cluster, pod, decision.diagnosis, budgets, self._turn, self._reserved))
+        plan = yield from search(self.cluster, pod, decision.diagnosis, budgets, self._turn, self._reserved)
+        if not plan.node and self.promises.withdraw(pod.uid):
+            self._place_freed(pod.uid, now)
+        return plan
 
-    def _leaving(self, promise: Promise) -> bool:
-        """Whether somebody of lower priority is on the way out there."""
-        row = self.cluster.rows.get(promise.node)
-        others = self.cluster.pods[row].values() if row is not None else ()
-        return any(other.priority < promise.pod.priority and meta.is_deleting(other.object) for other in others)
+    def _still_leaving(self, pod: Pod, diagnosis: Diagnosis) -> bool:
+        """Whether somebody of lower priority is on the way out where the pod is promised a place that it could take."""
+        promise = self.promises.made.get(pod.uid)
+        row = self.cluster.rows.get(promise.node) if promise is not None else None
+        if promise is None or row is None or diagnosis.hopeless[row]:
+            return False
+        lower = (other for other in self.cluster.pods[row].values() if other.priority < pod.priority)
+        return any(other.uid in promise.victims or leaves_by_preemption(other) for other in lower)
 
-    def promise(self, pod: Pod, node: str) -> None:
-        """The pod gets a place there when others have left."""
-        self.promised[pod.uid] = Promise(pod, node)
+    def promise(self, pod: Pod, node: str, victims: Collection[Pod] = (), now: float = 0.0) -> None:
+        """The pod gets a place there when these have left. now: as in decide()."""
+        if self.promises.make(pod, node, (victim.uid for victim in victims)):
+            self._place_freed(pod.uid, now)
+
+    def preemption_failed(self, pod: Pod, told: Collection[Pod], now: float) -> None:
+        """Of those who were to leave only these were told; without any, the promise is void. The pod is tried again."""
+        if told:
+            self.promises.only_told(pod.uid, (victim.uid for victim in told))
+        elif self.promises.withdraw(pod.uid):
+            self._place_freed(pod.uid, now)
+        self.queue.retry(pod.uid, now)
 
     def await_volumes(self, pod: Pod, node: str, awaited: tuple[Awaited, ...], now: float) -> None:
         """The pod keeps its place there, and its claims their volumes, until it can be bound or is decided on anew."""
-        chosen = {entry.volume.name: entry.claim.key for entry in awaited if entry.volume is not None}
-        self.cluster.volumes.chosen.update(chosen)
-        self._volumes_come[pod.uid] = Promise(pod, node, tuple(chosen))
+        self.promises.await_volumes(pod, node, awaited)
         self.queue.failed(pod.uid, {VOLUME_BINDING}, now)
 
-    def _choose_anew(self, uid: str) -> None:
-        promise = self._volumes_come.pop(uid, None)
-        for name in promise.volumes if promise is not None else ():
-            self.cluster.volumes.chosen.pop(name, None)
-
     def try_again(self, pod: Pod, now: float) -> None:
-        """What was to be written for the pod was not: after its backoff."""
-        self._choose_anew(pod.uid)
-        self.queue.failed(pod.uid, (), now)
+        """What was to be written for the pod was not: after its backoff, unless that is under way already."""
+        if self.queue.retry(pod.uid, now) and self.promises.choose_anew(pod.uid):
+            self._place_freed(pod.uid, now)
+
+    def start_over(self, pod: Pod, now: float) -> None:
+        """What was under way for the pod, in whatever state it is, has ended for a reason that is not its own."""
+        if not self.queue.holds(pod.uid):
+            return
+        if self.promises.choose_anew(pod.uid):
+            self._place_freed(pod.uid, now)
+        if pod.uid in self._assumed:
+            self.binding_failed(pod, now)
+        else:
+            self.queue.failed(pod.uid, (), now)
 
     # ---- what is assumed
 
@@ -218,13 +259,20 @@ class Model:
             return  # its end, or its node, was heard of meanwhile
         self.cluster.remove_pod(pod.uid)
         self.queue.failed(pod.uid, (), now)
-        self._news(_POD_GONE, now)
+        self._news(POD_GONE, now)
+
+    def binding_in_doubt(self, pod: Pod, now: float) -> None:
+        """Nobody answered, so it may be bound: it keeps its place until that is heard of, or until its next turn."""
+        if pod.uid in self._assumed:
+            self.queue.later(pod.uid, now + IN_DOUBT)
 
     def dropped(self, now: float) -> None:
-        """A term is over: what was not bound is tried again, by us or by another leader."""
-        for pod, _ in list(self._assumed.values()):
-            self.binding_failed(pod, now)
-        self._volume_news(now, lambda pod: pod.uid in self._volumes_come)
+        """A term is over: what was not bound is tried again, by us or by another leader. What was is heard of yet."""
+        for pod in [pod for pod, _ in self._assumed.values() if self.queue.holds(pod.uid)] + self.queue.in_hand():
+            self.start_over(pod, now)
+        for uid in self.promises.made:
+            self.promises.only_told(uid, ())  # from now on only what can be seen of them counts
+        self._volume_news(now, lambda pod: pod.uid in self.promises.volumes_come)
 
 
 def _understood(name: object, put: Callable[[], bool]) -> bool:
@@ -234,19 +282,3 @@ def _understood(name: object, put: Callable[[], bool]) -> bool:
     except (StatusError, KeyError, TypeError) as problem:
         log.warning("%s cannot be understood: %s", name, problem)
         return False
-
-
-def _is_over(pod: Mapping[str, Any]) -> bool:
-    return (pod.get("status") or {}).get("phase") in OVER
-
-
-def _of_interest(node: Object) -> tuple[Any, ...]:
-    status, spec = node.get("status") or {}, node.get("spec") or {}
-    return (
-        status.get("allocatable"),
-        status.get("capacity"),
-        status.get("images"),
-        spec.get("unschedulable"),
-        spec.get("taints"),
-        meta.labels(node),
-    )

@@ -1,7 +1,8 @@
 """Affinity and anti-affinity between pods: counted per topology domain (all nodes with the same value of a label).
 
-Source: "Inter-pod affinity and anti-affinity" in Kubernetes' documentation. A pod that no term's selector finds may be
-the first of its kind if it matches its own terms.
+Source: "Inter-pod affinity and anti-affinity" in Kubernetes' documentation. Company in a required sense are only pods
+that all terms find, and these count for each of them; a pod that has none in the whole cluster may be the first of its
+kind if it matches its own terms. Anti-affinity counts term by term.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from control.scheduler.domains import Domains
 from control.scheduler.labels import At, Numbers, Rows
 from control.scheduler.pod import Pod, Term
 from control.scheduler.sorts import finder
+from control.scheduler.tally import ByRow
 
 
 def looks_into(cluster: Cluster, term: Term, namespace: str) -> bool:
@@ -30,12 +32,15 @@ def finds(cluster: Cluster, term: Term, pod: Pod) -> bool:
     return looks_into(cluster, term, pod.namespace) and term.selector.matches(pod.labels)
 
 
-def _found(cluster: Cluster, term: Term) -> Domains:
-    """The pods that the term finds, by domain."""
-    found = finder(term.selector)
-    tallies = (tally for namespace, tally in cluster.sorts.items() if looks_into(cluster, term, namespace))
-    sorts = (by_row for tally in tallies for sort, by_row in tally.items() if found(sort))
-    return Domains(cluster, term.topology_key, sorts)
+def _found(cluster: Cluster, *terms: Term) -> list[ByRow]:
+    """The pods that all these terms find, by row."""
+    found = [finder(term.selector) for term in terms]
+    tallies = (
+        tally
+        for namespace, tally in cluster.sorts.items()
+        if all(looks_into(cluster, term, namespace) for term in terms)
+    )
+    return [by_row for tally in tallies for sort, by_row in tally.items() if all(finds(sort) for finds in found)]
 
 
 class Neighbours:
@@ -44,8 +49,11 @@ class Neighbours:
     def __init__(self, cluster: Cluster, pod: Pod) -> None:
         self._cluster = cluster
         self._pod = pod
-        self._wanted = [(term, _found(cluster, term)) for term in pod.affinity]
-        self._avoided = [(term, _found(cluster, term)) for term in pod.anti_affinity]
+        company = _found(cluster, *pod.affinity) if pod.affinity else []
+        self._wanted = [Domains(cluster, key, company) for key in {term.topology_key for term in pod.affinity}]
+        self._avoided = [
+            (term, Domains(cluster, term.topology_key, _found(cluster, term))) for term in pod.anti_affinity
+        ]
         self._repelling: dict[str, Domains] = {}
         for terms, by_row in cluster.repelling.items():
             for domains in self._repelled_by(terms):
@@ -60,18 +68,23 @@ class Neighbours:
 
     def moved(self, other: Pod, row: int, number: int) -> None:
         """Another pod came to a row (1) or left it (-1)."""
-        for term, domains in (*self._wanted, *self._avoided):
+        if self._wanted and self._all_find(other):
+            for domains in self._wanted:
+                domains.add(row, number)
+        for term, domains in self._avoided:
             if finds(self._cluster, term, other):
                 domains.add(row, number)
         for domains in self._repelled_by(other.anti_affinity):
             domains.add(row, number)
 
+    def _all_find(self, other: Pod) -> bool:
+        return all(finds(self._cluster, term, other) for term in self._pod.affinity)
+
     def wanted(self, at: At) -> Rows:
         """Rows that all required affinity terms allow."""
-        nobody = not any(found.counts.any() for _, found in self._wanted)
-        first = nobody and all(finds(self._cluster, term, self._pod) for term, _ in self._wanted)
+        first = not any(found.counts.any() for found in self._wanted) and self._all_find(self._pod)
         allowed = np.ones_like(self._cluster.there[at])
-        for _, found in self._wanted:
+        for found in self._wanted:
             # For the first of its kind any node that has the labels will do.
             allowed &= found.labelled(at) if first else found.near(at)
         return allowed
@@ -95,7 +108,7 @@ def preference_points(cluster: Cluster, pod: Pod) -> Numbers | None:
     """Points by row: the pod's own preferences, and those of the pods that are there; None without any."""
     points: dict[str, Numbers] = {}
     for term in pod.preferences:
-        _give(points, term, _found(cluster, term))
+        _give(points, term, Domains(cluster, term.topology_key, _found(cluster, term)))
     for terms, by_row in cluster.preferring.items():
         for term in terms:
             if finds(cluster, term, pod):

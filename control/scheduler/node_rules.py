@@ -26,8 +26,8 @@ def affine(cluster: Cluster, pod: Pod, at: At = ALL) -> Rows:
 
 def tolerable(cluster: Cluster, pod: Pod) -> Rows:
     """Rows without a taint that keeps the pod away."""
-    bad = [n for n, found in enumerate(cluster.taint_sets) if first_untolerated(pod, found, KEEPS_AWAY)]
-    return ~np.isin(cluster.taint_set, bad)
+    bad = [n for found, n in cluster.taints.known.items() if first_untolerated(pod, found, KEEPS_AWAY)]
+    return ~np.isin(cluster.taints.numbers, bad)
 
 
 def first_untolerated(pod: Pod, found: tuple[Taint, ...], effects: tuple[str, ...]) -> Taint | None:

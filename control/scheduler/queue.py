@@ -110,6 +110,24 @@ class SchedulingQueue:
         else:
             self._place(entry, "unschedulable", now)
 
+    def retry(self, uid: str, now: float) -> bool:
+        """A pod that waits for news is tried again after its backoff; False: it does not wait for any."""
+        entry = self._entries.get(uid)
+        if entry is None or entry.place != "unschedulable":
+            return False
+        self._retry(entry, now)
+        return True
+
+    def later(self, uid: str, at: float) -> None:
+        """The pod in hand is tried again at that time, whatever happens."""
+        entry = self._entries.get(uid)
+        if entry is not None:
+            self._place(entry, "backoff", at)
+
+    def in_hand(self) -> list[Pod]:
+        """Pods that were taken, and of which nobody has said what became of them."""
+        return [entry.pod for entry in self._in_hand.values()]
+
     def happened(
         self,
         helps: Callable[[frozenset[str]], bool],
@@ -120,7 +138,7 @@ class SchedulingQueue:
         which of those pods it is about.
         """
         for entry in self._in_hand.values():
-            entry.news = True
+            entry.news = entry.news or concerns(entry.pod)
         for blocked_by in [group for group in self._unschedulable if helps(group)]:
             for entry in list(self._unschedulable[blocked_by].values()):
                 if concerns(entry.pod):
@@ -153,10 +171,11 @@ class SchedulingQueue:
         return entry is not None and entry.number == number
 
     def _retry(self, entry: _Entry, now: float) -> None:
-        over = entry.tried_at + backoff_of(entry.attempts) <= now
-        self._place(entry, "active" if over else "backoff", now)
+        due = entry.tried_at + backoff_of(entry.attempts)
+        self._place(entry, "active" if due <= now else "backoff", max(due, now))
 
-    def _place(self, entry: _Entry, place: str, now: float) -> None:
+    def _place(self, entry: _Entry, place: str, at: float) -> None:
+        """at: the time, or when to try it for who backs off."""
         self._numbers += 1
         uid = entry.pod.uid
         entry.place, entry.number = place, self._numbers
@@ -165,20 +184,24 @@ class SchedulingQueue:
         match place:
             case "active":
                 heapq.heappush(self._active, (-entry.pod.priority, entry.since, entry.number, uid))
+                self._thin_out(self._active)
             case "backoff":
-                heapq.heappush(self._backoff, (entry.tried_at + backoff_of(entry.attempts), entry.number, uid))
+                heapq.heappush(self._backoff, (at, entry.number, uid))
+                self._thin_out(self._backoff)
             case "unschedulable":
                 self._unschedulable.setdefault(entry.blocked_by, {})[uid] = entry
-                heapq.heappush(self._anyway, (now + ANYWAY_AFTER, entry.number, uid))
-                self._thin_out()
+                heapq.heappush(self._anyway, (at + ANYWAY_AFTER, entry.number, uid))
+                self._thin_out(self._anyway)
             case "hand":
                 self._in_hand[uid] = entry
 
-    def _thin_out(self) -> None:
-        """Who is tried again every ten seconds for want of room leaves thirty items before the first is due."""
-        if len(self._anyway) > 2 * len(self._entries) + _STALE:
-            self._anyway = [item for item in self._anyway if self._is_current(*item[-2:])]
-            heapq.heapify(self._anyway)
+    def _thin_out(self, heap: list[Any]) -> None:
+        """Who is tried again every ten seconds for want of room leaves thirty items before the first is due; and where
+        nobody takes, in a process that stands by, every pod that ever was would leave one.
+        """
+        if len(heap) > 2 * len(self._entries) + _STALE:
+            heap[:] = [item for item in heap if self._is_current(*item[-2:])]
+            heapq.heapify(heap)
 
     def _no_longer_unschedulable(self, entry: _Entry) -> None:
         group = self._unschedulable.get(entry.blocked_by)

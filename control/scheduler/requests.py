@@ -1,7 +1,8 @@
 """What a pod asks for, in whole units: CPU in thousandths, everything else in its own unit.
 
 Containers add up; init containers run one after the other, so the greatest counts, together with those sidecars (init
-containers that restart always) that run already. Source: "Pod resource requests" and the sidecar proposal (KEP-753) of
+containers that restart always) that run already. Invariant: 0 <= amount <= MOST, of a container, a pod and a node: an
+API takes "9300P", too, and columns hold 64 bits. Source: "Pod resource requests" and the sidecar proposal (KEP-753) of
 Kubernetes' documentation.
 """
 
@@ -16,13 +17,15 @@ from control.api.schema import Object
 
 # What a container counts for when it says nothing, for scores only: so that such pods spread, too.
 ASSUMED: Final = {"cpu": 100, "memory": 200 << 20}
+# 8 PiB, or nine million million CPUs: whoever asks for more is told the same.
+MOST: Final = 2**53
 
 
 @lru_cache(65536)
 def units(resource: str, amount: str | int) -> int:
-    """An amount in the scheduler's units. StatusError: it is no quantity."""
+    """An amount in the scheduler's units, from 0 to MOST. StatusError: it is no quantity."""
     quantity = Quantity.parse(amount)
-    return quantity.milli() if resource == "cpu" else quantity.ceil()
+    return min(max(quantity.milli() if resource == "cpu" else quantity.ceil(), 0), MOST)
 
 
 def amounts(given: Mapping[str, Any] | None) -> dict[str, int]:
@@ -59,7 +62,7 @@ def _together(spec: Object, of: Any) -> dict[str, int]:
     _add(running, sidecars)
     total = {name: max(running.get(name, 0), starting.get(name, 0)) for name in running | starting}
     _add(total, amounts(spec.get("overhead")))
-    return total
+    return {name: min(amount, MOST) for name, amount in total.items()}
 
 
 def _requests(container: Object) -> dict[str, int]:

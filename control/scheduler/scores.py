@@ -36,10 +36,10 @@ def resources(cluster: Cluster, pod: Pod, rows: Rows) -> Points:
 
 def tolerated(cluster: Cluster, pod: Pod, rows: Rows) -> Points | None:
     """Fewer taints that would rather not have it."""
-    bad = [sum(t.effect == "PreferNoSchedule" and not pod.tolerates(*t) for t in found) for found in cluster.taint_sets]
-    if not any(bad):
-        return None
-    return MOST - scaled(np.array(bad, np.float64)[cluster.taint_set], rows)
+    bad = np.zeros(cluster.taints.size, np.float64)
+    for found, number in cluster.taints.known.items():
+        bad[number] = sum(t.effect == "PreferNoSchedule" and not pod.tolerates(*t) for t in found)
+    return MOST - scaled(bad[cluster.taints.numbers], rows) if bad.any() else None
 
 
 def preferred(cluster: Cluster, pod: Pod, rows: Rows) -> Points | None:

@@ -2,7 +2,7 @@
 
 Decisions are made in slices of a few milliseconds, bindings go out side by side. Invariant: nothing is written outside
 a term. Faults assumed: servers are away (the pod is tried again), the process is paused (the fence refuses what it
-writes afterwards, and what it assumed is forgotten).
+writes afterwards, and what it assumed is forgotten), we made a mistake about a pod (it costs that pod its turn).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final, cast
 
 from prometheus_client import CollectorRegistry
@@ -25,7 +26,7 @@ from control.client.errors import Unreachable
 from control.client.informer import Informer
 from control.client.objects import slim
 from control.elected.process import Term
-from control.elected.term_end import explain
+from control.elected.term_end import FenceLost, explain
 from control.scheduler.cycle import Decision
 from control.scheduler.explain import NOT_ELIGIBLE, unschedulable
 from control.scheduler.metrics import Metrics
@@ -41,6 +42,8 @@ SLICE_SECONDS: Final = 0.004
 MOST_WRITES: Final = 64
 
 Tell = Callable[[Object, str, str, str], None]
+# What is to be written for a pod.
+Write = Callable[[], Awaitable[None]]
 
 
 class Scheduler:
@@ -134,45 +137,72 @@ class Scheduler:
                 await self._news.wait()
 
     async def _one(self, group: asyncio.TaskGroup, writes: Writes, pod: Pod) -> None:
-        """One pod: decide now, or after a search in slices if others must leave; write in a task of its own."""
+        """One pod: what is decided is written in a task of its own. Its slot is given back, however that ends."""
+        write: Write | None = None
+        try:
+            write = await self._decided(writes, pod)
+        except Exception as mistake:
+            self._mistaken(pod, mistake)
+        finally:
+            if write is None:
+                self._room.release()
+        if write is not None:
+            task = group.create_task(self._written(pod, write))
+            task.add_done_callback(lambda _: self._room.release())  # a task that is cancelled at once never runs
+
+    async def _decided(self, writes: Writes, pod: Pod) -> Write | None:
+        """Decide now, or after a search in slices if others must leave; what is left to do is to write it down."""
         began = time.perf_counter()
-        decision = self.model.decide(pod)
+        decision = self.model.decide(pod, self._clock())
+        write: Write
         if decision.node and decision.awaited:
             self.model.await_volumes(pod, decision.node, decision.awaited, self._clock())
-            task = self._select(writes, pod, decision)
-        elif decision.node:
+            return partial(self._select, writes, pod, decision)  # the decision that counts is still to come
+        if decision.node:
             self.model.assume(pod, decision.node)
-            task = self._bind(writes, pod, decision.node, decision.feasible)
+            write = partial(self._bind, writes, pod, decision.node, decision.feasible)
         else:
             assert decision.diagnosis is not None
             plan = await self._preemption(pod, decision)
             if not self.model.queue.holds(pod.uid):
-                self._room.release()
-                return  # it went while we searched
+                return None  # it went while we searched
             text = unschedulable(decision.diagnosis, plan.refusal)
             self.model.queue.failed(pod.uid, decision.diagnosis.plugins, self._clock())
-            task = self._unschedulable(writes, pod, text, plan)
-        if not decision.awaited:  # else the decision that counts is still to come
-            self.metrics.decided(bool(decision.node), time.perf_counter() - began)
-        group.create_task(self._freeing(task))
+            if plan.node:
+                self.model.promise(pod, plan.node, plan.victims, self._clock())
+            write = partial(self._unschedulable, writes, pod, text, plan)
+        self.metrics.decided(bool(decision.node), time.perf_counter() - began)
+        return write
 
     async def _preemption(self, pod: Pod, decision: Decision) -> Plan:
         if pod.object["spec"].get("preemptionPolicy") == "Never":
-            return Plan("", refusal=NOT_ELIGIBLE)
-        return await _in_slices(self.model.preempt(pod, decision))
+            return Plan("", refusal=NOT_ELIGIBLE, stands=True)
+        return await _in_slices(self.model.preempt(pod, decision, self._clock()))
 
-    async def _freeing(self, task: Awaitable[None]) -> None:
+    async def _written(self, pod: Pod, write: Write) -> None:
         try:
-            await task
-        finally:
-            self._room.release()
+            await write()
+        except FenceLost:
+            raise
+        except Exception as mistake:
+            self._mistaken(pod, mistake)
+
+    def _mistaken(self, pod: Pod, mistake: Exception) -> None:
+        """What nobody foresaw went wrong with the pod: the others are not to suffer for it."""
+        log.error("pod %s/%s: a mistake of the scheduler", pod.namespace, pod.name, exc_info=mistake)
+        self.model.start_over(pod, self._clock())
+        self._news.set()
+        self._tell(pod.object, "Warning", "FailedScheduling", f"a mistake of the scheduler: {mistake!r}")
 
     async def _bind(self, writes: Writes, pod: Pod, node: str, feasible: int) -> None:
         try:
             await writes.bind(pod, node, feasible, self.model.cluster.size)
         except (StatusError, Unreachable) as problem:
             log.info("pod %s/%s could not be bound to %s: %s", pod.namespace, pod.name, node, problem)
-            self.model.binding_failed(pod, self._clock())
+            if isinstance(problem, Unreachable) and problem.maybe_applied:
+                self.model.binding_in_doubt(pod, self._clock())
+            else:
+                self.model.binding_failed(pod, self._clock())
             self._news.set()
             if not isinstance(problem, StatusError) or problem.code not in (404, 409):
                 self._tell(pod.object, "Warning", "FailedScheduling", f"binding rejected: {problem}")
@@ -196,19 +226,20 @@ class Scheduler:
 
     async def _unschedulable(self, writes: Writes, pod: Pod, message: str, plan: Plan) -> None:
         now = timestamp(datetime.now(UTC))
+        told: list[Pod] = []
         self._tell(pod.object, "Warning", "FailedScheduling", message)
         try:
-            if plan.node:
-                self.model.promise(pod, plan.node)
-                await writes.waits(pod, message, now, nominated=plan.node)
-                for victim in plan.victims:
-                    await writes.preempt(victim, pod, now)
-                    text = f"Preempted by pod {pod.uid} on node {plan.node}"
-                    self._tell(victim.object, "Normal", "Preempted", text)
-            else:
-                await writes.waits(pod, message, now)
+            await writes.waits(pod, message, now, nominated=None if plan.stands else plan.node)
+            for victim in plan.victims:
+                await writes.preempt(victim, pod, now)
+                told.append(victim)
+                text = f"Preempted by pod {pod.uid} on node {plan.node}"
+                self._tell(victim.object, "Normal", "Preempted", text)
         except (StatusError, Unreachable) as problem:
             log.info("pod %s/%s: %s", pod.namespace, pod.name, problem)
+            if plan.node or (pod.nominated and not plan.stands):
+                self.model.preemption_failed(pod, told, self._clock())
+                self._news.set()
 
     async def close(self) -> None:
         for informer, _ in self._informers.values():

@@ -1,8 +1,8 @@
 """Which nodes can have a pod's volumes: a bound claim's volume must be reachable, a late one must find
 one there that is free, or one must be made there.
 
-Source: "Persistent Volumes: Node Affinity", "Storage Classes: Allowed Topologies" of Kubernetes' documentation; the
-words are kube-scheduler 1.32's.
+Source: "Persistent Volumes: Node Affinity", "Storage Classes: Allowed Topologies", "Well-Known Labels: zones" of
+Kubernetes' documentation; the words are kube-scheduler 1.32's.
 """
 
 from __future__ import annotations
@@ -22,6 +22,14 @@ from control.scheduler.volumes import Awaited, Claim, Volume
 NO_VOLUME: Final = "node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)"
 ELSEWHERE: Final = "node(s) had volume node affinity conflict"
 NONE_TO_BIND: Final = "node(s) didn't find available persistent volumes to bind"
+OTHER_ZONE: Final = "node(s) had no available volume zone"
+# Labels that say where a volume or a node is, and as which other one a node may have them: the older names still count.
+PLACES: Final = {
+    "failure-domain.beta.kubernetes.io/zone": "topology.kubernetes.io/zone",
+    "failure-domain.beta.kubernetes.io/region": "topology.kubernetes.io/region",
+    "topology.kubernetes.io/zone": "",
+    "topology.kubernetes.io/region": "",
+}
 
 
 def volume_failures(cluster: Cluster, pod: Pod, at: At) -> Iterator[tuple[str, Rows]]:
@@ -36,6 +44,45 @@ def volume_failures(cluster: Cluster, pod: Pod, at: At) -> Iterator[tuple[str, R
     late = [claim for claim in claims if not claim.bound]
     if late:
         yield NONE_TO_BIND, ~_possible(cluster, late, at)
+
+
+def zone_failures(cluster: Cluster, pod: Pod, at: At) -> Iterator[tuple[str, Rows]]:
+    """Rows that are in another zone or region than a volume of the pod's says of itself by its labels."""
+    names = [claim.volume for claim in cluster.volumes.of(pod)]
+    volumes = [cluster.volumes.volumes[name] for name in names if name in cluster.volumes.volumes]
+    wanted = [(key, values) for volume in volumes for key, values in _places(volume)]
+    if wanted:
+        right = np.ones_like(cluster.there[at])
+        for key, values in wanted:
+            right &= _within(cluster, key, values, at)
+        yield OTHER_ZONE, _placed(cluster, at) & ~right
+
+
+def _places(volume: Volume) -> Iterator[tuple[str, list[str]]]:
+    """Labels, and the values that will do; a label with an empty one among them says nothing."""
+    for key in PLACES.keys() & volume.labels.keys():
+        values = [value.strip() for value in volume.labels[key].split("__")]
+        if all(values):
+            yield key, values
+
+
+def _within(cluster: Cluster, key: str, values: list[str], at: At) -> Rows:
+    found = cluster.labels.has(key, values, at)
+    if PLACES[key]:
+        found |= cluster.labels.has(PLACES[key], values, at) & ~_labelled(cluster, key, at)
+    return found
+
+
+def _placed(cluster: Cluster, at: At) -> Rows:
+    """Rows whose node says where it is. In a cluster of one zone no node need."""
+    found = np.zeros_like(cluster.there[at])
+    for key in PLACES:
+        found |= _labelled(cluster, key, at)
+    return found
+
+
+def _labelled(cluster: Cluster, key: str, at: At) -> Rows:
+    return cluster.labels.match(key, "Exists", (), at)
 
 
 def awaited(cluster: Cluster, pod: Pod, node: str) -> tuple[Awaited, ...]:
@@ -67,11 +114,12 @@ def _possible(cluster: Cluster, late: list[Claim], at: At) -> Rows:
     """Rows where each late claim finds a volume, or one can be made."""
     possible = np.ones_like(cluster.there[at])
     for claim in late:
-        if claim.selected:
-            possible &= np.equal(cluster.labels.numbers[at], cluster.rows.get(claim.selected, -1))
+        node = cluster.volumes.node_for(claim)
+        if node:
+            possible &= np.equal(cluster.labels.numbers[at], cluster.rows.get(node, -1))
     for claim, volumes, got in _choices(cluster, late, at):
-        meant = any(volume.claim == claim.key for volume in volumes)
-        possible &= (got >= 0) if meant else (got >= 0) | _makeable(cluster, claim, at)
+        own = cluster.volumes.has_its_own(claim, volumes)
+        possible &= (got >= 0) if own else (got >= 0) | _makeable(cluster, claim, at)
     return possible
 
 
@@ -80,7 +128,8 @@ def _choices(cluster: Cluster, late: list[Claim], at: At) -> Iterator[tuple[Clai
     -1 for none) the claim would get on which row. On one row, no volume goes to two claims.
     """
     taken: dict[str, Rows] = {}
-    for claim in sorted((claim for claim in late if not claim.selected), key=lambda claim: claim.asked):
+    undecided = (claim for claim in late if not cluster.volumes.node_for(claim))
+    for claim in sorted(undecided, key=lambda claim: claim.asked):
         volumes = cluster.volumes.fitting(claim)
         got = np.full_like(cluster.labels.numbers[at], -1)
         left = got.size

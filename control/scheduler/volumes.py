@@ -9,6 +9,7 @@ Source: "Persistent Volumes" and "Storage Classes: Volume Binding Mode" of Kuber
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ from control.api.quantity import Quantity
 from control.api.schema import Object
 from control.api.selectors import LabelSelector, label_selector_of
 from control.api.volume_binding import BIND_COMPLETED, NO_PROVISIONER, SELECTED_NODE, waits_for_consumer
+from control.scheduler.choices import Choices
 from control.scheduler.pod import Pod, Wanted
 
 K = TypeVar("K")
@@ -55,6 +57,11 @@ class Claim:
         """Whether it has its volume for good."""
         return self.completed and bool(self.volume)
 
+    @property
+    def alone(self) -> bool:
+        """Whether one pod alone may use it."""
+        return "ReadWriteOncePod" in self.modes
+
 
 @dataclass(frozen=True, slots=True)
 class Volume:
@@ -75,6 +82,10 @@ class Volume:
     available: bool
     uid: str
     version: str = field(compare=False)  # who writes, writes to this one
+
+    def is_meant_for(self, claim: Claim) -> bool:
+        """Whether it is reserved for the claim."""
+        return self.claim == claim.key and self.claim_uid in ("", claim.uid)
 
     def fits(self, claim: Claim) -> bool:
         """Whether it is what a claim of its class asks for."""
@@ -110,18 +121,23 @@ class Volumes:
         self.claims: dict[ClaimKey, Claim] = {}
         self.volumes: dict[str, Volume] = {}
         self.classes: dict[str, StorageClass] = {}
-        # Volumes that were chosen for a claim, until that can be heard of: volume → claim.
-        self.chosen: dict[str, ClaimKey] = {}
+        self.chosen = Choices()
         self._by_class: dict[str, dict[str, None]] = {}
 
     def put_claim(self, key: ClaimKey, new: Object | None) -> bool:
         """StatusError: what it asks for is no quantity, or its selector none."""
-        return _put(self.claims, key, None if new is None else claim_of(new))
+        before = self.claims.get(key)
+        changed = _put(self.claims, key, None if new is None else claim_of(new))
+        if changed and before is not None:
+            self.chosen.heard_of_claim(before.uid)
+        return changed
 
     def put_volume(self, name: str, new: Object | None) -> bool:
         """StatusError: its capacity is no quantity."""
         before = self.volumes.get(name)
         changed = _put(self.volumes, name, None if new is None else _volume_of(new))
+        if changed:
+            self.chosen.heard_of_volume(name)
         if before is not None:
             self._by_class[before.storage_class].pop(name, None)
             if not self._by_class[before.storage_class]:
@@ -145,12 +161,28 @@ class Volumes:
 
     def fitting(self, claim: Claim) -> list[Volume]:
         """Volumes that there are for a late claim: the one that is meant for it, or all that do, smallest first."""
+        chosen = self.chosen.volume_of(claim.uid)
+        if chosen:
+            return [self.volumes[chosen]]
         known = [self.volumes[name] for name in self._by_class.get(claim.storage_class, ())]
-        meant = [v for v in known if v.claim == claim.key and v.claim_uid in ("", claim.uid)]
+        meant = [v for v in known if v.is_meant_for(claim)]
         if meant:
             return meant
-        free = (v for v in known if v.available and self.chosen.get(v.name, claim.key) == claim.key)
+        free = (v for v in known if v.available and v.name not in self.chosen.volumes)
         return sorted((v for v in free if v.fits(claim)), key=lambda v: (v.capacity, v.name))
+
+    def node_for(self, claim: Claim) -> str:
+        """The node near which a late claim's volume is, or will be, made; "" if that is open."""
+        return claim.selected or self.chosen.node_of(claim.uid)
+
+    def has_its_own(self, claim: Claim, offered: Sequence[Volume]) -> bool:
+        """Whether what is fitting for a late claim is the one that it is to have: no other is made, then."""
+        return any(v.is_meant_for(claim) or self.chosen.volumes.get(v.name) == claim.uid for v in offered[:1])
+
+    def choose(self, pod: Pod, node: str, awaited: Iterable[Awaited]) -> None:
+        """The pod waits on that node for these, until it lets go; what can be heard of already needs no choice."""
+        fresh = [a for a in awaited if not (a.claim.selected if a.volume is None else a.volume.claim_uid)]
+        self.chosen.choose(pod.uid, node, [(a.claim.uid, a.volume.name if a.volume else "") for a in fresh])
 
     def refusal(self, pod: Pod) -> str:
         """Why no node at all may have the pod, in kube-scheduler's words; "" if some may."""

@@ -12,6 +12,7 @@ from control.client.cause import Cause
 from control.client.client import Client
 from control.elected.term_end import FenceLost
 from control.scheduler.pod import Pod
+from control.scheduler.preemption import BY_PREEMPTION, DISRUPTION_TARGET
 from control.scheduler.volumes import Claim, Volume
 
 UNSCHEDULABLE: Final = "Unschedulable"
@@ -64,7 +65,10 @@ class Writes:
             raise _lost_or(refused) from None
 
     async def waits(self, pod: Pod, message: str, now: str, *, nominated: str | None = None) -> None:
-        """The condition that says why the pod has no node; nothing is written if it says so already."""
+        """The condition that says why the pod has no node; nothing is written if it says so already.
+
+        nominated: the node it is promised; "": none any more; None: that is left as it is.
+        """
         status = pod.object.get("status") or {}
         condition = meta.condition(pod.object, "PodScheduled") or {}
         same = condition.get("status") == "False" and condition.get("message") == message
@@ -80,17 +84,18 @@ class Writes:
         }
         patch: dict[str, Any] = {"conditions": [entry]}
         if nominated is not None:
-            patch["nominatedNodeName"] = nominated
+            patch["nominatedNodeName"] = nominated or None
         await self._patch_status(pod, patch, Cause.of("pods", pod.object, "no node fits"))
 
     async def preempt(self, victim: Pod, winner: Pod, now: str) -> None:
         """A pod must leave for a more important one."""
         cause = Cause.of("pods", winner.object, "preemption")
+        scheduler = winner.object["spec"].get("schedulerName") or "default-scheduler"
         entry = {
-            "type": "DisruptionTarget",
+            "type": DISRUPTION_TARGET,
             "status": "True",
-            "reason": "PreemptionByScheduler",
-            "message": "default-scheduler: preempting to accommodate a higher priority pod",
+            "reason": BY_PREEMPTION,
+            "message": f"{scheduler}: preempting to accommodate a higher priority pod",
             "lastProbeTime": None,
             "lastTransitionTime": now,
         }

@@ -40,6 +40,34 @@ def test_extended_resources() -> None:
     )
 
 
+HUGE = "9999999999999999999"
+
+
+@pytest.mark.parametrize(
+    ("asks", "lacks"),
+    [
+        ({"cpu": HUGE}, "cpu"),
+        ({"memory": "9300P"}, "memory"),
+        ({"memory": "16Ei"}, "memory"),
+        ({"extended": {"example.com/gpu": HUGE}}, "example.com/gpu"),
+        ({"extended": {"example.com/unknown": "1"}}, "example.com/unknown"),
+        ({"overhead": {"memory": HUGE}}, "memory"),
+        ({"initContainers": [{"name": "i", "resources": {"requests": {"memory": "9300P"}}}]}, "memory"),
+    ],
+)
+def test_more_than_any_node_can_have_is_lacking_as_anything_else(asks: dict[str, Any], lacks: str) -> None:
+    nodes = cluster(node("a", extended={"example.com/gpu": "2"}))
+    assert where(nodes, pod("p", **asks)) == f"0/1 nodes are available: 1 Insufficient {lacks}."
+
+
+def test_less_than_nothing_takes_nothing() -> None:
+    assert pod("p", overhead={"cpu": "-1"}).requests == {"cpu": 0, "pods": 1}
+
+
+def test_a_node_that_says_it_has_no_end_of_something() -> None:
+    assert where(cluster(node("a", memory="9300P")), pod("p", memory="1Gi")) == "a"
+
+
 def test_init_containers_and_sidecars_count_as_kubernetes_counts_them() -> None:
     def container(cpu: str, **more: str) -> dict[str, Any]:
         return {"name": cpu, "resources": {"requests": {"cpu": cpu}}, **more}
@@ -115,6 +143,27 @@ def test_node_affinity(term: dict[str, Any], names: str) -> None:
         assert found == (name if name in names else expected)
 
 
+@pytest.mark.parametrize(
+    ("label", "bound", "greater"),
+    [
+        ("6", "5", True),
+        ("+6", "5", True),
+        ("06", "5", True),
+        ("1_000", "5", False),
+        ("\u0667", "5", False),
+        (" 6", "5", False),
+        ("9223372036854775807", "5", True),
+        ("9223372036854775808", "5", False),
+        ("6", "1_0", False),
+        ("6", "-9223372036854775809", False),
+        ("6", "1" * 5000, False),
+    ],
+)
+def test_only_whole_numbers_of_64_bits_compare(label: str, bound: str, greater: bool) -> None:
+    found = where(cluster(node("a", labels={"n": label})), pod("p", affinity=required(expression("n", "Gt", bound))))
+    assert (found == "a") is greater
+
+
 def test_terms_are_alternatives_and_the_selector_is_not() -> None:
     nodes = cluster(node("a", labels={"x": "1"}), node("b", labels={"y": "1"}), node("c", labels={"y": "1", "z": "1"}))
     either = required(expression("x", "Exists"), expression("y", "Exists"))
@@ -144,6 +193,27 @@ def test_pod_affinity_and_the_first_of_its_kind() -> None:
     assert where(nodes, pod("p", **near)) == "c"
     lonely = pod("p", affinity=affinity("podAffinity", ZONE, "db"))
     assert where(nodes, lonely) == "0/3 nodes are available: 3 node(s) didn't match pod affinity rules."
+
+
+def both_terms(one: str, other: str = "") -> dict[str, Any]:
+    """Near pods of app=web, and near pods of version=v2; by the same topology key, or by two."""
+    found = ((one, {"app": "web"}), (other or one, {"version": "v2"}))
+    terms = [{"topologyKey": key, "labelSelector": {"matchLabels": labels}} for key, labels in found]
+    return {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}
+
+
+def test_company_is_who_all_terms_find() -> None:
+    nodes = cluster(node("a", labels={ZONE: "1"}), node("b", labels={ZONE: "2"}), node("c"))
+    nodes.add_pod(pod("web", node="a", labels={"app": "web", "version": "v1"}))
+    nodes.add_pod(pod("v2", node="a", labels={"app": "db", "version": "v2"}))
+    new = {"app": "web", "version": "v2"}
+    assert where(nodes, pod("first", labels=new, affinity=both_terms(ZONE))) in "ab", "neither of the two is its like"
+    stranger = pod("stranger", labels={"app": "web"}, affinity=both_terms(ZONE))
+    assert where(nodes, stranger) == "0/3 nodes are available: 3 node(s) didn't match pod affinity rules."
+    nodes.add_pod(pod("first", node="b", labels=new))
+    assert where(nodes, stranger) == "b"
+    assert where(nodes, pod("second", labels=new, affinity=both_terms(ZONE, HOST))) == "b"
+    assert where(nodes, pod("third", labels=new, affinity=both_terms(HOST, ZONE))) == "b"
 
 
 def test_anti_affinity_of_both_sides() -> None:

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
+import pytest
 from scheduling_objects import cluster, node, pod
+from scheduling_turns import finished
 
 from control.scheduler.cluster import Cluster
 from control.scheduler.cycle import Reserved, decide
 from control.scheduler.model import Model
 from control.scheduler.pod import Pod
-from control.scheduler.preemption import Budgets, Plan, Search, search
-
-
-def finished(steps: Search) -> Plan:
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return cast(Plan, end.value)
+from control.scheduler.preemption import Budgets, Plan, search
 
 
 def preempt(nodes: Cluster, one: Pod, *budgets: Any) -> Plan:
@@ -69,6 +63,25 @@ def test_budgets_are_honoured_where_possible() -> None:
     assert names(preempt(nodes, vip, budget("db", 1))) == ("a", {"guarded"})
     nodes.remove_node("b")
     assert names(preempt(nodes, vip, budget("db", 0))) == ("a", {"guarded"}), "not at any price"
+
+
+@pytest.mark.parametrize("selector", [{}, None])
+def test_a_budget_for_everybody_guards_nobody_from_preemption(selector: Any) -> None:
+    """So it is in kube-scheduler, though evictions look at such a budget."""
+    nodes = cluster(node("a"), node("b"))
+    nodes.add_pod(pod("first", "4", node="a", priority=1, labels={"app": "db"}))
+    nodes.add_pod(pod("second", "4", node="b", priority=2, namespace="elsewhere"))
+    everybody = {**budget("all", 0), "spec": {"selector": selector}}
+    assert names(preempt(nodes, pod("vip", "4", priority=10), everybody)) == ("a", {"first"})
+
+
+def test_no_budget_guards_a_pod_without_labels() -> None:
+    nodes = cluster(node("a"), node("b"))
+    nodes.add_pod(pod("bare", "4", node="a", priority=1))
+    nodes.add_pod(pod("other", "4", node="b", priority=2, namespace="elsewhere"))
+    without = {"matchExpressions": [{"key": "app", "operator": "DoesNotExist"}]}
+    wide = {**budget("all", 0), "spec": {"selector": without}}
+    assert names(preempt(nodes, pod("vip", "4", priority=10), wide)) == ("a", {"bare"})
 
 
 def test_who_cannot_be_helped_is_told_why() -> None:

@@ -86,6 +86,55 @@ def test_who_is_tried_again_and_again_does_not_fill_the_memory() -> None:
     assert queue.take(now + 300.0) is one
 
 
+def test_a_process_that_stands_by_forgets_pods_that_nobody_took() -> None:
+    queue = SchedulingQueue()
+    waits = pod("waits")
+    queue.put(waits, 0.0)
+    for number in range(5000):
+        one = pod(f"p{number}")
+        queue.put(one, 1.0)
+        queue.remove(one.uid)
+    assert len(queue._active) < 1100
+    assert queue.take(2.0) is waits
+
+
+def test_nor_do_pods_that_back_off_fill_the_memory() -> None:
+    queue = SchedulingQueue()
+    for number in range(5000):
+        one = pod(f"p{number}")
+        queue.put(one, 0.0)
+        queue.take(0.0)
+        queue.failed(one.uid, (), 0.0)
+        queue.remove(one.uid)
+    assert len(queue._backoff) < 1100
+    assert queue.next_at(0.0) is None
+
+
+def test_who_waits_for_news_can_be_told_to_try_again_and_nobody_else() -> None:
+    queue = SchedulingQueue()
+    one = pod("p")
+    queue.put(one, 0.0)
+    assert not queue.retry(one.uid, 0.0), "it is due"
+    queue.take(0.0)
+    assert not queue.retry(one.uid, 0.0), "it is in hand"
+    assert [each.name for each in queue.in_hand()] == ["p"]
+    queue.failed(one.uid, {"NodePorts"}, 0.0)
+    assert queue.retry(one.uid, 0.0)
+    assert queue.next_at(0.0) == 1.0
+    assert not queue.retry("nobody", 0.0)
+
+
+def test_until_a_time_that_is_set_nothing_wakes_it() -> None:
+    queue = SchedulingQueue()
+    one = pod("p")
+    queue.put(one, 0.0)
+    queue.take(0.0)
+    queue.later(one.uid, 7.0)
+    queue.happened(lambda failed: True, 2.0)
+    assert queue.take(6.9) is None
+    assert queue.take(7.0) is one
+
+
 def test_what_happens_while_a_pod_is_in_hand_is_not_missed() -> None:
     queue = SchedulingQueue()
     one = pod("p")
@@ -94,6 +143,16 @@ def test_what_happens_while_a_pod_is_in_hand_is_not_missed() -> None:
     queue.happened(lambda failed: True, 0.0)
     queue.failed(one.uid, {"NodeResourcesFit"}, 0.0)
     assert queue.take(1.0) is one
+
+
+def test_what_concerns_others_is_no_news_for_who_is_in_hand() -> None:
+    queue = SchedulingQueue()
+    one = pod("p")
+    queue.put(one, 0.0)
+    queue.take(0.0)
+    queue.happened(lambda failed: True, 0.0, lambda pod: pod.uid != one.uid)
+    queue.failed(one.uid, {"NodeResourcesFit"}, 0.0)
+    assert queue.count("unschedulable") == 1
 
 
 def test_gates_and_changes_of_the_pod_itself() -> None:

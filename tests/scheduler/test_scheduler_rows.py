@@ -21,7 +21,8 @@ HOST, ZONE = "kubernetes.io/hostname", "zone"
 
 def term(chance: random.Random) -> dict[str, Any]:
     key = chance.choice([HOST, ZONE])
-    return {"topologyKey": key, "labelSelector": {"matchLabels": {"app": chance.choice("ab")}}}
+    selector = chance.choice([{"matchLabels": {"app": chance.choice("ab")}}, {}])
+    return {"topologyKey": key, "labelSelector": selector}
 
 
 def wishes(chance: random.Random) -> dict[str, Any]:
@@ -30,7 +31,8 @@ def wishes(chance: random.Random) -> dict[str, Any]:
     affinity: dict[str, Any] = {}
     for kind in ("podAffinity", "podAntiAffinity"):
         if chance.random() < 0.3:
-            affinity[kind] = {"requiredDuringSchedulingIgnoredDuringExecution": [term(chance)]}
+            terms = [term(chance) for _ in range(chance.randrange(1, 3))]
+            affinity[kind] = {"requiredDuringSchedulingIgnoredDuringExecution": terms}
     if chance.random() < 0.2:
         expression = {"key": ZONE, "operator": chance.choice(["In", "NotIn"]), "values": [chance.choice("xy")]}
         terms = [{"matchExpressions": [expression]}]

@@ -2,78 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 from scheduling_objects import cluster, node, pod, pod_object
+from volume_objects import FAST, LATE, LOCAL, ZONED, claim, model, using, volume
 
 from control.api.schema import Object
-from control.api.volume_binding import BIND_COMPLETED, SELECTED_NODE
+from control.api.volume_binding import SELECTED_NODE
 from control.scheduler.cycle import Decision, decide, feasible
 from control.scheduler.explain import unschedulable
 from control.scheduler.model import Model
 from control.scheduler.pod import Pod
 from control.scheduler.question import Question
 
-NODES = (node("a1", labels={"zone": "a"}), node("a2", labels={"zone": "a"}), node("b1", labels={"zone": "b"}))
 UNBOUND = "pod has unbound immediate PersistentVolumeClaims"
 CONFLICT = "node(s) had volume node affinity conflict"
 NONE = "node(s) didn't find available persistent volumes to bind"
-FAST = {"metadata": {"name": "fast"}, "provisioner": "example.org/disks", "volumeBindingMode": "Immediate"}
-LATE = {**FAST, "metadata": {"name": "late"}, "volumeBindingMode": "WaitForFirstConsumer"}
-LOCAL = {**LATE, "metadata": {"name": "local"}, "provisioner": "kubernetes.io/no-provisioner"}
-ZONED = {
-    **LATE,
-    "metadata": {"name": "zoned"},
-    "allowedTopologies": [{"matchLabelExpressions": [{"key": "zone", "values": ["b"]}]}, {}],
-}
-
-
-def claim(name: str = "data", volume: str = "", of: str = "", **more: Any) -> Object:
-    """volume: that it is bound to; of: its class. more: annotations, phase, deleting, owner, named (not bound yet)."""
-    metadata: Object = {"name": name, "namespace": "default", "uid": f"uid-{name}"}
-    metadata["annotations"] = {**more.get("annotations", {}), **({BIND_COMPLETED: "yes"} if volume else {})}
-    if more.get("deleting"):
-        metadata["deletionTimestamp"] = "2026-01-01T00:00:00Z"
-    if owner := more.get("owner"):
-        metadata["ownerReferences"] = [{"controller": True, "uid": owner, "kind": "Pod", "name": owner}]
-    spec: Object = {k: v for k, v in {"volumeName": volume or more.get("named"), "storageClassName": of}.items() if v}
-    spec["resources"] = {"requests": {"storage": more.get("size", "1Gi")}}
-    spec |= {"accessModes": ["ReadWriteOnce"], **more.get("spec", {})}
-    return {"metadata": metadata, "spec": spec, "status": {"phase": more.get("phase", "Pending")}}
-
-
-def volume(name: str, zone: str = "", claim: str = "", of: str = "", size: str = "1Gi", **spec: Any) -> Object:
-    """claim: whose it is, or is meant to be; available otherwise. of: its class."""
-    spec = {"capacity": {"storage": size}, "accessModes": ["ReadWriteOnce"], "storageClassName": of, **spec}
-    phase = "Bound" if claim else "Available"
-    if zone:
-        terms = [{"matchExpressions": [{"key": "zone", "operator": "In", "values": [zone]}]}]
-        spec["nodeAffinity"] = {"required": {"nodeSelectorTerms": terms}}
-    if claim:
-        spec["claimRef"] = {"namespace": "default", "name": claim}
-    labels = {"disk": name}
-    return {"metadata": {"name": name, "labels": labels}, "spec": spec, "status": {"phase": phase}}
-
-
-def using(*claims: str, **more: Any) -> Object:
-    volumes: list[Object] = [{"name": "token", "projected": {}}]
-    volumes += [{"name": name, "persistentVolumeClaim": {"claimName": name}} for name in claims]
-    return pod_object("p", uid="p", volumes=[*volumes, *more.pop("volumes", ())], **more)
-
-
-def model(*objects: Object) -> Model:
-    """Of the three nodes, the four classes, and these claims and volumes."""
-    made = Model(frozenset({"default-scheduler"}))
-    for one in NODES:
-        made.node_changed(None, one, 0.0)
-    for found in (FAST, LATE, LOCAL, ZONED):
-        made.class_changed(None, found, 0.0)
-    for one in objects:
-        tell = made.claim_changed if "namespace" in one["metadata"] else made.volume_changed
-        tell(None, one, 0.0)
-    return made
 
 
 def tried(of: Model, now: float = 0.0) -> Decision:
@@ -274,11 +218,11 @@ def test_a_volume_that_was_chosen_is_not_chosen_again_until_it_is_let_go() -> No
     of = model(claim("data", of="local"), claim("other", of="local"), volume("v", of="local"))
     of.pod_changed(None, using("data"), 0.0)
     waiting = _waits(of, tried(of))
-    assert of.cluster.volumes.chosen == {"v": ("default", "data")}
+    assert of.cluster.volumes.chosen.volumes == {"v": "uid-data"}
     other = pod("q", volumes=using("other")["spec"]["volumes"])
     assert NONE in told(of.decide(other))
     of.try_again(waiting, 1.0)
-    assert of.cluster.volumes.chosen == {}
+    assert of.cluster.volumes.chosen.volumes == {}
     (entry,) = of.decide(other).awaited
     assert entry.volume is not None
 
