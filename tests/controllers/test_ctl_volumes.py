@@ -265,3 +265,23 @@ def test_a_claim_deleted_in_the_middle_of_being_bound_releases_its_volume(api: M
         assert volumebinder.wake_volumes(CLAIMS, claim, new, api.observed()) == {Key("", "disk")}
     api.settle(volumebinder.reconcile_volume, "disk", "")
     assert api.get(VOLUMES, "", "disk")["status"]["phase"] == "Released"
+
+
+@pytest.mark.parametrize("by_us", [True, False])
+def test_a_volume_given_to_a_claim_that_has_another_is_free_again(api: MemoryApi, by_us: bool) -> None:
+    """Two pods of the claim were decided on before the first volume was heard of. A user's own wish stays."""
+    before = _claim(api)
+    claim = _bound(api)
+    reference = {"namespace": "default", "name": "data", "uid": claim["metadata"]["uid"]}
+    spare = _volume(api, "spare", claimRef=reference)
+    if by_us:
+        spare["metadata"]["annotations"] = {"pv.kubernetes.io/bound-by-controller": "yes"}
+        api.put(VOLUMES, spare)
+    assert Key("", "spare") in volumebinder.wake_volumes(CLAIMS, before, claim, api.observed())
+    api.settle(volumebinder.reconcile_volume, "spare", "")
+    spare = api.get(VOLUMES, "", "spare")
+    assert ("claimRef" in spare["spec"]) != by_us
+    if by_us:
+        assert spare["status"]["phase"] == "Available"
+        assert not spare["metadata"].get("annotations")
+    assert _phases(api) == ("Bound", "Bound")

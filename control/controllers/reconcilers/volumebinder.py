@@ -226,6 +226,8 @@ def reconcile_volume(key: Key, observed: Observed, now: datetime) -> Decision:
     if volume is None:
         return NOTHING
     reference = spec_of(volume).get("claimRef")
+    if _claim_has_another(volume, observed):
+        return Decision([_taken_back(volume)])
     phase = "Available" if reference is None else _phase(reference, observed)
     if phase is None or status_of(volume).get("phase") == phase:
         return NOTHING
@@ -240,6 +242,23 @@ def _phase(reference: dict[str, Any], observed: Observed) -> str | None:
         return "Available"
     claim = observed.get(CLAIMS, reference.get("namespace", ""), reference.get("name", ""))
     return "Released" if claim is None or uid_of(claim) != uid else None
+
+
+def _claim_has_another(volume: Object, observed: Observed) -> bool:
+    """Whether the claim that we gave it to is bound to another one, as two of its pods may have asked for both."""
+    reference = spec_of(volume).get("claimRef") or {}
+    claim = observed.get(CLAIMS, reference.get("namespace", ""), reference.get("name", ""))
+    if BY_CONTROLLER not in annotations_of(volume) or claim is None or uid_of(claim) != reference.get("uid"):
+        return False
+    # Once it is there, nobody can change it.
+    return spec_of(claim).get("volumeName") not in (None, "", name_of(volume))
+
+
+def _taken_back(volume: Object) -> Action:
+    annotations = {name: value for name, value in annotations_of(volume).items() if name != BY_CONTROLLER}
+    spec = {name: value for name, value in spec_of(volume).items() if name != "claimRef"}
+    free = {**with_metadata(volume, annotations=annotations), "spec": spec}
+    return Update(VOLUMES, free, cause(VOLUMES, volume, "its claim has another volume"))
 
 
 def wake_claims(_resource: str, old: Object | None, new: Object | None, observed: Observed) -> set[Key]:
@@ -260,9 +279,14 @@ def wake_class(_resource: str, old: Object | None, new: Object | None, observed:
 
 
 def wake_volumes(_resource: str, old: Object | None, new: Object | None, observed: Observed) -> set[Key]:
-    """The volumes that a claim names; and those that name one that went, which may never have been told of them."""
+    """The volumes that a claim names; and those that name one that went, or that has its volume now: it may never have
+    been told of them."""
     names = {spec_of(claim).get("volumeName") for claim in states(old, new)}
+    uids = set[str]()
     if old is not None and (new is None or uid_of(new) != uid_of(old)):
-        gone = uid_of(old)
-        names |= {name_of(v) for v in observed.all(VOLUMES) if (spec_of(v).get("claimRef") or {}).get("uid") == gone}
+        uids.add(uid_of(old))
+    if new is not None and spec_of(new).get("volumeName") and not (old and spec_of(old).get("volumeName")):
+        uids.add(uid_of(new))
+    if uids:
+        names |= {name_of(v) for v in observed.all(VOLUMES) if (spec_of(v).get("claimRef") or {}).get("uid") in uids}
     return {Key("", name) for name in names if name}
