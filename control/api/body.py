@@ -80,9 +80,14 @@ def _check_shape(value: Json, size: int) -> None:
             return
         if seen > size:
             raise bad_request("the body's aliases make it bigger than a body may be")
-        if any(isinstance(entry, float) and not math.isfinite(entry) for entry in level):
+        if any(isinstance(entry, float | int) and not _is_number(entry) for entry in level):
             raise bad_request("the body has a number that JSON does not know")
     raise _too_deep()
+
+
+def _is_number(value: float | int) -> bool:
+    """Whether JSON's writer takes it. Integers of more than 64 bits come from YAML only."""
+    return math.isfinite(value) if isinstance(value, float) else -(2**63) <= value < 2**64
 
 
 def _children(value: Json) -> Iterable[Json]:

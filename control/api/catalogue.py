@@ -9,7 +9,7 @@ Invariants: (group, version, plural) is unique; of the versions of a resource on
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from control.api.kind import SUBRESOURCES, Kind
@@ -44,8 +44,10 @@ class Catalogue:
             raise ValueError("two kinds of one group and version have the same plural")
         self._by_kind = {(kind.api_version, kind.name): kind for kind in (*self._kinds, *self.bodies)}
         self._by_resource: dict[str, Kind] = {}
+        self._by_registry: dict[str, list[Kind]] = {}
         for kind in self._kinds:
             self._by_resource.setdefault(kind.resource, kind)
+            self._by_registry.setdefault(kind.registry, []).append(kind)
 
     def __iter__(self) -> Iterator[Kind]:
         return iter(self._kinds)
@@ -74,6 +76,11 @@ class Catalogue:
         if not kind.storage_version:
             return kind
         return self._by_kind[kind.storage_version, kind.name]
+
+    def forms(self, kind: Kind) -> Sequence[Kind]:
+        """All kinds that show the same objects, this one among them: its versions, and for events those of the other
+        group."""
+        return self._by_registry.get(kind.registry, (kind,))
 
     def named(self, word: str) -> Kind | None:
         """What people mean by a word: plural, singular, kind or short name, with or without ".group"."""

@@ -107,10 +107,13 @@ def prepare_update(kind: Kind, new: Object, old: Object, *, subresource: str = "
     """Take from new what the request may change, and the rest from old; new is changed in place.
 
     subresource: "", "status", "approval", "ephemeralcontainers", "finalize". Without one, status stays as it was where
-    the kind has a status subresource; with "status", only status changes, and little of metadata.
+    the kind has a status subresource; with "status", only status changes, and little of metadata; with
+    "ephemeralcontainers", nothing but these.
     """
     if subresource == "status":
         new = _status_update(kind, new, old)
+    elif subresource == "ephemeralcontainers":
+        new = _ephemeral_update(new, old)
     elif has_status(kind) and subresource != "approval":
         _keep(new, old, "status")
     metadata, before = new["metadata"], old["metadata"]
@@ -139,6 +142,17 @@ def _status_update(kind: Kind, new: Object, old: Object) -> Object:
     status = {"status": new["status"]} if "status" in new else {}
     new.clear()
     new.update({"apiVersion": kept.pop("apiVersion"), "kind": kept.pop("kind"), "metadata": metadata, **kept, **status})
+    return new
+
+
+def _ephemeral_update(new: Object, old: Object) -> Object:
+    """The old pod with the new ephemeral containers: who may add a debugger may not change what is debugged."""
+    wanted, given = (new.get("spec") or {}).get("ephemeralContainers"), new["metadata"]
+    new.clear()
+    new.update(copied(old))
+    for field in _STATUS_METADATA:
+        _keep(new["metadata"], given, field)
+    _keep(new["spec"], {"ephemeralContainers": wanted} if wanted else {}, "ephemeralContainers")
     return new
 
 

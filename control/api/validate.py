@@ -113,6 +113,13 @@ UPDATE_RULES: Final[dict[str, UpdateCheck]] = {
 """By resource: called with the new and the old object."""
 
 
+STATUS_RULES: Final[dict[str, UpdateCheck]] = {
+    "pods": pods.check_mirror_update,
+    "certificatesigningrequests.certificates.k8s.io": certificates.check_status_update,
+}
+"""By resource: likewise, for updates of the status, with which most kinds' agents and controllers are trusted."""
+
+
 def check_create(kind: Kind, obj: Object) -> None:
     """StatusError (422) unless the new object may be stored."""
     _refuse(kind, obj, create_causes(kind, obj))
@@ -152,14 +159,13 @@ def _update(kind: Kind, new: Object, old: Object, subresource: str) -> Causes:
     if kind.custom:
         yield from kind.structural.update_causes(new, old)
         return
-    if subresource == "status":
-        return
-    yield from _content(kind, new)
+    if subresource != "status":
+        yield from _content(kind, new)
     if subresource == "ephemeralcontainers":
         yield from pods.check_ephemeral_update(new, old)
         return
-    rule = UPDATE_RULES.get(kind.resource)
-    if rule is not None and subresource != "resize":
+    rule = (STATUS_RULES if subresource == "status" else UPDATE_RULES).get(kind.resource)
+    if rule is not None:
         yield from rule(new, old)
 
 

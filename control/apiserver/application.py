@@ -17,7 +17,7 @@ from control.apiserver.answer import Answer, refusal
 from control.apiserver.call import Call, Gone
 from control.apiserver.denial import denied
 from control.apiserver.paths import parse
-from control.apiserver.request import Attributes, Headers, PeerCertificate, User
+from control.apiserver.request import Attributes, Headers, PeerCertificate
 from control.apiserver.server import Server
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class Application:
     async def _serve(self, call: Call, send: Send) -> int:
         """Answer the request; the status code."""
         try:
-            call.user = await self._authenticate(call)
+            await self._authenticate(call)
             self._begin_audit(call)
             async with self.server.security.limits.admit(call.user, call.info):
                 self._authorize(call)
@@ -82,16 +82,20 @@ class Application:
         except TimeoutError:
             raise timeout("the request did not complete within the allotted timeout") from None
 
-    async def _authenticate(self, call: Call) -> User:
+    async def _authenticate(self, call: Call) -> None:
+        """Find out the call's user."""
         peer: PeerCertificate | None = call.scope.get("extensions", {}).get("fluyt.peer")
+        authenticator = self.server.security.authenticator
         try:
-            user = await self.server.security.authenticator.authenticate(call.headers, peer)
+            user = await authenticator.authenticate(call.headers, peer)
+            if user is None:
+                raise unauthorized()
+            call.user = user
+            call.user = authenticator.acting(user, call.headers)
         except StatusError:
-            self._begin_audit(call)  # who tries wrong credentials is written down
+            # Who tries wrong credentials is written down, and by name who would be somebody else.
+            self._begin_audit(call)
             raise
-        if user is None:
-            raise unauthorized()
-        return user
 
     def _authorize(self, call: Call) -> None:
         decision = self.server.security.authorizer.authorize(call.user, Attributes.of(call.info))

@@ -64,16 +64,26 @@ async def read_object(call: Call, kind: Kind, api_version: str = "", name: str =
     api_version and name: what the object must call itself, if not what the kind says (bodies of subresources).
     """
     value, duplicates = await read_value(call)
-    return checked(call, kind, value, duplicates, api_version or kind.api_version, name or kind.name)
+    obj = checked(call, kind, value, duplicates, api_version or kind.api_version, name or kind.name)
+    note(call, obj)
+    return obj
+
+
+def note(call: Call, body: Json) -> None:
+    """Tell the audit log what the client sent. Once it is known to be what the URL is about, and not before: by the URL
+    the audit policy keeps secrets out."""
+    if call.audit is not None:
+        call.audit.request_object(body)
 
 
 async def parse_patch(call: Call, *, yaml: bool) -> Json:
     """A patch's body, whatever JSON value it is. StatusError 400, 413."""
     body = await call.body()
     content_type = "application/yaml" if yaml else "application/json"
-    if len(body) > _LONG:
-        return (await asyncio.to_thread(_parse, content_type, body))[0]
-    return _parse(content_type, body)[0]
+    long = len(body) > _LONG
+    value, _ = await asyncio.to_thread(_parse, content_type, body) if long else _parse(content_type, body)
+    note(call, value)
+    return value
 
 
 def checked(
@@ -131,7 +141,8 @@ async def read_options(call: Call, kind: str) -> Object:
         raise bad_request(f"{kind}: {wrong}") from None
     if not isinstance(options, dict):
         raise StatusError(400, "BadRequest", f"a {kind} object is expected")
+    note(call, options)
     return options
 
 
-__all__ = ["ACCEPTED", "IGNORE", "PROTOBUF", "STRICT", "checked", "read_object", "read_options", "read_value"]
+__all__ = ["ACCEPTED", "IGNORE", "PROTOBUF", "STRICT", "checked", "note", "read_object", "read_options", "read_value"]

@@ -59,9 +59,9 @@ async def create_object(call: Call, obj: Object, *, dry_run: bool = False, appli
     )
     try:
         await call.server.security.admission.mutate(review)
-        obj = review.object = prepare_create(
-            kind, review.object or obj, now=datetime.now(UTC), entropy=os.urandom(ENTROPY_BYTES)
-        )
+        # A webhook that moves the object would have it stored where nobody was asked.
+        obj = identify(kind, review.object or obj, namespace=call.namespace, name=call.info.name)
+        obj = review.object = prepare_create(kind, obj, now=datetime.now(UTC), entropy=os.urandom(ENTROPY_BYTES))
         for attempt in range(NAME_ATTEMPTS if generated else 1):
             if attempt:
                 managers.rename(obj, os.urandom(ENTROPY_BYTES))

@@ -16,11 +16,14 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from control.api.kind import Kind
-from control.api.schema import Object
+from control.api.schema import Json, Object
 
 Operation = Literal["CREATE", "UPDATE", "DELETE", "CONNECT"]
 Headers = Mapping[str, str]  # names in lower case; a repeated header's values are joined by ","
 Changed = Callable[[Object | None, Object | None], None]
+
+# A WebSocket subprotocol that begins so is no protocol but a bearer token: browsers can set no other header.
+TOKEN_PROTOCOL = "base64url.bearer.authorization.k8s.io."
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,10 +166,14 @@ class Review:
 
 
 class Authenticator(Protocol):
-    """Who is it? Also acts on impersonation headers."""
+    """Who is it, and as whom do they act? Two questions: who may not act as another is known all the same."""
 
     async def authenticate(self, headers: Headers, peer_certificate: PeerCertificate | None) -> User | None:
-        """None: no credentials that this authenticator knows. Raises StatusError 401 for wrong ones, 403."""
+        """None: no credentials that this authenticator knows. Raises StatusError 401 for wrong ones."""
+        ...
+
+    def acting(self, user: User, headers: Headers) -> User:
+        """Whom the impersonation headers name, else the user. Raises StatusError 400 and 403."""
         ...
 
 
@@ -193,7 +200,9 @@ class Limits(Protocol):
 class AuditEntry(Protocol):
     """One request's entry in the audit log; every call is cheap and never blocks."""
 
-    def request_object(self, body: Object | None) -> None: ...
+    def request_object(self, body: Json) -> None:
+        """What the client sent: an object, or a patch."""
+        ...
 
     def done(self, code: int, response: Object | None, annotations: Mapping[str, str]) -> None: ...
 
@@ -230,6 +239,10 @@ class Caches(Protocol):
         ...
 
     def list(self, resource: str, namespace: str = "") -> Iterable[Object]: ...
+
+    def forms(self, kind: Kind) -> Sequence[Kind]:
+        """All kinds that show the kind's objects now, as its other versions."""
+        ...
 
     def subscribe(self, resource: str, changed: Changed) -> None:
         """changed(old, new) is called on the loop for every change, and for everything that is there already."""

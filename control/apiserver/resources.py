@@ -6,7 +6,7 @@ stored version's JSON.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from control.api.catalogue import BUILTIN, Catalogue
@@ -94,6 +94,10 @@ class Resources:
     def list(self, resource: str, namespace: str = "") -> Iterable[Object]:
         """See request.Caches."""
         return (cached.object() for cached in self._named(resource).snapshot(namespace))
+
+    def forms(self, kind: Kind) -> Sequence[Kind]:
+        """See request.Caches."""
+        return self.catalogue.forms(kind)
 
     def subscribe(self, resource: str, changed: Changed) -> None:
         """See request.Caches."""

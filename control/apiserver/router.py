@@ -71,7 +71,8 @@ def _check_scope(call: Call, kind: Kind) -> None:
     """Refuse paths whose scope does not fit the kind's: a namespace too many or too few."""
     info = call.info
     if not kind.namespaced:
-        if info.namespace and kind.plural != "namespaces":
+        # A namespace's own path names it as the namespace, too; any other was asked for with rights in another place.
+        if info.namespace and (kind.plural != "namespaces" or info.name != info.namespace):
             raise no_such_path()
     elif not info.namespace:
         if info.verb in ("create", "deletecollection") and not info.name:

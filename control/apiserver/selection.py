@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from control.api.fieldselectors import FieldSelector, parse_field_selector
+from control.api.fieldselectors import FieldRequirement, FieldSelector, parse_field_selector
 from control.api.kind import Kind
 from control.api.selectors import parse_label_selector
+from control.api.status import bad_request
 from control.apiserver.cached import Selection
 from control.apiserver.request import RequestInfo
 
@@ -23,8 +24,22 @@ _STORED_PATHS: Final = {
 def selection_of(kind: Kind, info: RequestInfo) -> Selection:
     """The namespace and the selectors of a list, watch or deletecollection. StatusError 400: malformed."""
     labels = parse_label_selector(info.parameter("labelSelector"))
-    fields = parse_field_selector(info.parameter("fieldSelector"), kind)
+    fields = _of_one(parse_field_selector(info.parameter("fieldSelector"), kind), info.name)
     return Selection(info.namespace if kind.namespaced else "", labels, _as_stored(kind, fields))
+
+
+def _of_one(fields: FieldSelector, name: str) -> FieldSelector:
+    """The selector, of the one object that the request names: it was allowed for that name, and shows no other.
+
+    Names come from metadata.name= and from the deprecated /watch/…/NAME.
+    """
+    if not name:
+        return fields
+    if fields.everything:
+        return FieldSelector((FieldRequirement("metadata.name", name),), ("",))
+    if fields.value_of("metadata.name") != name:
+        raise bad_request("fieldSelector metadata.name doesn't match requested name")
+    return fields
 
 
 def _as_stored(kind: Kind, fields: FieldSelector) -> FieldSelector:

@@ -13,8 +13,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Final
 
+from control.api.catalogue import BUILTIN
 from control.api.status import StatusError, internal_error
 from control.apiserver.outage import status_of
 from control.apiserver.request import Encryption
@@ -36,6 +39,8 @@ from kvstore.pb import etcd_pb2 as pb
 ENCRYPTED = b"k8s:enc:"
 BARRIER = b"/registry/"
 _LOOK_UP_SECONDS = 1.5
+# Keys of built-in kinds do not say the group; where two groups serve the objects, it is the one they are stored in.
+_BUILTIN: Final = {kind.plural: kind.resource for kind in BUILTIN if kind.stored and not kind.storage_version}
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,14 +177,12 @@ class Storage:
 
     def open(self, key: bytes, value: bytes) -> bytes:
         """The value as it was before encryption. StatusError 500: no key fits. Only objects are encrypted."""
-        if not key.startswith(BARRIER):
-            return value
-        if self._encryption is None:
-            if value.startswith(ENCRYPTED):
-                where = f"{resource_of(key)} at {key.decode(errors='replace')}"
-                raise internal_error(f"{where} cannot be read: encrypted data, but no --encryption-provider-config")
-            return value
-        return self._encryption.decrypt(resource_of(key), key, value)
+        if self._encryption is not None:
+            return _decrypted(self._encryption, key, value)
+        if value.startswith(ENCRYPTED) and (resource := resource_of(key)):
+            where = f"{resource} at {key.decode(errors='replace')}"
+            raise internal_error(f"{where} cannot be read: encrypted data, but no --encryption-provider-config")
+        return value
 
     # ---- writing ----
 
@@ -189,8 +192,9 @@ class Storage:
 
     async def update(self, key: bytes, value: bytes, expected: int, extra: Extra | None = None) -> int:
         """Write over the revision `expected`; the new revision. Raises Changed, Fenced, Claimed."""
-        sealed = self._encryption.encrypt(resource_of(key), key, value) if self._encryption else value
-        return await self._commit(key, sealed, expected, extra or Extra())
+        if self._encryption is not None and (resource := resource_of(key)):
+            value = self._encryption.encrypt(resource, key, value)
+        return await self._commit(key, value, expected, extra or Extra())
 
     async def delete(self, key: bytes, expected: int, extra: Extra | None = None) -> int:
         """Delete the revision `expected`; the deletion's revision. Raises Changed, Fenced, Claimed."""
@@ -256,7 +260,28 @@ class Storage:
 
 
 def resource_of(key: bytes) -> str:
-    """The resource a key belongs to as encryption rules name it: "secrets", "widgets.example.com"."""
+    """The resource a key belongs to as encryption rules name it: "secrets", "deployments.apps", "widgets.example.com".
+
+    "": it holds no object, but what the servers note beside them.
+    """
     parts = key.split(b"/", 4)
-    first = parts[2].decode()
-    return f"{parts[3].decode()}.{first}" if "." in first and len(parts) > 3 else first
+    if not key.startswith(BARRIER) or len(parts) < 4:
+        return ""
+    group, plural = parts[2].decode(), parts[3].decode()
+    return f"{plural}.{group}" if "." in group else _BUILTIN.get(group, "")
+
+
+def _decrypted(encryption: Encryption, key: bytes, value: bytes) -> bytes:
+    """The rules were once asked for built-in kinds without their group, as if deployments were in the core group: what
+    was written then, under another rule or none, is read by that rule."""
+    resource = resource_of(key)
+    if not resource:
+        return value
+    try:
+        return encryption.decrypt(resource, key, value)
+    except StatusError:
+        plural = resource.partition(".")[0]
+        if key.startswith(f"/registry/{plural}/".encode()):
+            with suppress(StatusError):
+                return encryption.decrypt(plural, key, value)
+        raise

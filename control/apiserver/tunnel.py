@@ -17,6 +17,7 @@ from control.api.status import bad_request, service_unavailable
 from control.apiserver.agents import dialed
 from control.apiserver.answer import Answer
 from control.apiserver.call import Call
+from control.apiserver.request import TOKEN_PROTOCOL, Headers
 
 HEAD_BYTES: Final = 64 << 10
 BODY_BYTES: Final = 1 << 20
@@ -25,8 +26,21 @@ HEAD_SECONDS: Final = 30.0
 _HIGH: Final = 256 << 10
 _CHUNK: Final = 64 << 10
 # Who the client is was our business; what the connection is like is told anew.
-NOT_PASSED: Final = frozenset({"authorization", "host", "cookie", "proxy-authorization", "content-length"})
-NOT_PASSED_PREFIXES: Final = ("impersonate-", "fluyt-", "x-remote-")
+_NOT_PASSED: Final = frozenset({"authorization", "host", "cookie", "proxy-authorization", "content-length"})
+_NOT_PASSED_PREFIXES: Final = ("impersonate-", "fluyt-", "x-remote-")
+_PROTOCOLS: Final = "sec-websocket-protocol"
+
+
+def passed_on(headers: Headers) -> dict[str, str]:
+    """What a backend gets to see of a request's headers: nothing that says, or proves, who the client is."""
+    kept = {
+        name: value
+        for name, value in headers.items()
+        if name not in _NOT_PASSED and not name.startswith(_NOT_PASSED_PREFIXES)
+    }
+    protocols = [word.strip() for word in kept.pop(_PROTOCOLS, "").split(",")]
+    spoken = [word for word in protocols if word and not word.startswith(TOKEN_PROTOCOL)]
+    return {**kept, _PROTOCOLS: ", ".join(spoken)} if spoken else kept
 
 
 def is_upgrade(headers: Mapping[str, str]) -> bool:
@@ -70,9 +84,7 @@ async def _connect(
 
 def _head(call: Call, host: str, port: int, target: str) -> bytes:
     lines = [f"{call.info.method} {target} HTTP/1.1", f"Host: {host}:{port}"]
-    for name, value in call.headers.items():
-        if name not in NOT_PASSED and not name.startswith(NOT_PASSED_PREFIXES):
-            lines.append(f"{name}: {value}")
+    lines += [f"{name}: {value}" for name, value in passed_on(call.headers).items()]
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 

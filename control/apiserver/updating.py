@@ -79,7 +79,7 @@ async def _attempt(call: Call, kind: Kind, state: Stored, update: Update) -> Obj
     try:
         if admission is not None:
             await admission.mutate(review)
-            new = review.object = apply_defaults(kind, review.object or new)
+            new = review.object = _kept(kind, review.object or new, new, old, update)
         check_update(kind, new, old, update.subresource)
         if admission is not None:
             await admission.validate(review)
@@ -89,15 +89,27 @@ async def _attempt(call: Call, kind: Kind, state: Stored, update: Update) -> Obj
         raise
 
 
+def _kept(kind: Kind, made: Object, asked: Object, old: Object, update: Update) -> Object:
+    """What admission made of the change; what a webhook put into its place may change no more than the request may."""
+    if made is asked:
+        return apply_defaults(kind, made)
+    metadata = old["metadata"]
+    identify(kind, made, namespace=metadata.get("namespace", ""), name=metadata["name"])
+    made = prepare_update(kind, made, old, subresource=update.subresource)
+    hooks.prepare_update(kind, made, old)
+    return made
+
+
 def _prepared(call: Call, kind: Kind, new: Object, old: Object, update: Update) -> Object:
     """The change as far as the client may make it, with its managers.
 
-    They own what the client asked for, not what the server makes of it; of a status update they own what is left of it.
+    They own what the client asked for, not what the server makes of it; of an update of one part they own what is left
+    of it.
     """
     if update.applied:
         return prepare_update(kind, new, old, subresource=update.subresource)
-    if update.subresource == "status":
-        return managers.track(call, kind, old, prepare_update(kind, new, old, subresource="status"))
+    if update.subresource in ("status", "ephemeralcontainers"):
+        return managers.track(call, kind, old, prepare_update(kind, new, old, subresource=update.subresource))
     tracked = managers.track(call, kind, old, apply_defaults(kind, new))
     return prepare_update(kind, tracked, old, subresource=update.subresource)
 

@@ -26,6 +26,9 @@ def admit(
 ) -> Verdict | None:
     """None: it is taken. others: the pods that the node has taken and that have not ended."""
     taken = list(others)
+    if _foreign(pod):
+        why = "Failed to admit pod as the OS field doesn't match node OS"
+        return Verdict("PodOSNotSupported", f"Pod was rejected: {why}")
     if spec.is_static(pod):
         return None
     pressed = _under_pressure(pod, pressures)
@@ -38,6 +41,11 @@ def admit(
         why = "node(s) didn't have free ports for the requested pod ports"
         return Verdict("NodePorts", f"Pod was rejected: Predicate NodePorts failed: {why}")
     return _resources(pod, taken, allocatable)
+
+
+def _foreign(pod: Object) -> bool:
+    """Whether it says that it is for another operating system: then pod security has asked less of it, too."""
+    return (pod["spec"].get("os") or {}).get("name") not in (None, "", "linux")
 
 
 def _under_pressure(pod: Object, pressures: frozenset[str]) -> Verdict | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import socket
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from harness.api_site import Api, Site, pod
 
 from control.apiserver.agents import dialed
 from control.apiserver.handlers.metrics_api import entries, usage_of
+from control.apiserver.tunnel import passed_on
 
 PODS = "/api/v1/namespaces/default/pods"
 NOW = "2026-01-02T03:04:05Z"
@@ -113,6 +115,28 @@ def test_upgrades_pass_through_byte_by_byte(world: Agent, api: Api, what: str) -
     assert "authorization" not in headers
 
 
+def test_what_proves_who_the_client_is_goes_no_further() -> None:
+    token = "base64url.bearer.authorization.k8s.io.c2VjcmV0"
+    credentials = {
+        "authorization": "Bearer secret", "proxy-authorization": "Basic x", "cookie": "a=b", "host": "x",
+        "impersonate-user": "root", "impersonate-extra-a": "b", "x-remote-user": "root", "x-remote-group": "g",
+        "x-remote-uid": "1", "x-remote-extra-a": "b", "sec-websocket-protocol": token,
+    }  # fmt: skip
+    assert passed_on(credentials | {"upgrade": "websocket"}) == {"upgrade": "websocket"}
+    both = passed_on({"sec-websocket-protocol": f"v5.channel.k8s.io,{token} , chat"})
+    assert both == {"sec-websocket-protocol": "v5.channel.k8s.io, chat"}
+
+
+def test_a_token_among_the_subprotocols_stays_here(world: Agent, api: Api) -> None:
+    """Browsers can send it nowhere else; the pod or the agent behind a proxy has no business with it."""
+    token = "base64url.bearer.authorization.k8s.io." + base64.urlsafe_b64encode(b"hunter2").decode().rstrip("=")
+    for path in (f"{PODS}/p/exec?command=ls", "/api/v1/nodes/n1/proxy/anything"):
+        connection, head = upgraded(api, path, f"{token}, v5.channel.k8s.io")
+        connection.close()
+        assert head.startswith(b"HTTP/1.1 101")
+        assert world.requests[-1][1]["sec-websocket-protocol"] == "v5.channel.k8s.io"
+
+
 def test_what_cannot_be_upgraded(world: Agent, api: Api) -> None:
     assert api.ask("GET", f"{PODS}/p/exec", command="ls").code == 400
     connection, head = upgraded(api, f"{PODS}/p/exec")
@@ -156,6 +180,17 @@ def test_proxies(world: Agent, api: Api) -> None:
     refused = api.ask("GET", f"{PODS}/https:p:{port}/proxy/stats/summary")
     # Pods get no certificate of ours, and this one wants one.
     assert refused.code == 503
+
+
+def test_proxies_to_what_has_a_name_only(world: Agent, api: Api) -> None:
+    for name, address, code in (("h1", "localhost", 503), ("h2", "no-such-host.invalid", 503), ("h3", "x..y", 503)):
+        api.create("/api/v1/nodes", {"metadata": {"name": name}})
+        api.patch(f"/api/v1/nodes/{name}/status", {"status": {"addresses": [{"type": "Hostname", "address": address}]}})
+        assert api.ask("GET", f"/api/v1/nodes/{name}:1/proxy/x").code == code
+        api.ask("DELETE", f"/api/v1/nodes/{name}")
+    for address in ("::ffff:169.254.169.254", "fe80::1"):
+        api.patch(f"{PODS}/p/status", {"status": {"podIP": address}})
+        assert api.ask("GET", f"{PODS}/p/proxy/latest/meta-data").code == 403
 
 
 @pytest.mark.parametrize(

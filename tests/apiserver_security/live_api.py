@@ -24,7 +24,7 @@ Object = dict[str, Any]
 ENCRYPTION = """
 kind: EncryptionConfiguration
 resources:
-- resources: [secrets]
+- resources: [secrets, "*.batch"]
   providers:
   - aesgcm: {keys: [{name: k1, secret: MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=}]}
 """

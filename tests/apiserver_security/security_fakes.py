@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from control.api import meta
 from control.api.catalogue import BUILTIN
+from control.api.kind import Kind
 from control.api.status import already_exists, not_found
 from control.apiserver.request import Changed, Operation, RequestInfo, Review, User
 
@@ -24,6 +25,7 @@ class FakeCluster:
         self.objects: dict[tuple[str, str, str], Object] = {}
         self.hidden: set[tuple[str, str, str]] = set()
         self.writes = 0
+        self.kinds: list[Kind] = list(BUILTIN)
         self.uids = itertools.count(1)
         self.subscribers: list[tuple[str, Changed]] = []
         self.before_update: Callable[[Object], None] = lambda obj: None
@@ -58,6 +60,9 @@ class FakeCluster:
             for (kind, place, name), obj in self.objects.items()
             if kind == resource and namespace in ("", place) and (kind, place, name) not in self.hidden
         ]
+
+    def forms(self, kind: Kind) -> Sequence[Kind]:
+        return [other for other in self.kinds if other.registry == kind.registry]
 
     def subscribe(self, resource: str, changed: Changed) -> None:
         self.subscribers.append((resource, changed))

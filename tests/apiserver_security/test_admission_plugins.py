@@ -19,6 +19,7 @@ from control.apiserver.admission.owner_references import OwnerReferencesPermissi
 from control.apiserver.admission.pod_security import PodSecurity
 from control.apiserver.admission.priority import CLASSES, Priority
 from control.apiserver.admission.service_account import MOUNT_PATH, ServiceAccount
+from control.apiserver.admission.storage_protection import StorageObjectInUseProtection
 from control.apiserver.admission.taint_nodes import TaintNodesByCondition
 from control.apiserver.request import Attributes, Decision, Operation, Review, User
 
@@ -150,6 +151,57 @@ def test_the_default_account_is_waited_for() -> None:
     asyncio.run(run())
 
 
+VAULT = {"name": "vault"}
+IN_VOLUME = {"volumes": [{"name": "v", "secret": {"secretName": "vault"}}]}
+PROJECTED = {"volumes": [{"name": "v", "projected": {"sources": [{"secret": VAULT}]}}]}
+AS_VARIABLE = [{"name": "c", "env": [{"name": "A", "valueFrom": {"secretKeyRef": {**VAULT, "key": "a"}}}]}]
+AS_VARIABLES = [{"name": "c", "envFrom": [{"secretRef": VAULT}]}]
+ENFORCED = {"kubernetes.io/enforce-mountable-secrets": "true"}
+
+
+def judged(account: Object, spec: Object, subresource: str = "") -> None:
+    asked = review("pods", pod(**{"serviceAccountName": "default", **spec}), subresource=subresource)
+    asked.operation = "UPDATE" if subresource else "CREATE"
+    asyncio.run(AdmissionChain([accounts(**account)]).validate(asked))
+
+
+@pytest.mark.parametrize(
+    ("spec", "field"),
+    [
+        (IN_VOLUME, "secrets"),
+        (PROJECTED, "secrets"),
+        ({"containers": AS_VARIABLE}, "secrets"),
+        ({"containers": AS_VARIABLES}, "secrets"),
+        ({"initContainers": AS_VARIABLES}, "secrets"),
+        ({"imagePullSecrets": [VAULT]}, "imagePullSecrets"),
+    ],
+)
+def test_an_account_may_list_the_secrets_of_its_pods(spec: Object, field: str) -> None:
+    judged({}, spec)
+    judged({"annotations": {**ENFORCED, "kubernetes.io/enforce-mountable-secrets": "false"}}, spec)
+    judged({"annotations": ENFORCED, field: [{"name": "other"}, VAULT]}, spec)
+    what = field.removesuffix("s")
+    says = f'{what} "vault" is not allowed because service account default does not reference that {what}'
+    with refused(403, says):
+        judged({"annotations": ENFORCED, field: [{"name": "other"}]}, spec)
+
+
+def test_an_ephemeral_container_gets_the_listed_secrets_only() -> None:
+    added = {"ephemeralContainers": AS_VARIABLES}
+    with refused(403, 'secret "vault" is not allowed'):
+        judged({"annotations": ENFORCED}, added, "ephemeralcontainers")
+    judged({"annotations": ENFORCED, "secrets": [VAULT]}, added, "ephemeralcontainers")
+    judged({"annotations": ENFORCED}, IN_VOLUME, "ephemeralcontainers")  # what was there was judged when it came
+
+
+def test_a_pod_keeps_an_account() -> None:
+    """Whatever webhooks made of it."""
+    with refused(403, "no service account specified for pod ns/p"):
+        judged({}, {"serviceAccountName": ""})
+    with refused(403, 'serviceaccount "gone" not found'):
+        judged({}, {"serviceAccountName": "gone"})
+
+
 # ---- Priority ----
 
 
@@ -218,6 +270,29 @@ def test_a_claim_without_a_class_gets_the_newest_default() -> None:
     assert given(storageClassName="") == "", "it wants none"
     assert given("UPDATE") is None
     assert given(plugin=DefaultStorageClass(FakeCluster())) is None
+
+
+@pytest.mark.parametrize(
+    ("resource", "finalizer"),
+    [
+        ("persistentvolumeclaims", "kubernetes.io/pvc-protection"),
+        ("persistentvolumes", "kubernetes.io/pv-protection"),
+        ("pods", None),
+    ],
+)
+def test_storage_is_made_with_the_finalizer_that_keeps_it_while_it_is_used(resource: str, finalizer: str) -> None:
+    def given(*had: str, operation: Operation = "CREATE") -> list[str]:
+        made = {"metadata": {"name": "data", "finalizers": list(had)}}
+        asked = review(resource, made, operation=operation)
+        StorageObjectInUseProtection().mutate(asked)
+        assert asked.object is not None
+        return list(asked.object["metadata"].get("finalizers") or ())
+
+    mine = [finalizer] if finalizer else []
+    assert given() == mine
+    assert given("example.org/backup") == ["example.org/backup", *mine]
+    assert given(*mine) == mine, "once is enough"
+    assert given(operation="UPDATE") == [], "the controllers take it off"
 
 
 # ---- tolerations and taints ----
@@ -430,6 +505,33 @@ def test_labels_that_mean_nothing_and_a_warning_for_pods_that_are_there() -> Non
 def test_an_update_of_an_image_is_not_looked_at_again() -> None:
     old = pod(hostNetwork=True)
     secured(enforce="baseline").validate(review("pods", pod(hostNetwork=True), operation="UPDATE", old=old))
+    new = pod(hostNetwork=True, containers=[{"name": "c", "image": "busybox:2"}], tolerations=[{"operator": "Exists"}])
+    secured(enforce="baseline").validate(review("pods", new, operation="UPDATE", old=old))
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"hostNetwork": True},
+        with_context(privileged=True),
+        {"initContainers": [{"name": "i", "securityContext": {"privileged": True}}]},
+    ],
+)
+@pytest.mark.parametrize("subresource", ["", "ephemeralcontainers"])
+def test_any_other_update_is(spec: Object, subresource: str) -> None:
+    asked = review("pods", pod(**spec), operation="UPDATE", old=pod(), subresource=subresource)
+    with refused(403, "violates PodSecurity"):
+        secured(enforce="baseline").validate(asked)
+
+
+def test_a_level_that_there_is_not_is_the_strictest() -> None:
+    """Labels that a namespace's status brought were not checked."""
+    asked = review("pods", pod())
+    with refused(403, 'violates PodSecurity "restricted:latest"'):
+        secured(enforce="restricte").validate(asked)
+    asked = review("pods", pod())
+    secured(warn="strict", audit="strict").validate(asked)
+    assert (asked.warnings, list(asked.audit)) == ([], [f"{PREFIX}enforce-policy"])
 
 
 # ---- OwnerReferencesPermissionEnforcement, the chain ----
@@ -465,6 +567,7 @@ def test_which_plugins_are_on() -> None:
     assert "OwnerReferencesPermissionEnforcement" not in chosen((), ())
     assert "OwnerReferencesPermissionEnforcement" in chosen(("OwnerReferencesPermissionEnforcement",), ())
     assert "RBACEscalation" in chosen((), ("RBACEscalation",))
+    assert "StorageObjectInUseProtection" in chosen((), ())
     assert chosen(("DefaultStorageClass",), ("RuntimeClass",))
     with pytest.raises(ValueError, match="Servicaccount do not exist"):
         chosen(("Servicaccount",), ())

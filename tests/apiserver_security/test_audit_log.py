@@ -133,6 +133,18 @@ def test_an_event() -> None:
     }
 
 
+def test_patches_are_written_down_as_they_came() -> None:
+    auditor = Auditor(read_policy({"kind": "Policy", "rules": [{"level": "Request"}]}), lines := Lines())
+    bodies: list[Any] = [[{"op": "remove", "path": "/a"}], {"metadata": 7}, "odd", None]
+    for body in bodies:
+        entry = auditor.begin(PODS, ALICE, {}, "", 0)
+        assert entry is not None
+        entry.request_object(body)
+        entry.done(200, None, {})
+    found = [event.get("requestObject") for event in lines.events if event["stage"] == "ResponseComplete"]
+    assert found == bodies
+
+
 def test_refusals_and_impersonation() -> None:
     status = {"kind": "Status", "status": "Failure", "reason": "Forbidden", "message": "no"}
     [event] = events(DEPLOYMENT, ImpersonatedUser("bob", by=ALICE), response=status)

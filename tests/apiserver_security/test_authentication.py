@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,26 @@ def test_a_certificate_that_ends_while_its_connection_is_open_counts_no_more() -
     with pytest.raises(StatusError) as refused:
         users.user_of({}, certificate)
     assert refused.value.code == 401
+
+
+def test_a_proxy_whose_certificate_ends_speaks_for_nobody_more(authorities: dict[str, Pair]) -> None:
+    clock = [NOW.timestamp()]
+    proxies = Authorities([authorities["proxies"].certificate])
+    users = FrontProxyUsers(proxies, ["front"], ["x-remote-user"], [], ["x-remote-extra-"], lambda: clock[0])
+    certificate = replace(peer(signed(authorities, "proxies", "front"), "front"), ends=clock[0] + 60)
+    headers = {"x-remote-user": "dave", "x-remote-extra-example.com%2fteam": "x"}
+    assert users.user_of(headers, certificate) == User("dave", extra={"example.com/team": ("x",)})
+    clock[0] += 61
+    with pytest.raises(StatusError) as refused:
+        users.user_of(headers, certificate)
+    assert refused.value.code == 401
+
+
+def test_tokens_of_a_file_are_for_the_api_server(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("secret,alice,u1\n")
+    tokens = TokenFile(tmp_path / "t.csv", ("api", "https://api"))
+    for audiences, known in (((), True), (("vault", "api"), True), (("vault",), False)):
+        assert (asyncio.run(tokens.user_of("secret", audiences)) is not None) is known
 
 
 def test_nobody_is_anonymous(chain: AuthenticatorChain) -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from security_fakes import ADMIN, ALICE, review
+from security_fakes import ADMIN, ALICE, FakeCluster, review
 
 from control.api.catalogue import BUILTIN
 from control.api.cells import CELLS
@@ -21,6 +21,7 @@ from control.apiserver.admission.certificates import (
     CertificateSigning,
     CertificateSubjectRestriction,
 )
+from control.apiserver.admission.node_restriction import NodeRestriction
 from control.apiserver.request import Attributes, Decision, User
 from control.pki.requests import CLIENT, NODE_CLIENT, make_request
 
@@ -68,6 +69,22 @@ def test_decisions_are_for_ever_and_exclude_each_other() -> None:
     assert "may not remove a condition of type" in gone.message
 
 
+def test_who_certifies_does_not_decide() -> None:
+    """A status that says Approved would be an approval by who may only write the status."""
+    for word in ("Approved", "Denied"):
+        [added] = update_causes(KIND, csr(word), csr(), "status")
+        assert f"updates may not add a condition of type '{word}'" in added.message
+        [removed] = update_causes(KIND, csr(), csr(word), "status")
+        assert "may not remove a condition of type" in removed.message
+    [turned] = [
+        str(c) for c in update_causes(KIND, csr("Approved", "Denied"), csr("Denied"), "status") if "add" in str(c)
+    ]
+    assert "'Approved'" in turned
+    assert update_causes(KIND, csr("Approved", certificate="bmV3"), csr("Approved"), "status") == []
+    [changed] = update_causes(KIND, csr("Approved", certificate="bmV3"), csr("Approved", certificate="b2xk"), "status")
+    assert changed.field == "status.certificate"
+
+
 def test_each_subresource_writes_its_own_part() -> None:
     old = csr("Approved")
     other = {**csr("Denied", certificate="bmV3"), "spec": {**old["spec"], "signerName": "example.com/x"}}
@@ -81,8 +98,11 @@ def test_each_subresource_writes_its_own_part() -> None:
     assert written("") == old["status"]
     assert [c["type"] for c in written("approval")["conditions"]] == ["Denied"]
     assert "certificate" not in written("approval")
-    assert [c["type"] for c in written("status")["conditions"]] == ["Approved"]
     assert written("status")["certificate"] == "bmV3"
+    made = {"type": "Approved", "status": "True", "reason": "Mine"}
+    new = {**csr("Approved"), "metadata": dict(old["metadata"])}
+    old["status"]["conditions"] = [made]
+    assert prepare_update(KIND, new, old, subresource="status")["status"]["conditions"] == [made]
 
 
 def test_who_asks_is_not_what_they_say() -> None:
@@ -139,6 +159,16 @@ def test_a_status_that_says_nothing_new_needs_no_right() -> None:
     CertificateSigning(May("", "")).validate(
         review(REQUESTS, csr("Approved"), operation="UPDATE", old=old, subresource="status")
     )
+
+
+def test_a_node_asks_in_its_own_name() -> None:
+    node = User("system:node:n1", groups=("system:nodes",))
+    check = NodeRestriction(FakeCluster())
+    for signer in (NODE_CLIENT, "kubernetes.io/kubelet-serving"):
+        check.validate(review(REQUESTS, csr(user="system:node:n1", signerName=signer), user=node))
+        with pytest.raises(StatusError, match="can only create a node CSR with CN=system:node:n1"):
+            check.validate(review(REQUESTS, csr(user="system:node:n2", signerName=signer), user=node))
+    check.validate(review(REQUESTS, csr(user="anything", signerName="example.com/x"), user=node))
 
 
 def test_nobody_makes_administrators() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from control.api.status import StatusError
 from control.apiserver.security.encryption import load
 from control.apiserver.security.encryption.values import ValueEncryption
+from control.apiserver.storage import Extra, Storage
 
 KEY = b"/registry/secrets/ns/s"
 VALUE = b'{"apiVersion":"v1","kind":"Secret","metadata":{"name":"s"},"data":{"p":"aHVudGVyMg=="}}'
@@ -138,3 +140,79 @@ def test_a_key_that_does_not_do_is_named_and_not_shown(tmp_path: Path, keys: lis
     with pytest.raises(ValueError, match=says) as refused:
         encryption(tmp_path, {"aesgcm": {"keys": keys}})
     assert "hunter2" not in str(refused.value)
+
+
+# ---- which rule a key is under ----
+
+
+def stored(found: ValueEncryption, key: bytes, value: bytes = VALUE) -> bytes:
+    """What a write puts into the store."""
+
+    async def put(key: bytes, value: bytes | None, expected: int, extra: Extra) -> int:
+        written.append(value or b"")
+        return 1
+
+    written: list[bytes] = []
+    storage = Storage(None, found)  # type: ignore[arg-type]
+    storage._commit = put  # type: ignore[method-assign]
+    asyncio.run(storage.create(key, value))
+    return written[0]
+
+
+@pytest.mark.parametrize(
+    ("key", "rule"),
+    [
+        (b"/registry/deployments/ns/d", "deployments.apps"),
+        (b"/registry/deployments/ns/d", "*.apps"),
+        (b"/registry/jobs/ns/j", "*.batch"),
+        (b"/registry/leases/ns/l", "leases.coordination.k8s.io"),
+        (b"/registry/horizontalpodautoscalers/ns/h", "*.autoscaling"),
+        (b"/registry/events/ns/e", "events"),
+        (b"/registry/nodes/n1", "*."),
+        (b"/registry/example.com/widgets/ns/w", "widgets.example.com"),
+        (b"/registry/example.com/widgets/w", "*.example.com"),
+    ],
+)
+def test_a_rule_finds_the_keys_of_its_resource(tmp_path: Path, key: bytes, rule: str) -> None:
+    found = encryption(tmp_path, gcm("a"), resources=rule)
+    sealed = stored(found, key)
+    assert sealed.startswith(b"k8s:enc:aesgcm:v1:a:")
+    assert Storage(None, found).open(key, sealed) == VALUE  # type: ignore[arg-type]
+
+
+def test_the_core_groups_rule_is_for_the_core_group_only(tmp_path: Path) -> None:
+    found = encryption(tmp_path, gcm("a"), resources="*.")
+    assert stored(found, b"/registry/deployments/ns/d") == VALUE
+    assert stored(found, b"/registry/example.com/widgets/ns/w") == VALUE
+
+
+def test_what_was_written_before_groups_were_known_is_read(tmp_path: Path) -> None:
+    key = b"/registry/deployments/ns/d"
+    core, apps = encryption(tmp_path, gcm("a"), resources="*."), encryption(tmp_path, gcm("a"), resources="*.apps")
+    sealed = core.encrypt("deployments", key, VALUE)
+    assert Storage(None, core).open(key, sealed) == VALUE  # type: ignore[arg-type]
+    assert Storage(None, apps).open(key, VALUE) == VALUE  # type: ignore[arg-type]
+    with pytest.raises(StatusError, match=r"deployments\.apps at /registry/deployments/ns/d cannot be read"):
+        Storage(None, encryption(tmp_path, gcm("b"), resources="*.apps")).open(key, sealed)  # type: ignore[arg-type]
+    with pytest.raises(StatusError, match="not encrypted"):
+        Storage(None, encryption(tmp_path, gcm("a"))).open(KEY, VALUE)  # type: ignore[arg-type]
+
+
+def test_what_servers_note_beside_the_objects_is_no_object(tmp_path: Path) -> None:
+    found = encryption(tmp_path, gcm("a"), resources="*.*")
+    for key in (b"/registry/ranges/serviceips/10.0.0.1", b"/registry/masterleases/10.0.0.1:6443", b"/fluyt/x/y/z"):
+        assert Storage(None, found).open(key, b"ns/name") == b"ns/name"  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("*", r"'\*': write \*\. for the core group, or \*\.\* for everything"),
+        ("deployments", r"'deployments': there is no such resource in the core group; write deployments\.apps"),
+        ("*.events.k8s.io", "events are stored in the core group; write events"),
+    ],
+)
+def test_a_rule_that_could_hold_for_nothing_is_refused(tmp_path: Path, name: str, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        encryption(tmp_path, gcm("a"), resources=name)
+    assert encryption(tmp_path, gcm("a"), resources="secrets podtemplates gadgets.example.com")

@@ -279,6 +279,20 @@ def test_secrets_are_encrypted_in_the_store_and_no_secret_is_in_the_audit_log(ap
     assert event["responseStatus"]["code"] == 201
 
 
+def test_what_a_rule_names_by_its_group_is_encrypted_in_the_store(api: LiveApi) -> None:
+    api.namespace("sealed")
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": {**POD["spec"], "restartPolicy": "Never"}}
+    jobs, path = "/apis/batch/v1/namespaces/sealed/jobs", "/apis/apps/v1/namespaces/sealed/deployments"
+    api.admin.post(jobs, {"metadata": {"name": "j"}, "spec": {"suspend": True, "template": template}})
+    selected = {"selector": {"matchLabels": {"a": "b"}}, "template": {**template, "spec": POD["spec"]}}
+    api.admin.post(path, {"metadata": {"name": "d"}, "spec": {"replicas": 0, **selected}})
+    with StoreClient(api.store.members[0].endpoint) as store:
+        assert store.get(b"/registry/jobs/sealed/j").value.startswith(b"k8s:enc:aesgcm:v1:k1:")
+        assert store.get(b"/registry/deployments/sealed/d").value.startswith(b'{"apiVersion":"apps/v1"')
+    assert api.admin.get(f"{jobs}/j")[1]["spec"]["suspend"] is True
+    assert names(api.admin.get(jobs)) == ["j"]
+
+
 def configure(api: LiveApi, kind: str, webhook: Object, namespace: str) -> str:
     """A configuration for that namespace alone; its path."""
     selector = {"matchLabels": {"kubernetes.io/metadata.name": namespace}}

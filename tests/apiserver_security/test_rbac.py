@@ -9,7 +9,7 @@ import pytest
 from security_fakes import ADMIN, ALICE, FakeCluster, named, review
 
 from control.api.status import StatusError
-from control.apiserver.request import Attributes, User
+from control.apiserver.request import Attributes, Review, User
 from control.apiserver.security.authorizer import AuthorizerChain
 from control.apiserver.security.rbac import bootstrap
 from control.apiserver.security.rbac.authorizer import RbacAuthorizer
@@ -290,10 +290,30 @@ def test_nobody_writes_a_role_above_their_own() -> None:
     assert "is attempting to grant RBAC permissions not currently held" in refused.value.message
     assert '{APIGroups:[""], Resources:["secrets"], Verbs:["get"]}' in refused.value.message
     check.validate(review(ROLES, named("bad", "ns", rules=[rule("*", "*", "*")]), user=ADMIN))
-    old = named("bad", "ns", rules=[rule("get", "secrets")])
-    check.validate(
-        review(ROLES, {**old, "metadata": {**old["metadata"], "labels": {"a": "b"}}}, operation="UPDATE", old=old)
-    )
+
+
+def changed(resource: str, old: Object, metadata: Object | None = None, **fields: object) -> Review:
+    """An update."""
+    new = {**old, **fields, "metadata": {**old["metadata"], **(metadata or {})}}
+    return review(resource, new, operation="UPDATE", old=old)
+
+
+def test_a_label_makes_a_role_part_of_another_so_it_counts_as_its_rules() -> None:
+    """cluster-admin with the label aggregate-to-view would make everybody's view everything."""
+    check = escalation(*MINE)
+    big, above = named("big", rules=[rule("*", "*", "*")]), named("r", "ns", rules=[rule("get", "secrets")])
+    labels = {"rbac.authorization.k8s.io/aggregate-to-view": "true"}
+    for resource, old in ((CLUSTER_ROLES, big), (ROLES, above)):
+        with pytest.raises(StatusError, match="not currently held"):
+            check.validate(changed(resource, old, {"labels": labels}))
+        owned = {"ownerReferences": [{"uid": "u"}], "finalizers": ["a/b"], "managedFields": [], "resourceVersion": "9"}
+        check.validate(changed(resource, old, owned))
+    mine = named("ok", "ns", rules=[rule("get", "pods")])
+    check.validate(changed(ROLES, mine, {"labels": labels}))
+    bound = binding("x", "big", ("User", "bob"), namespace="ns")
+    with pytest.raises(StatusError, match="not currently held"):
+        check.validate(changed(ROLE_BINDINGS, bound, {"labels": {"a": "b"}}))
+    check.validate(changed(ROLE_BINDINGS, bound, {"finalizers": ["a/b"]}))
 
 
 def test_nobody_binds_a_role_above_their_own() -> None:
@@ -322,3 +342,6 @@ def test_an_aggregating_role_needs_everything() -> None:
     role = named("agg", aggregationRule={"clusterRoleSelectors": [{"matchLabels": {"a": "b"}}]})
     with pytest.raises(StatusError, match="not currently held"):
         check.validate(review(CLUSTER_ROLES, role))
+    # Nor does anybody end it who does not hold all: it is others' rights that would go.
+    with pytest.raises(StatusError, match="not currently held"):
+        check.validate(changed(CLUSTER_ROLES, role, aggregationRule=None, rules=[]))

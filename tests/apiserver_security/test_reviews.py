@@ -17,7 +17,7 @@ from control.apiserver.security.authorizer import AuthorizerChain
 from control.apiserver.security.impersonation import Impersonation
 from control.apiserver.security.rbac.authorizer import RbacAuthorizer
 from control.apiserver.security.rbac.index import CLUSTER_ROLES, ROLE_BINDINGS
-from control.apiserver.security.reviews import ReviewAnswers
+from control.apiserver.security.reviews import ReviewAnswers, attributes_of
 from control.apiserver.security.service_accounts.issuer import TokenIssuer
 from control.apiserver.security.service_accounts.verifier import ServiceAccountTokens
 from control.pki.token_keys import new_signing_key
@@ -123,3 +123,16 @@ def test_rules_review(answers: ReviewAnswers) -> None:
         "nonResourceRules": [{"verbs": ["get"], "nonResourceURLs": ["/metrics"]}],
         "incomplete": False,
     }
+
+
+def test_a_question_is_narrowed_by_what_one_value_says_only() -> None:
+    """A node that asks for its own pods and another's must not be told that it may have its own."""
+
+    def selector(*requirements: tuple[str, str, list[str]]) -> str:
+        entries = [{"key": key, "operator": operator, "values": values} for key, operator, values in requirements]
+        resource = {"verb": "list", "resource": "pods", "fieldSelector": {"requirements": entries}}
+        return attributes_of({"spec": {"resourceAttributes": resource}}).field_selector
+
+    assert selector(("spec.nodeName", "In", ["n1"]), ("a", "NotIn", ["b,c"])) == "spec.nodeName=n1,a!=b\\,c"
+    assert selector(("spec.nodeName", "In", ["n1", "n2"])) == ""
+    assert selector(("spec.nodeName", "Exists", []), ("spec.nodeName", "In", [])) == ""

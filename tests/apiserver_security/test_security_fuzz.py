@@ -64,7 +64,9 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> AuthenticatorChain:
 
 def authenticate(chain: AuthenticatorChain, headers: dict[str, str]) -> None:
     try:
-        asyncio.run(chain.authenticate(headers, None))
+        user = asyncio.run(chain.authenticate(headers, None))
+        assert user is not None
+        chain.acting(user, headers)
     except StatusError as problem:
         if problem.code not in (400, 401, 403):
             raise

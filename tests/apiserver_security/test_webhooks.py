@@ -5,21 +5,23 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
-from security_fakes import FakeCluster, named, pod, review
+from security_fakes import ALICE, FakeCluster, named, pod, review
 from webhook_server import Object, WebhookServer, label, patch
 
+from control.api.crd import kinds_of
 from control.api.status import StatusError
 from control.apiserver.admission.chain import AdmissionChain
 from control.apiserver.admission.service_account import MOUNT_PATH, ServiceAccount
 from control.apiserver.admission.webhook_client import CallFailed, WebhookClient, find_target
 from control.apiserver.admission.webhook_rules import MUTATING, VALIDATING, resource_matches
 from control.apiserver.admission.webhooks import Caller, MutatingWebhooks, ValidatingWebhooks
-from control.apiserver.request import Review
+from control.apiserver.request import Operation, RequestInfo, Review
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +135,92 @@ def test_another_version_of_the_kind_is_matched_and_sent_as_such(server: Webhook
     assert seen["kind"] == {"group": "autoscaling", "version": "v1", "kind": "HorizontalPodAutoscaler"}
     assert seen["requestKind"]["version"] == "v2"
     assert seen["object"]["apiVersion"] == "autoscaling/v1"
+
+
+WIDGETS: Object = {
+    "spec": {
+        "group": "example.com",
+        "scope": "Namespaced",
+        "names": {"plural": "widgets", "singular": "widget", "kind": "Widget", "listKind": "WidgetList"},
+        "versions": [
+            {
+                "name": name,
+                "served": True,
+                "storage": name == "v1",
+                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
+            }
+            for name in ("v1", "v1beta1")
+        ],
+    }
+}
+
+
+def test_another_version_of_a_custom_kind_is_matched_too(server: WebhookServer) -> None:
+    """A policy on the version that people use is not got around by the one they do not."""
+    beta = next(kind for kind in kinds_of(WIDGETS) if kind.version == "v1beta1")
+    rules = rule(apiGroups=["example.com"], apiVersions=["v1"], resources=["widgets"])
+
+    def create(**fields: Any) -> Review:
+        cluster = cluster_of(MUTATING, server.webhook(**rules, **fields))
+        cluster.kinds += kinds_of(WIDGETS)
+        widget = {"apiVersion": "example.com/v1beta1", "kind": "Widget", **named("w", "ns")}
+        info = RequestInfo("create", "", "POST", "example.com", "v1beta1", "widgets", namespace="ns")
+        return run(cluster, Review(ALICE, info, beta, "CREATE", widget))
+
+    create(matchPolicy="Exact")
+    assert not server.seen
+    server.says = lambda request: label("by", "webhook")
+    made = create()
+    [seen] = server.seen
+    assert (seen["object"]["apiVersion"], seen["requestKind"]["version"]) == ("example.com/v1", "v1beta1")
+    assert made.object is not None
+    assert (made.object["apiVersion"], labels_of(made)) == ("example.com/v1beta1", {"by": "webhook"})
+
+
+@pytest.mark.parametrize("operation", ["CREATE", "UPDATE", "DELETE"])
+def test_a_namespace_belongs_to_the_cluster(server: WebhookServer, operation: Operation) -> None:
+    """Though requests for it have it as their namespace."""
+    asked = review("namespaces", named("guarded"), operation=operation, old=named("guarded"))
+    asked.info = replace(asked.info, namespace="" if operation == "CREATE" else "guarded")
+    run(cluster_of(VALIDATING, server.webhook(**rule(scope="Namespaced"))), asked)
+    assert not server.seen
+    run(cluster_of(VALIDATING, server.webhook(**rule(scope="Cluster"))), asked)
+    assert len(server.seen) == 1
+
+
+def test_each_webhook_is_matched_on_what_the_ones_before_it_made(server: WebhookServer) -> None:
+    def says(request: Object) -> Object:
+        labels = request["object"]["metadata"].get("labels")
+        return patch({"op": "add", "path": "/data", "value": {"a": "b"}}) if labels else label("inject", "yes")
+
+    server.says = says
+    chosen = {"objectSelector": {"matchLabels": {"inject": "yes"}}}
+    first, second = server.webhook("a.example.com"), server.webhook("b.example.com", **chosen)
+    asked = run(cluster_of(MUTATING, first, second), review("configmaps", named("c", "ns")))
+    assert asked.object is not None
+    assert (labels_of(asked), asked.object.get("data")) == ({"inject": "yes"}, {"a": "b"})
+
+
+def test_a_webhook_that_the_object_is_no_longer_for_does_not_look_again(server: WebhookServer) -> None:
+    def says(request: Object) -> Object:
+        return label("done", "yes") if len(server.seen) == 2 else {}
+
+    server.says = says
+    undone = {"objectSelector": {"matchExpressions": [{"key": "done", "operator": "DoesNotExist"}]}}
+    first = server.webhook("a.example.com", reinvocationPolicy="IfNeeded", **undone)
+    run(cluster_of(MUTATING, first, server.webhook("b.example.com")), review("configmaps", named("c", "ns")))
+    assert len(server.seen) == 2
+
+
+def test_options_of_a_connection_have_no_labels(server: WebhookServer) -> None:
+    options = {"apiVersion": "v1", "kind": "PodExecOptions", "command": ["ls"]}
+    asked = review("pods", options, operation="CONNECT", subresource="exec", namespace="ns", name="p")
+    none = {"objectSelector": {"matchExpressions": [{"key": "app", "operator": "DoesNotExist"}]}}
+    run(cluster_of(VALIDATING, server.webhook(**rule(resources=["pods/exec"]), **none)), asked)
+    assert not server.seen
+    run(cluster_of(VALIDATING, server.webhook(**rule(resources=["pods/exec"]))), asked)
+    [seen] = server.seen
+    assert (seen["object"], seen["oldObject"], seen["name"]) == (options, None, "p")
 
 
 def test_webhooks_are_not_asked_of_webhooks(server: WebhookServer) -> None:

@@ -10,7 +10,7 @@ import pytest
 from control_api.examples_of_kinds import ENTROPY, NOW, created, manifest, pod
 
 from control.api.catalogue import BUILTIN
-from control.api.defaults import default_type
+from control.api.defaults import apply_defaults, default_type
 from control.api.prepare import identify, is_same, prepare_create, prepare_update
 from control.api.rules.defaulting import image_tag
 from control.api.rules.qos import qos_class
@@ -302,6 +302,22 @@ def test_namespaces_finish_through_finalize() -> None:
     new["spec"] = {}
     assert prepare_update(kind, deepcopy(new), old)["spec"] == {"finalizers": ["kubernetes"]}
     assert prepare_update(kind, deepcopy(new), old, subresource="finalize")["spec"] == {}
+
+
+def test_who_adds_an_ephemeral_container_changes_nothing_else() -> None:
+    kind, old = BUILTIN["pods"], {**pod(), "status": {"phase": "Running", "qosClass": "BestEffort"}}
+    new = deepcopy(old)
+    new["metadata"].update(labels={"app": "stolen"}, finalizers=["x.y/z"], ownerReferences=[{}], resourceVersion="7")
+    new["spec"].update(nodeName="other", hostNetwork=True, ephemeralContainers=[{"name": "e", "image": "busybox"}])
+    new["spec"]["containers"][0]["image"] = "evil"
+    new["status"] = {"phase": "Failed"}
+    made = prepare_update(kind, new, old, subresource="ephemeralcontainers")
+    [added] = made["spec"].pop("ephemeralContainers")
+    assert (added["name"], added["imagePullPolicy"]) == ("e", "Always")
+    assert made["metadata"].pop("resourceVersion") == "7"
+    assert made == apply_defaults(kind, deepcopy(old))
+    nothing: dict[str, Any] = {"metadata": {}, "spec": {}}
+    assert "ephemeralContainers" not in prepare_update(kind, nothing, old, subresource="ephemeralcontainers")["spec"]
 
 
 def test_pods_keep_their_class() -> None:

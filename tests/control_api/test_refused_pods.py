@@ -224,6 +224,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"containers": []}, "spec.containers: Forbidden: pod updates may not add or remove containers"),
     ({"tolerations": []}, "spec.tolerations: Forbidden: existing toleration can not be modified"),
     ({"schedulingGates": [{"name": "other"}]}, "spec.schedulingGates[0]: Forbidden: only deletion is allowed"),
+    ({"ephemeralContainers": [container(name="e")]}, "spec: Forbidden"),
 ]  # fmt: skip
 
 
@@ -273,6 +274,23 @@ def test_ephemeral_containers_are_added_through_their_subresource() -> None:
     wrong["spec"]["ephemeralContainers"] = [container(name="e", targetContainerName="x", ports=[{"containerPort": 1}])]
     fields = {cause.field for cause in update_causes(PODS, wrong, old, "ephemeralcontainers")}
     assert fields == {"spec.ephemeralContainers[0].ports", "spec.ephemeralContainers[0].targetContainerName"}
+
+
+def test_ephemeral_containers_of_a_pod_stay_as_they_are() -> None:
+    old = pod(ephemeralContainers=[container(name="e")])
+    for change in ([], [container(name="e", image="other")], [container(name="e"), container(name="f")]):
+        new = deepcopy(old)
+        new["spec"]["ephemeralContainers"] = change
+        assert [cause.field for cause in update_causes(PODS, new, old)] == ["spec"]
+
+
+@pytest.mark.parametrize("subresource", ["", "status"])
+def test_a_pod_does_not_become_the_mirror_of_another(subresource: str) -> None:
+    plain, mirror = pod(), pod()
+    mirror["metadata"]["annotations"] = {"kubernetes.io/config.mirror": "hash"}
+    assert "may not add mirror pod annotation" in str(update_causes(PODS, mirror, plain, subresource)[0])
+    assert "may not remove or update" in str(update_causes(PODS, plain, mirror, subresource)[0])
+    assert update_causes(PODS, mirror, deepcopy(mirror), subresource) == []
 
 
 def test_status_is_not_judged_by_the_rules_of_specs() -> None:

@@ -168,7 +168,7 @@ def test_yaml_reads_as_kubernetes_does() -> None:
 BAD_YAML = [
     b"a: [", b"\t- a", b"a: !!python/object:os.system {}", b"a: !!binary aGk=", b"? [a]\n: b", b"a: &a [*a]",
     b"--- 1\n--- 2",
-    b"\xff", b"a: !!float .inf",
+    b"\xff", b"a: !!float .inf", b"a: 18446744073709551616",
     b"a: &a [x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b]\nd: [*c,*c,*c,*c,*c,*c]",
 ]  # fmt: skip
 

@@ -62,6 +62,15 @@ def test_ports_and_selectors_are_checked() -> None:
     assert reason(pod(nodeSelector={"disk": "hdd"})) == "NodeAffinity"
 
 
+def test_a_pod_for_another_operating_system_is_refused() -> None:
+    """Pod security asks less of such a pod, which must not run then."""
+    found = admit(pod(os={"name": "windows"}), [], NODE, ROOM, frozenset())
+    assert found is not None
+    assert found.reason == "PodOSNotSupported"
+    assert found.message == "Pod was rejected: Failed to admit pod as the OS field doesn't match node OS"
+    assert reason(pod(os={"name": "linux"})) == reason(pod()) == ""
+
+
 def test_pressure_refuses_who_would_be_evicted() -> None:
     memory = frozenset({"MemoryPressure"})
     assert reason(asks(), pressures=memory) == "Evicted"

@@ -95,23 +95,41 @@ def _conditions(conditions: list[Object]) -> Causes:
 
 def check_request_update(new: Object, old: Object) -> Causes:
     """Approved, Denied and Failed are for ever."""
-    has = {condition.get("type") for condition in (new.get("status") or {}).get("conditions", ())}
-    for condition in (old.get("status") or {}).get("conditions", ()):
-        kind = condition.get("type")
+    has = _types(new)
+    for kind in _types(old):
         if kind in (APPROVED, DENIED, FAILED) and kind not in has:
             yield forbidden("status.conditions", f"updates may not remove a condition of type {kind!r}")
 
 
+def check_status_update(new: Object, old: Object) -> Causes:
+    """Who certifies does not decide, and certifies once."""
+    yield from _conditions((new.get("status") or {}).get("conditions", ()))
+    yield from check_request_update(new, old)
+    had = _types(old)
+    for kind in _types(new):
+        if kind in (APPROVED, DENIED) and kind not in had:
+            yield forbidden("status.conditions", f"updates may not add a condition of type {kind!r}")
+    before = (old.get("status") or {}).get("certificate")
+    if before and (new.get("status") or {}).get("certificate") != before:
+        yield forbidden("status.certificate", "updates may not modify existing certificate content")
+
+
+def _types(request: Object) -> list[str]:
+    return [str(condition.get("type")) for condition in (request.get("status") or {}).get("conditions") or ()]
+
+
 def keep_request(new: Object, old: Object, subresource: str) -> None:
-    """In place: the spec never changes; `approval` decides, `status` certifies or says that it failed."""
+    """In place: the spec never changes; `approval` decides, `status` certifies or says that it failed.
+
+    A decision that a status has, too, stays as it was made; one that it adds or lacks is refused (check_status_update).
+    """
     at_the_start = old.get("status") or {}
     new["spec"] = deepcopy(old.get("spec", {}))
     if subresource == "approval":
         conditions = (new.get("status") or {}).get("conditions")
         new["status"] = deepcopy(at_the_start) | ({"conditions": conditions} if conditions else {})
     elif subresource == "status":
-        status = new.setdefault("status", {})
-        decided = [c for c in at_the_start.get("conditions", ()) if c.get("type") in (APPROVED, DENIED)]
-        rest = [c for c in status.get("conditions", ()) if c.get("type") not in (APPROVED, DENIED)]
-        if decided or rest:
-            status["conditions"] = [*decided, *rest]
+        conditions = (new.get("status") or {}).get("conditions")
+        decided = {c.get("type"): c for c in at_the_start.get("conditions", ()) if c.get("type") in (APPROVED, DENIED)}
+        if conditions:
+            new["status"]["conditions"] = [deepcopy(decided.get(c.get("type"), c)) for c in conditions]

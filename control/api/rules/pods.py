@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from control.api import names
+from control.api import meta, names
 from control.api.copying import copied
 from control.api.fielderrors import duplicate, forbidden, invalid, not_supported, required
 from control.api.rules.checks import Causes, at_least, below, between, ip_address, labels, named, qualified
@@ -17,6 +17,7 @@ from control.api.rules.volumes import check_volume_names
 from control.api.schema import Object
 
 _MAX_INT32: Final = 2**31 - 1
+_MIRROR: Final = "kubernetes.io/config.mirror"
 _LISTS: Final = ("initContainers", "containers", "ephemeralContainers")
 _UPDATE_WORDS: Final = (
     "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,"
@@ -154,11 +155,20 @@ def check_pod_update(new: Object, old: Object) -> Causes:
         if len(spec.get(field, ())) != len(before.get(field, ())):
             yield forbidden("spec.containers", "pod updates may not add or remove containers")
             return
+    yield from check_mirror_update(new, old)
     yield from _deadline(spec, before)
     yield from _tolerations(spec, before)
     yield from _scheduling_gates(spec, before)
     if _without_free(spec) != _without_free(before, like=spec):
         yield forbidden("spec", f"{_UPDATE_WORDS}; {changed_fields(spec, before)} changed")
+
+
+def check_mirror_update(new: Object, old: Object) -> Causes:
+    """Whether a pod stands for one of its node's own is said when it is made: others are treated with less care."""
+    has, had = meta.annotations(new).get(_MIRROR), meta.annotations(old).get(_MIRROR)
+    if has != had:
+        words = "may not add mirror pod annotation" if had is None else "may not remove or update mirror pod annotation"
+        yield forbidden(f"metadata.annotations[{_MIRROR}]", words)
 
 
 def changed_fields(new: Object, old: Object) -> str:
@@ -170,9 +180,9 @@ def changed_fields(new: Object, old: Object) -> str:
 def _without_free(spec: Object, like: Object | None = None) -> Any:
     """The spec without what an update may change. like: what of it is scheduling that gates still hold open."""
     kept = copied(spec)
-    for _, _, container in each_container(kept, ""):
+    for _, _, container in each_container(kept, "", ("initContainers", "containers")):
         container.pop("image", None)
-    for field in ("activeDeadlineSeconds", "tolerations", "schedulingGates", "ephemeralContainers"):
+    for field in ("activeDeadlineSeconds", "tolerations", "schedulingGates"):
         kept.pop(field, None)
     if kept.get("terminationGracePeriodSeconds", 0) < 0 or kept.get("terminationGracePeriodSeconds") == 1:
         wanted = (like or {}).get("terminationGracePeriodSeconds")

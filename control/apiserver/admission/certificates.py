@@ -73,7 +73,7 @@ class CertificateApproval:
         """StatusError 403."""
         if review.resource != REQUESTS or review.operation != "UPDATE" or review.info.subresource != "approval":
             return
-        signer = _signer(review.old)
+        signer = signer_of(review.old)
         if not _may(self._authorizer, review.user, "approve", signer):
             why = f'user not permitted to approve requests with signerName "{signer}"'
             raise forbidden(REQUESTS, meta.name(review.old or {}), why)
@@ -91,7 +91,7 @@ class CertificateSigning:
         """StatusError 403."""
         if review.resource != REQUESTS or review.operation != "UPDATE" or review.info.subresource != "status":
             return
-        signer = _signer(review.old)
+        signer = signer_of(review.old)
         if _word(review.old) == _word(review.object) or _may(self._authorizer, review.user, "sign", signer):
             return
         why = f'user not permitted to sign requests with signerName "{signer}"'
@@ -105,22 +105,29 @@ class CertificateSubjectRestriction:
 
     def validate(self, review: Review) -> None:
         """StatusError 403."""
-        if review.resource != REQUESTS or review.operation != "CREATE" or _signer(review.object) != _CLIENTS:
+        if review.resource != REQUESTS or review.operation != "CREATE" or signer_of(review.object) != _CLIENTS:
             return
-        if _MASTERS in _organizations(str((review.object or {}).get("spec", {}).get("request", ""))):
+        if _MASTERS in _subject(review.object, "2.5.4.10"):
             why = f"use of {_CLIENTS} signer with {_MASTERS} group is not allowed"
             raise forbidden(REQUESTS, meta.name(review.object or {}), why)
 
 
-def _organizations(request: str) -> list[str]:
+def common_names(request: Object | None) -> list[str]:
+    """Whom the certificate is to name."""
+    return _subject(request, "2.5.4.3")
+
+
+def _subject(request: Object | None, field: str) -> list[str]:
+    """Values of the request's subject. field: its object identifier."""
     from cryptography import x509
-    from cryptography.x509.oid import NameOID
 
-    subject = x509.load_pem_x509_csr(base64.b64decode(request)).subject  # it was validated before
-    return [str(attribute.value) for attribute in subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)]
+    pem = str((request or {}).get("spec", {}).get("request", ""))
+    subject = x509.load_pem_x509_csr(base64.b64decode(pem)).subject  # it was validated before
+    return [str(attribute.value) for attribute in subject.get_attributes_for_oid(x509.ObjectIdentifier(field))]
 
 
-def _signer(request: Object | None) -> str:
+def signer_of(request: Object | None) -> str:
+    """Who is asked to sign."""
     return str(((request or {}).get("spec") or {}).get("signerName", ""))
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from control.api import meta
 from control.api.schema import Object
 from control.api.status import StatusError, forbidden
+from control.apiserver.admission.certificates import REQUESTS, common_names, signer_of
 from control.apiserver.admission.pods import is_mirror
 from control.apiserver.request import Caches, Review
 from control.apiserver.security.nodes.authorizer import LEASES, node_of
@@ -32,6 +33,7 @@ _OWN_LABELS = frozenset(
         "topology.kubernetes.io/zone",
     }
 )
+_NODE_SIGNERS = ("kubernetes.io/kube-apiserver-client-kubelet", "kubernetes.io/kubelet-serving")
 _OWN_PREFIXES = ("kubelet.kubernetes.io", "node.kubernetes.io")
 
 
@@ -48,6 +50,7 @@ class NodeRestriction:
             "serviceaccounts": self._token,
             "leases.coordination.k8s.io": self._lease,
             "persistentvolumeclaims": self._claim,
+            REQUESTS: _certificate,
         }
 
     def validate(self, review: Review) -> None:
@@ -136,6 +139,14 @@ class NodeRestriction:
 
     def _claim(self, node: str, review: Review) -> str:
         return "may only update PVC status" if review.info.subresource != "status" else ""
+
+
+def _certificate(node: str, review: Review) -> str:
+    """A node asks for certificates in its own name; what else they say is looked at before they are approved."""
+    if review.operation != "CREATE" or signer_of(review.object) not in _NODE_SIGNERS:
+        return ""
+    mine = common_names(review.object) == [f"system:node:{node}"]
+    return "" if mine else f"can only create a node CSR with CN=system:node:{node}"
 
 
 def _bound_to(pod: Object, node: str) -> bool:

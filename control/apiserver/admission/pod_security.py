@@ -12,7 +12,7 @@ from control.api import fielderrors, meta
 from control.api.schema import Object
 from control.api.status import forbidden, invalid
 from control.apiserver.admission.namespace_lifecycle import namespace_of
-from control.apiserver.admission.pod_security_checks import LEVELS, PRIVILEGED, Subject, violations
+from control.apiserver.admission.pod_security_checks import LEVELS, PRIVILEGED, RESTRICTED, Subject, violations
 from control.apiserver.request import Caches, Review
 
 _PREFIX = "pod-security.kubernetes.io/"
@@ -99,7 +99,13 @@ class PodSecurity:
                 yield f"{meta.name(pod)}: {', '.join(text.split(' (')[0] for text in bad)}"
 
     def _policy(self, review: Review) -> dict[str, str]:
-        return policy_of(namespace_of(review, self._caches))
+        """What holds. Some labels come past our check (by a namespace's status): of a level that there is not, the
+        namespace enforces the strictest, and remarks nothing."""
+        policy = policy_of(namespace_of(review, self._caches))
+        for mode, instead in (("enforce", RESTRICTED), ("audit", PRIVILEGED), ("warn", PRIVILEGED)):
+            if policy.get(mode, instead) not in LEVELS:
+                policy[mode] = instead
+        return policy
 
 
 def policy_of(namespace: Object) -> dict[str, str]:
@@ -126,8 +132,13 @@ def _subject(pod: Object) -> Subject:
 
 
 def _same_security(old: Object, new: Object) -> bool:
-    """Updates of images, tolerations and labels are not looked at again: only what a check could see."""
-    before, after = old.get("spec") or {}, new.get("spec") or {}
-    return before.get("ephemeralContainers") == after.get("ephemeralContainers") and meta.annotations(
-        old
-    ) == meta.annotations(new)
+    """Updates of images, tolerations and labels are not looked at again: no check sees them. All else is, even what
+    validation lets nobody change."""
+    return meta.annotations(old) == meta.annotations(new) and _weighed(old) == _weighed(new)
+
+
+def _weighed(pod: Object) -> Object:
+    spec = {field: value for field, value in (pod.get("spec") or {}).items() if field != "tolerations"}
+    for field in ("initContainers", "containers", "ephemeralContainers"):
+        spec[field] = [{key: c[key] for key in c if key != "image"} for c in spec.get(field) or ()]
+    return spec

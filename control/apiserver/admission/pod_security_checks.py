@@ -57,6 +57,7 @@ class Subject:
 
     @property
     def windows(self) -> bool:
+        """Such a pod has none of what some checks want set. No Linux node runs it: its agent refuses it."""
         return bool((self.spec.get("os") or {}).get("name") == "windows")
 
 

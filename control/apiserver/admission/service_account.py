@@ -16,11 +16,14 @@ from control.api.schema import Object
 from control.api.status import StatusError, forbidden
 from control.apiserver.admission.pods import containers, created_pod, is_mirror
 from control.apiserver.request import Caches, Objects, Review
-from control.apiserver.security.nodes.references import secrets_and_config_maps
+from control.apiserver.security.nodes.references import SECRETS, secrets_and_config_maps
 
 MOUNT_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
 # Kubernetes' number for tokens that node agents renew in time: an hour and a little.
 _TOKEN_SECONDS = 3607
+ENFORCE = "kubernetes.io/enforce-mountable-secrets"
+_TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
+_DEBUGGED = frozenset({"serviceAccountName", "ephemeralContainers"})
 # A new namespace gets its "default" account from a controller, a moment later.
 _PATIENCE = 10
 _PAUSE = 0.1
@@ -57,15 +60,19 @@ class ServiceAccount:
         if not spec.get("imagePullSecrets") and account.get("imagePullSecrets"):
             spec["imagePullSecrets"] = copied(account["imagePullSecrets"])
 
-    def validate(self, review: Review) -> None:
-        """A mirror pod has no rights of its own: it names neither account nor secrets."""
-        pod = created_pod(review)
-        if pod is None or not is_mirror(pod):
+    async def validate(self, review: Review) -> None:
+        """StatusError 403: the account is not there any more, or the pod names what it may not."""
+        pod = created_pod(review) or _debugged_pod(review)
+        if pod is None:
             return
-        if (pod.get("spec") or {}).get("serviceAccountName"):
-            raise forbidden("pods", meta.name(pod), "a mirror pod may not reference service accounts")
-        if any(resource == "secrets" for resource, _ in secrets_and_config_maps(pod)):
-            raise forbidden("pods", meta.name(pod), "a mirror pod may not reference secrets")
+        if is_mirror(pod):
+            why = _wrong_in_mirror(pod)
+        elif name := (pod.get("spec") or {}).get("serviceAccountName"):
+            why = unlisted_secret(pod, await self._account(review, name))
+        else:
+            why = f"no service account specified for pod {review.info.namespace}/{meta.name(pod)}"
+        if why:
+            raise forbidden("pods", meta.name(pod), why)
 
     async def _account(self, review: Review, name: str) -> Object:
         namespace = review.info.namespace
@@ -82,6 +89,47 @@ class ServiceAccount:
                 await asyncio.sleep(_PAUSE)
         why = f'error looking up service account {namespace}/{name}: serviceaccount "{name}" not found'
         raise forbidden("pods", meta.name(review.object or {}), why)
+
+
+def _debugged_pod(review: Review) -> Object | None:
+    """Of a pod that is given ephemeral containers, that which is new: these, and whose account they use."""
+    if review.resource != "pods" or review.info.subresource != "ephemeralcontainers" or review.object is None:
+        return None
+    kept = {key: value for key, value in review.object["spec"].items() if key in _DEBUGGED}
+    return {**review.object, "spec": kept}
+
+
+def _wrong_in_mirror(pod: Object) -> str:
+    """A mirror pod has no rights of its own: it names neither account nor secrets."""
+    if (pod.get("spec") or {}).get("serviceAccountName"):
+        return "a mirror pod may not reference service accounts"
+    names_secrets = any(resource == SECRETS for resource, _ in secrets_and_config_maps(pod))
+    return "a mirror pod may not reference secrets" if names_secrets else ""
+
+
+def unlisted_secret(pod: Object, account: Object) -> str:
+    """Why the pod may not be, if its account has it use listed secrets only and it names another; else "". Pure.
+
+    Source: the annotation kubernetes.io/enforce-mountable-secrets, as it is documented: whatever way a secret gets into
+    a container, projected volumes too, which Kubernetes forgets.
+    """
+    if meta.annotations(account).get(ENFORCE) not in _TRUE:
+        return ""
+    spec = pod.get("spec") or {}
+    inside = {**pod, "spec": {**spec, "imagePullSecrets": []}}
+    used = {
+        "secret": ("secrets", {name for resource, name in secrets_and_config_maps(inside) if resource == SECRETS}),
+        "imagePullSecret": ("imagePullSecrets", _names(spec.get("imagePullSecrets"))),
+    }
+    for what, (field, names) in used.items():
+        for name in sorted(names - _names(account.get(field))):
+            of = f"service account {meta.name(account)} does not reference that {what}"
+            return f'{what} "{name}" is not allowed because {of}'
+    return ""
+
+
+def _names(references: list[Object] | None) -> set[str]:
+    return {str(reference.get("name")) for reference in references or ()}
 
 
 def wants_token(spec: Object, account: Object) -> bool:

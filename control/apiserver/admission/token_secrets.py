@@ -7,9 +7,11 @@ secret or its service account. Source: "Manually create a long-lived API token f
 from __future__ import annotations
 
 import base64
+import os
 from collections.abc import Callable
 
 from control.api import meta
+from control.api.names import SUFFIX_LENGTH, generated
 from control.api.schema import Object
 from control.api.status import StatusError, forbidden
 from control.apiserver.request import Objects, Review
@@ -35,7 +37,7 @@ class TokenSecrets:
         secret = review.object
         if review.resource != "secrets" or review.operation != "CREATE" or secret is None:
             return
-        if secret.get("type") != TYPE or self._sign is None or not meta.name(secret):
+        if secret.get("type") != TYPE or self._sign is None or not _name(secret):
             return
         account = await self._account(review, secret)
         meta.set_annotation(secret, UID, meta.uid(account))
@@ -59,6 +61,13 @@ class TokenSecrets:
         if wanted and wanted != meta.uid(account):
             raise _refusal(secret, f'serviceaccount "{name}" has another uid than {wanted}')
         return account
+
+
+def _name(secret: Object) -> str:
+    """The secret's name, made now if it is to be generated: the token names its secret."""
+    if not meta.name(secret) and (start := meta.metadata(secret).get("generateName")):
+        secret["metadata"]["name"] = generated(start, os.urandom(SUFFIX_LENGTH))
+    return meta.name(secret)
 
 
 def _refusal(secret: Object, why: str) -> StatusError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from control.api import meta
@@ -39,22 +39,22 @@ class Hook:
         return int(self.webhook.get("timeoutSeconds") or 10)
 
 
-def hooks_for(review: Review, resource: str, caches: Caches, versions: Iterable[Kind]) -> Iterator[Hook]:
+def hooks_for(review: Review, resource: str, caches: Caches) -> Iterator[Hook]:
     """The webhooks of VALIDATING or MUTATING that want to see the write, in the order of their configurations' names.
 
-    versions: the other versions that the resource is served at, for matchPolicy Equivalent.
+    Each is matched when it is asked for: the ones before it may have changed the object.
     """
     if review.kind.group in _NEVER:
         return
-    others = [kind for kind in versions if kind.version != review.kind.version]
+    others = [kind for kind in caches.forms(review.kind) if kind.api_version != review.kind.api_version]
     for configuration in sorted(caches.list(resource), key=meta.name):
         for webhook in configuration.get("webhooks") or ():
             kind = _matched_kind(webhook, review, others)
-            if kind is not None and _selected(webhook, review, caches):
+            if kind is not None and selected(webhook, review, caches):
                 yield Hook(meta.name(configuration), webhook, kind)
 
 
-def _matched_kind(webhook: Object, review: Review, others: list[Kind]) -> Kind | None:
+def _matched_kind(webhook: Object, review: Review, others: Sequence[Kind]) -> Kind | None:
     rules = webhook.get("rules") or ()
     if any(matches(rule, review, review.kind) for rule in rules):
         return review.kind
@@ -70,7 +70,7 @@ def matches(rule: Object, review: Review, kind: Kind) -> bool:
         and _names(rule.get("apiGroups"), kind.group)
         and _names(rule.get("apiVersions"), kind.version)
         and any(resource_matches(name, kind.plural, review.info.subresource) for name in rule.get("resources") or ())
-        and rule.get("scope", "*") in ("*", "Namespaced" if review.info.namespace else "Cluster")
+        and rule.get("scope", "*") in ("*", "Namespaced" if kind.namespaced else "Cluster")
     )
 
 
@@ -86,8 +86,10 @@ def _names(values: list[str] | None, value: str) -> bool:
     return "*" in (values or ()) or value in (values or ())
 
 
-def _selected(webhook: Object, review: Review, caches: Caches) -> bool:
-    objects = [obj for obj in (review.object, review.old) if obj is not None]
+def selected(webhook: Object, review: Review, caches: Caches) -> bool:
+    """Whether its selectors choose the object as it is now, and its namespace. Options of a connect are no object with
+    labels, not even with none, so no objectSelector chooses them."""
+    objects = [obj for obj in (review.object, review.old) if obj is not None and review.operation != "CONNECT"]
     if not _any_selected(webhook.get("objectSelector"), objects):
         return False
     if review.resource == "namespaces":

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator
 
 from control.api import decode, fielderrors, meta
 from control.api.catalogue import BUILTIN
@@ -22,20 +22,11 @@ from control.api.schema import Object
 from control.api.status import StatusError, bad_request, internal_error, invalid
 from control.apiserver.admission.webhook_client import CallFailed, WebhookClient
 from control.apiserver.admission.webhook_review import BadAnswer, Verdict, allows_dry_run, answer, denied, question
-from control.apiserver.admission.webhook_rules import MUTATING, VALIDATING, Hook, hooks_for
+from control.apiserver.admission.webhook_rules import MUTATING, VALIDATING, Hook, hooks_for, selected
+from control.apiserver.conversion import from_stored
 from control.apiserver.request import Caches, Review
 
 log = logging.getLogger(__name__)
-
-
-def _by_resource() -> Mapping[str, list[Kind]]:
-    found: dict[str, list[Kind]] = {}
-    for kind in BUILTIN:
-        found.setdefault(kind.resource, []).append(kind)
-    return found
-
-
-_VERSIONS = _by_resource()
 
 
 class Caller:
@@ -45,9 +36,13 @@ class Caller:
         self._caches = caches
         self._client = client
 
-    def hooks(self, review: Review, resource: str) -> list[Hook]:
-        """The webhooks that want to see the write."""
-        return list(hooks_for(review, resource, self._caches, _VERSIONS.get(review.resource, [])))
+    def hooks(self, review: Review, resource: str) -> Iterator[Hook]:
+        """The webhooks that want to see the write as it is when they are asked for."""
+        return hooks_for(review, resource, self._caches)
+
+    def wants(self, hook: Hook, review: Review) -> bool:
+        """Whether a webhook still wants to see it."""
+        return selected(hook.webhook, review, self._caches)
 
     async def ask(self, hook: Hook, review: Review, *, may_patch: bool) -> Verdict | None:
         """None: it could not be asked, and its failurePolicy is Ignore. StatusErrors: 400, 500, or its refusal."""
@@ -79,8 +74,6 @@ class ValidatingWebhooks:
         """StatusErrors of the webhooks; 422 for a configuration that cannot work here."""
         check_configuration(review)
         hooks = self._caller.hooks(review, VALIDATING)
-        if not hooks:
-            return
         asking = [self._caller.ask(hook, review, may_patch=False) for hook in hooks]
         for result in await asyncio.gather(*asking, return_exceptions=True):
             if isinstance(result, BaseException):
@@ -99,22 +92,20 @@ class MutatingWebhooks:
 
     async def mutate(self, review: Review) -> None:
         """StatusErrors of the webhooks; 500 when a patch does not apply."""
-        hooks = self._caller.hooks(review, MUTATING)
-        if not hooks:
-            return
-        after: list[Object | None] = []
+        called: list[tuple[Hook, Object | None]] = []  # with what was there after it
         first = review.object
-        for hook in hooks:
+        for hook in self._caller.hooks(review, MUTATING):
             await self._call(hook, review)
-            after.append(review.object)
+            called.append((hook, review.object))
         if review.object is first:
             return
         before = copied(review.object)
         await self._again(review)
         settled = before == review.object
-        for hook, seen in zip(hooks, after, strict=True):
+        for hook, seen in called:
             changed = not settled or seen is not review.object
-            if changed and hook.webhook.get("reinvocationPolicy") == "IfNeeded":
+            again = changed and hook.webhook.get("reinvocationPolicy") == "IfNeeded"
+            if again and self._caller.wants(hook, review):
                 await self._call(hook, review)
 
     async def _call(self, hook: Hook, review: Review) -> None:
@@ -136,7 +127,7 @@ def patched(hook: Hook, review: Review, verdict: Verdict) -> Object:
     except StatusError as problem:
         raise internal_error(f'admission webhook "{hook.name}": its patch does not apply: {problem.message}') from None
     if hook.as_kind is not review.kind and made.get("apiVersion") == hook.as_kind.api_version:
-        return _converted(made, review.kind)
+        return from_stored(review.kind, made)
     return made
 
 
@@ -166,14 +157,7 @@ def _as(review: Review, hook: Hook, obj: Object | None) -> Object | None:
     """The object in the version that the webhook's rules name."""
     if obj is None or hook.as_kind is review.kind or obj.get("apiVersion") != review.kind.api_version:
         return obj
-    return _converted(obj, hook.as_kind)
-
-
-def _converted(obj: Object, kind: Kind) -> Object:
-    from control.api.convert import convert  # rarely needed
-
-    found: Object = convert(obj, kind.api_version)
-    return found
+    return from_stored(hook.as_kind, obj)
 
 
 def _kind_of(obj: Object, hook: Hook, review: Review) -> Kind | None:

@@ -16,7 +16,7 @@ from control.api.selectors import label_selector_of
 from control.api.status import Cause, StatusError, disruption_budget, forbidden, internal_error, success
 from control.api.status import too_many_requests as too_many
 from control.apiserver.answer import Answer, json_answer
-from control.apiserver.bodies import checked, read_value
+from control.apiserver.bodies import checked, note, read_value
 from control.apiserver.call import Call, is_dry_run
 from control.apiserver.conditions import fence_lost, fence_of
 from control.apiserver.deletion import delete_object, wish_of
@@ -39,6 +39,7 @@ async def create(call: Call) -> Answer:
     kind = call.server.resources.catalogue.by_kind(name, "Eviction")
     assert kind is not None
     body = checked(call, kind, value, duplicates, name, "Eviction")
+    note(call, body)
     options = body.get("deleteOptions") or {}
     wish = wish_of(call, options)
     dry_run = wish.dry_run or is_dry_run(options.get("dryRun") or [])

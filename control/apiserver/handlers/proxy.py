@@ -8,10 +8,12 @@ have it as their address, as in a cluster on one machine.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
+import socket
 import ssl
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import Any, Final
 from urllib.parse import quote
@@ -22,7 +24,7 @@ from control.apiserver.agents import find_node, place_of
 from control.apiserver.answer import Answer
 from control.apiserver.call import Call
 from control.apiserver.request import Review
-from control.apiserver.tunnel import NOT_PASSED, NOT_PASSED_PREFIXES, is_upgrade, tunnel
+from control.apiserver.tunnel import is_upgrade, passed_on, tunnel
 
 HEAD_SECONDS: Final = 60.0
 _HOP: Final = frozenset(
@@ -45,7 +47,7 @@ async def proxy(call: Call) -> Answer:
     """The backend's answer. StatusError 400, 404, 503."""
     scheme, name, port = split_name(call.info.name)
     await _admit(call, name)
-    backend = _FIND[call.of.plural](call, scheme, name, port)
+    backend = await _allowed(call, _FIND[call.of.plural](call, scheme, name, port))
     query = call.scope["query_string"].decode("latin-1")
     # The path was decoded once: encoded once more it is what the client sent.
     target = "/" + quote(call.info.rest, safe="/:@!$&'()*+,;=~-._") + (f"?{query}" if query else "")
@@ -86,7 +88,7 @@ def _pod(call: Call, scheme: str, name: str, port: str) -> Backend:
     number = _number(port, {p.get("name"): p.get("containerPort") for p in ports})
     if number is None:
         number = next((p["containerPort"] for p in ports if p.get("protocol", "TCP") == "TCP"), 80)
-    return Backend(_allowed(call, address), number, scheme == "https")
+    return Backend(address, number, scheme == "https")
 
 
 def _service(call: Call, scheme: str, name: str, port: str) -> Backend:
@@ -107,7 +109,7 @@ def _service(call: Call, scheme: str, name: str, port: str) -> Backend:
     if not found:
         raise service_unavailable(f'no endpoints available for service "{name}"')
     address, number = random.choice(found)
-    return Backend(_allowed(call, address), number, scheme == "https")
+    return Backend(address, number, scheme == "https")
 
 
 def _node(call: Call, scheme: str, name: str, port: str) -> Backend:
@@ -115,7 +117,7 @@ def _node(call: Call, scheme: str, name: str, port: str) -> Backend:
     number = _number(port, {})
     if number is None or number == place.port:
         return Backend(place.host, place.port, True, call.server.agents.context)
-    return Backend(_allowed(call, place.host), number, scheme == "https")
+    return Backend(place.host, number, scheme == "https")
 
 
 _FIND: Final[dict[str, Any]] = {"pods": _pod, "services": _service, "nodes": _node}
@@ -131,13 +133,28 @@ def _number(port: str, names: dict[Any, Any]) -> int | None:
     raise bad_request(f"there is no port {port!r}")
 
 
-def _allowed(call: Call, address: str) -> str:
-    """The address, if a proxy may go there. StatusError 403."""
+async def _allowed(call: Call, backend: Backend) -> Backend:
+    """The backend by its address, if a proxy may go there. StatusError 403; 503: its name has no address."""
+    if backend.context is not None:
+        return backend  # the node's agent, which proves that it is one
+    address = await _address(backend.host)
     ip = ip_address(address)
+    ip = getattr(ip, "ipv4_mapped", None) or ip
     local = ip.is_loopback and _nodes_are_local(call)
     if ip.is_link_local or ip.is_multicast or ip.is_unspecified or (ip.is_loopback and not local):
         raise StatusError(403, "Forbidden", f"address not allowed: {address}")
-    return address
+    return replace(backend, host=address)
+
+
+async def _address(host: str) -> str:
+    """The address itself, or that of a name: some nodes tell no other."""
+    with contextlib.suppress(ValueError):
+        return str(ip_address(host))
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, 0, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as problem:
+        raise service_unavailable(f"error trying to reach service: lookup {host}: {problem}") from None
+    return str(found[0][4][0])
 
 
 def _nodes_are_local(call: Call) -> bool:
@@ -163,11 +180,7 @@ async def _forward(call: Call, backend: Backend, target: str) -> Answer:
 
     host = f"[{backend.host}]" if ":" in backend.host else backend.host
     url = URL(f"{'https' if backend.tls else 'http'}://{host}:{backend.port}{target}", encoded=True)
-    headers = {
-        name: value
-        for name, value in call.headers.items()
-        if name not in NOT_PASSED | _HOP and not name.startswith(NOT_PASSED_PREFIXES)
-    }
+    headers = {name: value for name, value in passed_on(call.headers).items() if name not in _HOP}
     body = await call.body(_BODY)
     context = backend.context or _any_certificate()
     try:

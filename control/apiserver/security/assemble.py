@@ -107,9 +107,9 @@ def _authenticator(
         requests.append(FrontProxyUsers(proxies, names, _USER_HEADERS, _GROUP_HEADERS, _EXTRA_PREFIXES))
         clients = Authorities(_certificates(settings.client_ca) if settings.client_ca else [])
     requests.append(CertificateUsers(clients))
-    tokens: list[TokenAuthenticator] = [accounts, BootstrapTokens(caches, _now)]
+    tokens: list[TokenAuthenticator] = [accounts, BootstrapTokens(caches, _now, _audiences(settings))]
     if settings.token_auth_file:
-        tokens.append(TokenFile(Path(settings.token_auth_file)))
+        tokens.append(TokenFile(Path(settings.token_auth_file), _audiences(settings)))
     return AuthenticatorChain(requests, tokens, Impersonation(authorizer), anonymous=settings.anonymous_auth)
 
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from control.api.status import unauthorized
-from control.apiserver.request import ANONYMOUS, Headers, PeerCertificate, User
+from control.apiserver.request import ANONYMOUS, TOKEN_PROTOCOL, Headers, PeerCertificate, User
 from control.apiserver.security.impersonation import Impersonation
 
 AUTHENTICATED, UNAUTHENTICATED = "system:authenticated", "system:unauthenticated"
@@ -58,23 +58,7 @@ class AuthenticatorChain:
         self._anonymous = anonymous
 
     async def authenticate(self, headers: Headers, peer_certificate: PeerCertificate | None) -> User | None:
-        """None only when anonymous requests are not allowed and there are no credentials. StatusErrors 401, 403."""
-        user = await self._identify(headers, peer_certificate)
-        if user is None:
-            return None
-        return self._impersonation.act(user, headers)
-
-    async def user_of_token(self, token: str, audiences: tuple[str, ...] = ()) -> User | None:
-        """For TokenReview: who a bearer token is; None if nobody knows it. StatusError 401: it does not hold."""
-        if len(token) > _TOKEN_BYTES:
-            return None
-        for authenticator in self._tokens:
-            user = await authenticator.user_of(token, audiences)
-            if user is not None:
-                return with_group(user, AUTHENTICATED)
-        return None
-
-    async def _identify(self, headers: Headers, peer_certificate: PeerCertificate | None) -> User | None:
+        """None only when anonymous requests are not allowed and there are no credentials. StatusError 401."""
         for authenticator in self._requests:
             user = authenticator.user_of(headers, peer_certificate)
             if user is not None:
@@ -87,6 +71,20 @@ class AuthenticatorChain:
             return user
         return ANONYMOUS if self._anonymous else None
 
+    def acting(self, user: User, headers: Headers) -> User:
+        """The user that the request is to be taken for. StatusErrors 400, 403."""
+        return self._impersonation.act(user, headers)
+
+    async def user_of_token(self, token: str, audiences: tuple[str, ...] = ()) -> User | None:
+        """For TokenReview: who a bearer token is; None if nobody knows it. StatusError 401: it does not hold."""
+        if len(token) > _TOKEN_BYTES:
+            return None
+        for authenticator in self._tokens:
+            user = await authenticator.user_of(token, audiences)
+            if user is not None:
+                return with_group(user, AUTHENTICATED)
+        return None
+
 
 def bearer_token(headers: Headers) -> str:
     """The token of the Authorization header or of the WebSocket subprotocol that browsers send it in; "" without."""
@@ -98,11 +96,10 @@ def bearer_token(headers: Headers) -> str:
 
 def websocket_token(headers: Headers) -> str:
     """Source: subprotocol base64url.bearer.authorization.k8s.io.<token>, for clients that cannot set headers."""
-    prefix = "base64url.bearer.authorization.k8s.io."
     for protocol in headers.get("sec-websocket-protocol", "").split(","):
         encoded = protocol.strip()
-        if encoded.startswith(prefix):
-            return _decoded(encoded.removeprefix(prefix))
+        if encoded.startswith(TOKEN_PROTOCOL):
+            return _decoded(encoded.removeprefix(TOKEN_PROTOCOL))
     return ""
 
 

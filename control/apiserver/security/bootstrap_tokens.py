@@ -24,14 +24,16 @@ _GROUP = re.compile(r"system:bootstrappers:[a-z0-9:-]{0,255}[a-z0-9]", re.ASCII)
 class BootstrapTokens:
     """Users by bootstrap token: system:bootstrap:<id>."""
 
-    def __init__(self, caches: Caches, now: Callable[[], datetime]) -> None:
+    def __init__(self, caches: Caches, now: Callable[[], datetime], audiences: tuple[str, ...] = ()) -> None:
+        """audiences: the API server's own; such a token is for no other."""
+        self._audiences = frozenset(audiences)
         self._caches = caches
         self._now = now
 
     async def user_of(self, token: str, audiences: tuple[str, ...] = ()) -> User | None:
         """None: not such a token, not for logins, or expired."""
         match = _TOKEN.fullmatch(token)
-        if match is None or audiences:
+        if match is None or (audiences and self._audiences.isdisjoint(audiences)):
             return None
         secret = self._caches.get("secrets", "kube-system", f"bootstrap-token-{match[1]}")
         return user_of_secret(secret, match[1], match[2], self._now()) if secret is not None else None

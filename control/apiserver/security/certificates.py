@@ -12,6 +12,7 @@ import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
+from urllib.parse import unquote
 
 from cryptography import x509
 
@@ -74,22 +75,25 @@ class FrontProxyUsers:
         user_headers: Sequence[str],
         group_headers: Sequence[str],
         extra_prefixes: Sequence[str],
+        now: Callable[[], float] = time.time,
     ) -> None:
-        """allowed_names: common names a proxy may have; empty allows every name its authority signed."""
-        self._authorities = authorities
+        """allowed_names: common names a proxy may have; empty allows every name its authority signed. now: as above."""
+        self._authorities, self._now = authorities, now
         self._allowed_names = frozenset(allowed_names)
         self._user_headers = [name.lower() for name in user_headers]
         self._group_headers = [name.lower() for name in group_headers]
         self._extra_prefixes = [prefix.lower() for prefix in extra_prefixes]
 
     def user_of(self, headers: Headers, peer_certificate: PeerCertificate | None) -> User | None:
-        """None: the peer is no proxy, or says no user. The headers of others are ignored."""
+        """None: the peer is no proxy, or says no user; others' headers are ignored. StatusError 401: it has ended."""
         name = next((headers[header] for header in self._user_headers if headers.get(header)), "")
         if not name or peer_certificate is None or not self._trusts(peer_certificate):
             return None
+        if self._now() > peer_certificate.ends:
+            raise unauthorized()
         groups = [group for header in self._group_headers for group in _values(headers.get(header, ""))]
         extra = {
-            header.removeprefix(prefix): tuple(_values(value))
+            unquote(header.removeprefix(prefix)).lower(): tuple(_values(value))
             for prefix in self._extra_prefixes
             for header, value in headers.items()
             if header.startswith(prefix)

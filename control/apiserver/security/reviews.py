@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 
 from control.api import meta
+from control.api.fieldselectors import FieldRequirement
 from control.api.schema import Object
 from control.api.status import Cause, StatusError, bad_request, internal_error, invalid
 from control.apiserver.request import Attributes, Authorizer, Review, User
@@ -147,14 +148,17 @@ def attributes_of(review: Object) -> Attributes:
 
 
 def _field_selector(selector: Object) -> str:
+    """What narrows the question. What a selector's text cannot say is left out: then more is asked for, not less."""
     if selector.get("rawSelector"):
         return str(selector["rawSelector"])
-    return ",".join(_requirement(entry) for entry in selector.get("requirements") or ())
-
-
-def _requirement(entry: Object) -> str:
-    values = entry.get("values") or [""]
-    return f"{entry.get('key')}{'=' if entry.get('operator') == 'In' else '!='}{values[0]}"
+    narrow = (entry for entry in selector.get("requirements") or () if len(entry.get("values") or ()) == 1)
+    signs = {"In": True, "NotIn": False}
+    found = [
+        str(FieldRequirement(str(entry.get("key")), str(entry["values"][0]), signs[entry["operator"]]))
+        for entry in narrow
+        if entry.get("operator") in signs
+    ]
+    return ",".join(found)
 
 
 def _resource_rule(rule: Rule) -> Object:

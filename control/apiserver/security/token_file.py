@@ -16,8 +16,10 @@ from control.apiserver.request import User
 class TokenFile:
     """Users by the tokens of a file."""
 
-    def __init__(self, path: Path) -> None:
-        """OSError; ValueError with file and line for what is malformed, never with a token."""
+    def __init__(self, path: Path, audiences: tuple[str, ...] = ()) -> None:
+        """audiences: the API server's own. OSError; ValueError with file and line for what is malformed, never with a
+        token."""
+        self._audiences = frozenset(audiences)
         self._users: dict[bytes, User] = {}
         with path.open(encoding="utf-8", newline="") as file:
             try:
@@ -41,7 +43,9 @@ class TokenFile:
 
     async def user_of(self, token: str, audiences: tuple[str, ...] = ()) -> User | None:
         """None: the token is not in the file. Its tokens are for the API server, and for nobody else."""
-        return None if audiences else self._users.get(_digest(token))
+        if audiences and self._audiences.isdisjoint(audiences):
+            return None
+        return self._users.get(_digest(token))
 
 
 def _digest(token: str) -> bytes:

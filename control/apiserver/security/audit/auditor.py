@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from control.api.copying import copied
-from control.api.schema import Object
+from control.api.schema import Json, Object
 from control.apiserver.request import Headers, RequestInfo, User
 from control.apiserver.security.audit.events import begin_event, completed, staged, without_managed_fields
 from control.apiserver.security.audit.log_file import AuditFile
@@ -66,10 +66,10 @@ class AuditedRequest:
         self._sink = sink
         self._clock = clock
 
-    def request_object(self, body: Object | None) -> None:
+    def request_object(self, body: Json) -> None:
         """The body as it came; kept as a copy, for admission changes it."""
         if body is not None and self._level in ("Request", "RequestResponse"):
-            self._event["requestObject"] = copied(self._shown(body))
+            self._event["requestObject"] = copied(self._shown(body) if isinstance(body, dict) else body)
 
     def done(self, code: int, response: Object | None, annotations: Mapping[str, str]) -> None:
         """The request has been answered (a stream: has begun)."""

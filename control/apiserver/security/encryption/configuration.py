@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from control.api.catalogue import BUILTIN
 from control.apiserver.security.encryption.ciphers import CIPHERS, PREFIX
 from control.apiserver.security.encryption.values import Identity, Key, Provider, Rule, ValueEncryption
 
@@ -47,7 +48,20 @@ def _rules(document: Any) -> Iterator[Rule]:
         names = entry.get("resources") if isinstance(entry, dict) else None
         if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names) or not names:
             raise ValueError(f"{where}.resources: a list of resources, as secrets or *.apps, is needed")
+        for name in names:
+            _check_name(name, f"{where}.resources")
         yield Rule(tuple(names), tuple(_providers(entry.get("providers"), f"{where}.providers")))
+
+
+def _check_name(name: str, where: str) -> None:
+    """A rule that could hold for nothing would leave in clear what it was written for."""
+    if name == "*":
+        raise ValueError(f"{where}: {name!r}: write *. for the core group, or *.* for everything")
+    if name.endswith(".events.k8s.io"):
+        raise ValueError(f"{where}: {name!r}: events are stored in the core group; write events")
+    grouped = [kind.resource for kind in BUILTIN if kind.plural == name and kind.group]
+    if grouped and BUILTIN.by_resource(name) is None:
+        raise ValueError(f"{where}: {name!r}: there is no such resource in the core group; write {grouped[0]}")
 
 
 def _providers(entries: Any, where: str) -> Iterator[Provider]:

@@ -1,7 +1,9 @@
 """Nobody grants what they do not have: checks on writes of roles and bindings. Pure.
 
 A user may write a rule into a role if they hold it themselves or may "escalate" the role, and may bind a role if they
-hold its rules or may "bind" it. Source: "Privilege escalation prevention and bootstrapping" of the RBAC documentation.
+hold its rules or may "bind" it. Every write of one that is there counts, whatever it changes, for labels decide which
+roles are aggregated, and so who holds their rules; only what the garbage collector changes is free.
+Source: "Privilege escalation prevention and bootstrapping" of the RBAC documentation; the behaviour of 1.32.
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ from control.apiserver.security.rbac.index import (
 from control.apiserver.security.rbac.rules import Rule, uncovered
 
 GROUP = "rbac.authorization.k8s.io"
+# What the garbage collector writes, and what every write sets.
+_NO_MATTER = frozenset({"ownerReferences", "finalizers", "selfLink", "managedFields", "resourceVersion"})
 _EVERYTHING = [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}, {"verbs": ["*"], "nonResourceURLs": ["*"]}]
 # A refusal lists this many rules; the rest are counted.
 _SHOWN = 20
@@ -47,16 +51,17 @@ class EscalationCheck:
             self._check_binding(review, review.object)
 
     def _check_role(self, review: Review, role: Object) -> None:
-        if review.old is not None and _same(review.old, role, ("rules", "aggregationRule")):
+        if review.old is not None and _same(review.old, role):
             return
         plural = review.kind.plural
         if self._may(review.user, "escalate", plural, meta.namespace(role), meta.name(role)):
             return
-        granted = _EVERYTHING if role.get("aggregationRule") else role.get("rules") or ()
-        self._require(review, map(Rule.of, granted))
+        # What an aggregating role gathers is not known beforehand, and to end it takes from those who rely on it.
+        gathers = role.get("aggregationRule") or (review.old or {}).get("aggregationRule")
+        self._require(review, map(Rule.of, [*(role.get("rules") or ()), *(_EVERYTHING if gathers else ())]))
 
     def _check_binding(self, review: Review, binding: Object) -> None:
-        if review.old is not None and _same(review.old, binding, ("subjects", "roleRef")):
+        if review.old is not None and _same(review.old, binding):
             return
         reference = binding.get("roleRef") or {}
         name, namespace = str(reference.get("name") or ""), meta.namespace(binding)
@@ -91,5 +96,11 @@ def _refusal(review: Review, name: str, lacking: list[Rule]) -> StatusError:
     return forbidden(review.resource, name, why)
 
 
-def _same(old: Object, new: Object, fields: Iterable[str]) -> bool:
-    return all((old.get(field) or None) == (new.get(field) or None) for field in fields)
+def _same(old: Object, new: Object) -> bool:
+    """Whether nothing changed that could matter to anybody's rights."""
+    return _weighed(old) == _weighed(new)
+
+
+def _weighed(obj: Object) -> tuple[Object, Object]:
+    metadata = {key: value for key, value in meta.metadata(obj).items() if value and key not in _NO_MATTER}
+    return metadata, {key: value for key, value in obj.items() if value and key != "metadata"}

@@ -66,9 +66,9 @@ class ServiceAccountTokens:
         return claims.user()
 
     def matched_audiences(self, token: str, audiences: tuple[str, ...]) -> tuple[str, ...]:
-        """Of the audiences asked for, those a verified token is for; for TokenReview."""
+        """Of the audiences asked for, those a verified token is for; for TokenReview. Other kinds are for us."""
         claims = self._claims(token)
-        mine = self._audiences_of(claims) if claims else ()
+        mine = self._audiences_of(claims) if claims else self._audiences
         return tuple(audience for audience in audiences or self._audiences if audience in mine)
 
     def _is_ours(self, token: str) -> bool:
