@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from control.cli.server_urls import refuse_no_server
 from control.up.machines import make_master, make_node
 from kvstore.cli.exits import BAD_ARGS, CommandError
 
@@ -68,10 +69,9 @@ def node(**options: Any) -> None:
 
 
 def _made(make: Callable[..., Path], name: str, urls: tuple[str, ...], hosts: tuple[str, ...], folder: Path) -> None:
-    for url in urls:
-        if not url.startswith("https://"):
-            raise CommandError(f"--server {url!r}: an https:// URL is needed", BAD_ARGS)
     try:
+        for url in urls:
+            refuse_no_server(url)
         target = make(folder, name, urls, hosts, datetime.now(UTC))
     except ValueError as problem:
         raise CommandError(str(problem), BAD_ARGS) from None

@@ -72,20 +72,28 @@ def words(text: str) -> list[str]:
 def candidacy(flags: dict[str, Any], name: str) -> dict[str, Any]:
     """What control.elected.process.Candidacy is made of. name: of the program, for its user agent. ConfigError."""
     from control.client import kubeconfig
-    from kvstore.client import Tls
 
     api = kubeconfig.load(flags["kubeconfig"] or None, servers=words(flags["master"]))
-    files = [flags[file] or None for file in ("etcd_cafile", "etcd_certfile", "etcd_keyfile")]
     return {
         "api": replace(api, user_agent=f"fluyt-{name}"),
         "identity": flags["identity"] or f"{socket.gethostname()}-{os.getpid()}",
         "store": words(flags["etcd_servers"]) if flags["leader_elect"] else (),
-        "store_tls": Tls(ca=files[0], cert=files[1], key=files[2]) if any(files) else None,
+        "store_tls": store_tls(flags),
         "bind_address": flags["bind_address"],
         "port": None if flags["secure_port"] < 0 else flags["secure_port"],
         "tls_cert": flags["tls_cert_file"],
         "tls_key": flags["tls_private_key_file"],
     }
+
+
+def store_tls(flags: dict[str, Any]) -> Any:
+    """The client.Tls of the store, None for no TLS. Raises FlagError."""
+    from kvstore.client import Tls
+
+    ca, cert, key = (flags[file] or None for file in ("etcd_cafile", "etcd_certfile", "etcd_keyfile"))
+    if bool(cert) != bool(key):
+        raise FlagError("--etcd-certfile and --etcd-keyfile belong together: give both, or neither")
+    return Tls(ca=ca, cert=cert, key=key) if ca or cert else None
 
 
 def run(name: str, flags: dict[str, Any], make: Callable[[], Any]) -> None:

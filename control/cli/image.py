@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
@@ -74,6 +75,7 @@ def load(archives: Sequence[Path], roots: Sequence[Path]) -> None:
     """Load the images of archives (docker-archive or OCI layout, plain or gzip)."""
     for root in roots:
         for archive in archives:
+            # Images may be there before the agent is: this makes the folder.
             for name in _store(root).load(archive):
                 click.echo(f"Loaded image: {name}")
 
@@ -84,7 +86,7 @@ def load(archives: Sequence[Path], roots: Sequence[Path]) -> None:
 @_explained
 def list_images(roots: Sequence[Path], output: str) -> None:
     """List the images, oldest first."""
-    found = [each for root in roots for each in _store(root).all()]
+    found = [each for root in roots for each in _present(root).all()]
     if output == "json":
         rows = [{"id": each.id, "names": each.names, "size": each.size, "loadedAt": each.loaded_at} for each in found]
         click.echo(json.dumps(rows))
@@ -101,8 +103,13 @@ def list_images(roots: Sequence[Path], output: str) -> None:
 @_explained
 def remove(names: Sequence[str], roots: Sequence[Path]) -> None:
     """Remove images by name or id; refused while a container was made from them."""
+    stores = {root: _present(root) for root in roots}
     for name in names:
-        gone = [each for root in roots for each in _store(root).remove(name, _used(root).__contains__, for_good=True)]
+        gone = [
+            each
+            for root, store in stores.items()
+            for each in store.remove(name, _used(root).__contains__, for_good=True)
+        ]
         if not gone:
             raise CommandError(f"image {name} is not there; fluyt image list says which are")
         for each in gone:
@@ -112,8 +119,19 @@ def remove(names: Sequence[str], roots: Sequence[Path]) -> None:
 def _store(root: Path) -> ImageStore:
     from node_agent.runtime.image_store.store import ImageStore
 
-    store = ImageStore(root.absolute() / "runtime")
-    store.prepare()
+    return ImageStore(root.absolute() / "runtime")
+
+
+def _present(root: Path) -> ImageStore:
+    """The store of a node that has one: who only looks, or takes away, must not make one where none was meant."""
+    store = _store(root)
+    try:
+        os.stat(store.root / "images")
+    except (FileNotFoundError, NotADirectoryError):
+        raise CommandError(
+            f"{root} holds no images: no node's process runtime has been there; name its --root-dir "
+            f"(fluyt up: <data-dir>/<node>)"
+        ) from None
     return store
 
 

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import click
 
+from control.cli.kubeconfig_files import ADMIN, refuse_foreign
+from control.cli.server_urls import refuse_no_server
 from control.pki.cluster import CA, MASTERS, Subject, user_login
 from control.pki.files import certificate_path
 from control.pki.kubeconfig import as_yaml, read_kubeconfig, server_url, write_kubeconfig
 from control.pki.kubeconfig import kubeconfig as content_of
 from kvstore.cli.exits import BAD_ARGS, CommandError
 
-_ADMIN = "kubernetes-admin"
 _DEFAULT_URL = "https://127.0.0.1:6443"
 
 
@@ -23,11 +24,14 @@ _DEFAULT_URL = "https://127.0.0.1:6443"
     type=click.Path(file_okay=False, path_type=Path),
     help="The folder with the cluster's ca.crt and ca.key.  [default: ./pki if it is there, else that of fluyt up]",
 )
-@click.option("--user", default=_ADMIN, show_default=True, help="The user's name, as RBAC knows it.")
+@click.option("--user", default=ADMIN, show_default=True, help="The user's name, as RBAC knows it.")
 @click.option("--group", "groups", multiple=True, help="A group of the user's. May be repeated.")
 @click.option("--server", default="", help="URL of the API server.  [default: that of admin.conf beside the folder]")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="The file to write.  [default: stdout]")
-def kubeconfig(pki_dir: Path | None, user: str, groups: tuple[str, ...], server: str, out: Path | None) -> None:
+@click.option("--force", is_flag=True, help="Write over --out whatever is in it.")
+def kubeconfig(
+    pki_dir: Path | None, user: str, groups: tuple[str, ...], server: str, out: Path | None, force: bool
+) -> None:
     """Make a kubeconfig file for a user.
 
     \b
@@ -43,6 +47,8 @@ def kubeconfig(pki_dir: Path | None, user: str, groups: tuple[str, ...], server:
         if out is None:
             click.echo(as_yaml(content), nl=False)
         else:
+            if not force:
+                refuse_foreign(out, [server_url(content)], user, "choose another --out, or --force")
             write_kubeconfig(out, content)
             click.echo(f"wrote {out}; use it with: kubectl --kubeconfig {out} …", err=True)
     except ValueError as problem:
@@ -55,8 +61,7 @@ def _content(pki: Path, subject: Subject, server: str) -> dict[str, object]:
     if not subject.user:
         raise ValueError("--user must not be empty")
     url = server or _server_beside(pki)
-    if not url.startswith("https://"):
-        raise ValueError(f"--server {url!r}: an https:// URL is needed; kubectl sends no credentials over plain http")
+    refuse_no_server(url)
     login = user_login(pki, subject, datetime.now(UTC))
     return content_of(url, certificate_path(pki, CA).read_bytes(), subject.user, login)
 
@@ -69,7 +74,7 @@ def _usual_folder() -> Path:
 
 
 def _groups(user: str, groups: tuple[str, ...]) -> tuple[str, ...]:
-    return groups or ((MASTERS,) if user == _ADMIN else ())
+    return groups or ((MASTERS,) if user == ADMIN else ())
 
 
 def _server_beside(pki: Path) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from control.up.plan import NETWORKS, RUNTIMES, Etcd, UpError, Wishes
+from control.up.plan import NETWORKS, RUNTIMES, Etcd, Plan, UpError, Wishes
 from kvstore.cli.exits import CommandError
 
 if TYPE_CHECKING:
@@ -100,17 +100,21 @@ def up(
     try:
         cluster = Cluster(folder)
         with cluster.locked():
-            cluster.prepare(Wishes(masters, nodes, runtime, endpoint, etcd, extra_config, network, service_range))
-            if kubeconfig is not None:
-                _refuse_foreign(kubeconfig, cluster)
+            wishes = Wishes(masters, nodes, runtime, endpoint, etcd, extra_config, network, service_range)
+            cluster.prepare(wishes, lambda plan: _judge(plan, cluster, kubeconfig, detach))
+            _tell_ended(cluster)
             stop = _Stop(stop_with_stdin)
-            # After prepare(): with one more node it is not.
-            if cluster.is_up():
-                _greet_again(cluster, kubeconfig, detach)
-            elif in_process:
-                _run_in_process(cluster, kubeconfig, stop)
-            else:
-                _run_processes(cluster, kubeconfig, detach, stop)
+            try:
+                # After prepare(): with one more node it is not.
+                if cluster.is_up():
+                    _greet(cluster, kubeconfig, "up already", detach)
+                elif in_process:
+                    _run_in_process(cluster, kubeconfig, stop)
+                else:
+                    _run_processes(cluster, kubeconfig, detach, stop)
+            except BaseException:
+                cluster.revert()
+                raise
     except UpError as problem:
         raise CommandError(str(problem)) from None
     except OSError as problem:
@@ -185,7 +189,9 @@ def _run_in_process(cluster: Cluster, kubeconfig: Path | None, stop: _Stop) -> N
 
     async def run() -> None:
         async with running(cluster) as failed:
-            _greet(cluster, kubeconfig, f"ready in {time.monotonic() - began:.1f} s", False)
+            took = f"ready in {time.monotonic() - began:.1f} s"
+            # In a thread: this loop is the API server's.
+            await asyncio.to_thread(_greet, cluster, kubeconfig, took, False)
             waiting = asyncio.ensure_future(asyncio.to_thread(stop.wait, threading.TIMEOUT_MAX))
             await asyncio.wait((waiting, failed), return_when=asyncio.FIRST_COMPLETED)
             if failed.done():
@@ -194,17 +200,33 @@ def _run_in_process(cluster: Cluster, kubeconfig: Path | None, stop: _Stop) -> N
     uvloop.run(run())
 
 
-def _greet_again(cluster: Cluster, kubeconfig: Path | None, detach: bool) -> None:
-    """It runs already: nothing to start, which is all that --detach asks for. Nobody else can hold it in hand."""
-    if not detach:
+def _judge(plan: Plan, cluster: Cluster, kubeconfig: Path | None, detach: bool) -> None:
+    """Raises UpError for what must not be done by this plan."""
+    if kubeconfig is not None:
+        from control.cli.kubeconfig_files import ADMIN, refuse_foreign
+
+        try:
+            refuse_foreign(kubeconfig, plan.api_urls, ADMIN, "choose another --kubeconfig")
+        except ValueError as problem:
+            raise UpError(str(problem)) from None
+    # What runs needs no start, which is all that --detach asks for. Nobody else can hold it in hand.
+    if not detach and cluster.runs(plan):
         raise UpError(
             f"the cluster in {cluster.folder} is up already; stop it with fluyt down --data-dir {cluster.folder}, "
             f"or choose another --data-dir"
         )
-    _greet(cluster, kubeconfig, "up already", detach)
+
+
+def _tell_ended(cluster: Cluster) -> None:
+    for name in cluster.ended:
+        click.echo(f"ended {name}")
+    for line in cluster.left_behind:
+        click.echo(f"containers may be left on {line}", err=True)
 
 
 def _greet(cluster: Cluster, kubeconfig: Path | None, state: str, detach: bool) -> None:
+    cluster.confirm()
+    listed = cluster.forget_nodes()
     shown = cluster.admin_conf
     if kubeconfig is not None:
         from control.pki.files import PRIVATE, replace
@@ -223,6 +245,15 @@ def _greet(cluster: Cluster, kubeconfig: Path | None, state: str, detach: bool) 
 
 Data and logs: {cluster.folder}. End: {end}"""
     )
+    if listed:
+        nodes = " ".join(listed)
+        click.echo(f"Warning: ended, but still listed: {nodes}; remove by: kubectl delete node {nodes}", err=True)
+    changed = cluster.changed()
+    if changed:
+        click.echo(
+            f"Warning: {', '.join(changed)} run on as they were started; what was changed applies after: {end}",
+            err=True,
+        )
     for kind, names in _pressed(cluster).items():
         nodes = ", ".join(names)
         click.echo(f"Warning: new pods stay Pending on {nodes}: {kind}, this machine runs short of it", err=True)
@@ -239,17 +270,3 @@ def _pressed(cluster: Cluster) -> dict[str, list[str]]:
 
 def _counted(number: int, what: str) -> str:
     return f"{number} {what}" + ("" if number == 1 else "s")
-
-
-def _refuse_foreign(path: Path, cluster: Cluster) -> None:
-    """Never write over the kubeconfig of another cluster."""
-    from control.pki.kubeconfig import read_kubeconfig, server_url
-
-    if not path.exists() or cluster.plan is None:
-        return
-    try:
-        if server_url(read_kubeconfig(path)) in cluster.plan.api_urls:
-            return
-    except ValueError:
-        pass
-    raise UpError(f"{path} exists and is not this cluster's; choose another --kubeconfig")

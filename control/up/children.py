@@ -76,6 +76,17 @@ class Children:
         # 0 was noted of one that had ended by then, and is what _started says of those that are not there.
         return pid if started and _started(pid) == started else None
 
+    def runs_otherwise(self, row: Row) -> bool:
+        """Whether its process runs with other flags than the row's: those it was started with."""
+        pid = self.pid(row.name)
+        if pid is None:
+            return False
+        try:
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="surrogateescape").split("\0")[:-1]
+        except OSError:
+            return False
+        return tuple(words[-len(row.command) :]) != row.command
+
     def ended(self, row: Row) -> str | None:
         """How a process that we started ended, None while it runs."""
         popen = self._popen.get(row.name)

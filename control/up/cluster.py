@@ -3,8 +3,9 @@
     FOLDER/cluster.json  the plan        FOLDER/lock      held by the `fluyt up` that is at work
     FOLDER/admin.conf    the kubeconfig  FOLDER/MASTER/   data and kubeconfigs of one master; FOLDER/NODE/ of one node
 
-Invariants: a second `up` never starts what runs; whatever a failed start began, it ends. Faults assumed: any process,
-`up` among them, is killed at any moment; ports are taken by others between two starts.
+Invariants: a second `up` never starts what runs; whatever a failed start began, it ends, and the plan that it followed
+is not the one that stays. Faults assumed: any process, `up` among them, is killed at any moment; ports are taken by
+others between two starts.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from control.up.places import SIMULATED
 from control.up.plan import Plan, UpError, Wishes
 from control.up.ports import free_ports
 from control.up.ready import Probe, come
+from control.up.refusals import refuse_impossible, refuse_other_runtime, refuse_wrong_flags
 from control.up.rows import Row, table
 from kvstore.cli.main import COMMANDS
 
@@ -46,7 +48,12 @@ class Cluster:
         self.children = Children(folder)
         self.plan: Plan | None = plans.read(folder)
         self._interrupted: Callable[[], bool] = lambda: False
-        # What stop() could not clean up, a line each.
+        # What the cluster was before prepare(), until a start has shown that what it is now works.
+        self._before: Plan | None = None
+        self._confirmed = True
+        # Nodes that prepare() has ended.
+        self.ended: list[str] = []
+        # What stop() and prepare() could not clean up, a line each.
         self.left_behind: list[str] = []
         # Node → what it runs short of, as it was when the cluster was ready.
         self.pressed: dict[str, list[str]] = {}
@@ -59,18 +66,29 @@ class Cluster:
     @property
     def rows(self) -> list[Row]:
         """The table of processes; empty before there is a plan."""
-        rows = table(self.folder, self.plan) if self.plan else []
-        return [row for row in rows if row.role in COMMANDS]
+        return self._rows_of(self.plan) if self.plan else []
+
+    def _rows_of(self, plan: Plan) -> list[Row]:
+        return [row for row in table(self.folder, plan) if row.role in COMMANDS]
 
     def running(self) -> list[str]:
         """The names of the rows whose processes run."""
         return [row.name for row in self.rows if self.children.pid(row.name) is not None]
 
-    def prepare(self, wishes: Wishes) -> Plan:
-        """Decide on the plan and write it down; nodes that it no longer has are ended. Raises UpError, OSErrors."""
+    def prepare(self, wishes: Wishes, judge: Callable[[Plan], None] = lambda plan: None) -> Plan:
+        """Decide on the plan and write it down; nodes that it no longer has are ended.
+
+        judge(plan): raises what is against it, before anything is done. Raises UpError, OSErrors.
+        """
         before = self.plan
         wanted = plans.decide(before, wishes, free_ports, f"fluyt-{secrets.token_hex(8)}")
         refuse_impossible(wanted)
+        if any(row.role == "agent" and self.children.pid(row.name) is not None for row in self.rows):
+            refuse_other_runtime(before, wanted, self.folder)
+        if wishes.extra:
+            refuse_wrong_flags(self._rows_of(wanted))
+        judge(wanted)
+        self._before, self._confirmed = before, False
         neighbours = Neighbours(self.folder)
         with neighbours.locked():
             self.plan = neighbours.settle(wanted)
@@ -79,8 +97,21 @@ class Cluster:
             plans.write(self.folder, self.plan)
         return self.plan
 
+    def confirm(self) -> None:
+        """The plan works: it stays."""
+        self._confirmed = True
+
+    def revert(self) -> None:
+        """Unless it was confirmed, the plan of before prepare() comes back: one that works. Of a first one all stays
+        but what was asked by --extra-config, which nobody would look for in a folder. OSErrors.
+        """
+        if not self._confirmed and self.plan is not None:
+            self.plan = plans.taken_back(self._before, self.plan)
+            plans.write(self.folder, self.plan)
+
     def _retire(self, before: Plan, kept: set[str]) -> None:
         gone = [node for node in before.nodes if node.name not in kept]
+        self.ended = [node.name for node in gone]
         self.children.stop([f"{node.name}-agent" for node in gone])
         if gone:
             from control.up.sweep import sweep
@@ -126,6 +157,25 @@ class Cluster:
             self._until(lambda: _unready(probe, plan, names, since), rows, "the nodes to be Ready")
             self.pressed = probe.pressed_nodes(plan.api_urls[0])
 
+    def forget_nodes(self) -> list[str]:
+        """Delete the Node objects of nodes that were ended, so that nobody waits for them: their pods go by that, too.
+        The names of those that the API server did not let go; the next `up` tries again. OSErrors.
+        """
+        plan = self.planned()
+        if not plan.retired:
+            return []
+        from control.client import kubeconfig
+
+        probe = Probe(kubeconfig.load(self.admin_conf).ssl_context())
+        left = [name for name in plan.retired if not probe.delete(plan.api_urls[0], f"/api/v1/nodes/{name}")]
+        self.plan = replace(plan, retired=left)
+        plans.write(self.folder, self.plan)
+        return left
+
+    def changed(self) -> list[str]:
+        """The processes that run with other flags than the plan now has for them."""
+        return [row.name for row in self.rows if self.children.runs_otherwise(row)]
+
     def _renew_store(self) -> None:
         """Make or renew the certificates of a store of our own. Raises UpError, OSErrors."""
         from control.up import credentials
@@ -161,7 +211,15 @@ class Cluster:
             how = self.children.ended(row)
             if how is not None:
                 words = self.children.last_words(row.name)
-                raise UpError(f"{row.name} ended at its start ({how}). Its last words:\n{words}")
+                raise UpError(f"{row.name} ended at its start ({how}). Its last words:\n{words}{self._cure(row)}")
+
+    def _cure(self, row: Row) -> str:
+        """What may be to blame and is not on this command line."""
+        flags = self._before.extra_flags(row.role) if self._before else {}
+        if not flags:
+            return ""
+        asked = " ".join(f"--extra-config {row.role}.{name}={value}" for name, value in flags.items())
+        return f"\nAn earlier fluyt up had {asked}; the same without the value takes it back"
 
     def planned(self) -> Plan:
         """The plan. Raises UpError when there is none."""
@@ -217,12 +275,15 @@ class Cluster:
 
         Then its certificates are renewed where they are nearly over: what runs takes them up.
         """
-        rows = self.rows
-        if not rows or len(self.running()) < len(rows):
+        if self.plan is None or not self.runs(self.plan):
             return False
         self._renew_store()
         self._renew_rest()
         return True
+
+    def runs(self, plan: Plan) -> bool:
+        """Whether each process of that plan runs."""
+        return all(self.children.pid(row.name) is not None for row in self._rows_of(plan))
 
 
 def _agents_since(rows: Sequence[Row], now: str) -> Callable[[str], str]:
@@ -235,19 +296,6 @@ def _unready(probe: Probe, plan: Plan, names: set[str], since: Callable[[str], s
     """How many nodes are still to come. names: those that are known; simulated ones are only counted."""
     ready = probe.ready_nodes(plan.api_urls[0], since)
     return max(len(names - ready), plan.node_count - len(ready))
-
-
-def refuse_impossible(plan: Plan) -> None:
-    """Raises UpError for pods on bridges where the machine cannot have any."""
-    if plan.network != "bridge" or not plan.nodes:
-        return
-    if os.geteuid() != 0:
-        raise UpError("--network bridge needs root: it makes interfaces and nftables rules; leave it out, or use sudo")
-    from node_agent.network.command import program
-
-    missing = [name for name in ("ip", "nft") if not program(name)]
-    if missing:
-        raise UpError(f"--network bridge needs {' and '.join(missing)}; install Debian's iproute2 and nftables")
 
 
 def default_folder() -> Path:

@@ -42,12 +42,14 @@ def make_master(
 
 
 def make_node(folder: Path, name: str, urls: Sequence[str], hosts: Sequence[str], now: datetime) -> Path:
-    """The folder of a node; as make_master."""
+    """The folder of a node, or of a master that is to be a node as well; as make_master."""
+    # A master's own key to sign with is not ours to take away.
+    signs = (folder / name / "admin.conf").exists() and files.key_path(folder / name / "pki", cluster.CA).exists()
     target = _begin(folder, name, urls, now, (cluster.CA,))
     try:
         cluster.ensure_node(target, name, urls[0], hosts, now, others=tuple(urls[1:]))
     finally:
-        _forget_keys(target)
+        _forget_keys(target, keep=(cluster.CA,) if signs else ())
     return target
 
 

@@ -60,7 +60,7 @@ class Plan:
     the usual one. token: what tells its store's members from those of other clusters. etcd: the store, when it is not
     ours. extra: flags for single parts, each as "role.flag=value". network: host (pods are on the machine's, each with
     a loopback address of its own) or bridge. service_range, pod_range: addresses of Services, and of pods on bridges;
-    "" until they are chosen.
+    "" until they are chosen. retired: nodes that were taken out, and whose Node objects are still to be deleted.
     """
 
     masters: list[Master]
@@ -74,6 +74,7 @@ class Plan:
     network: str = "host"
     service_range: str = ""
     pod_range: str = ""
+    retired: list[str] = field(default_factory=list)
 
     @property
     def services(self) -> str:
@@ -141,6 +142,7 @@ def read(folder: Path) -> Plan | None:
             # Clusters of before there was a choice have the default.
             service_range=content.get("service_range", SERVICES[0]),
             pod_range=content.get("pod_range") or "",
+            retired=list(content.get("retired") or ()),
         )
     except (KeyError, TypeError) as problem:
         raise UpError(f"{path} is no description of a cluster: {problem}; choose another --data-dir") from None
@@ -170,15 +172,27 @@ def decide(present: Plan | None, wishes: Wishes, ports: Callable[[int], list[int
         )
     count = present.node_count if wishes.nodes is None else wishes.nodes
     fake = runtime == "simulated"
+    nodes = [] if fake else _nodes(present.nodes, count, ports)
+    left = {*present.retired, *(node.name for node in present.nodes)} - {node.name for node in nodes}
     return replace(
         present,
-        nodes=[] if fake else _nodes(present.nodes, count, ports),
+        nodes=nodes,
+        retired=sorted(left),
         simulated=count if fake else 0,
         runtime=runtime,
         endpoint=present.endpoint if wishes.endpoint is None else wishes.endpoint,
         etcd=wishes.etcd or present.etcd,
         extra=_extra(present.extra, wishes.extra),
     )
+
+
+def taken_back(before: Plan | None, failed: Plan) -> Plan:
+    """The plan to keep when the start of `failed` did not come about. Of a first one it is all but the flags."""
+    if before is None:
+        return replace(failed, extra=[])
+    # They may have come as far as to be listed.
+    tried = {node.name for node in failed.nodes} - {node.name for node in before.nodes}
+    return replace(before, retired=sorted({*before.retired, *tried}))
 
 
 def _founded(wishes: Wishes, ports: Callable[[int], list[int]], token: str) -> Plan:

@@ -76,11 +76,18 @@ class Probe:
         found = {item["metadata"]["name"]: pressures(item) for item in items}
         return {name: kinds for name, kinds in found.items() if kinds}
 
+    def delete(self, url: str, path: str) -> bool:
+        """Whether the object at that path is gone, or going."""
+        return self._ask("DELETE", url, path)[0] in (200, 202, 404)
+
     def _get(self, url: str, path: str) -> tuple[int, bytes]:
+        return self._ask("GET", url, path)
+
+    def _ask(self, method: str, url: str, path: str) -> tuple[int, bytes]:
         parts = urlsplit(url)
         connection = http.client.HTTPSConnection(parts.hostname or "", parts.port, timeout=_TIMEOUT, context=self._tls)
         try:
-            connection.request("GET", path, headers={"Accept": "application/json"})
+            connection.request(method, path, headers={"Accept": "application/json"})
             answer = connection.getresponse()
             return answer.status, answer.read()
         except (OSError, http.client.HTTPException):

@@ -5,16 +5,25 @@ from __future__ import annotations
 import asyncio
 import functools
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Concatenate, ParamSpec
 
 import click
 
-from kvstore.cli.exits import BAD_ARGS, BAD_CONNECTION, CommandError
+from kvstore.cli.exits import BAD_ARGS, BAD_CONNECTION, ERROR, CommandError, bad_args
 from kvstore.cli.output import printer_of
 from kvstore.cli.output.printer import Printer
+from kvstore.cli.password import ask
 from kvstore.client.aio import AsyncClient, endpoint_list
-from kvstore.client.errors import AuthenticationFailed, ClientError, MaybeApplied, TimedOut, Unreachable
+from kvstore.client.errors import (
+    AuthenticationFailed,
+    BadCertificates,
+    ClientError,
+    MaybeApplied,
+    TimedOut,
+    Unreachable,
+)
 from kvstore.client.settings import Settings, Tls
 
 P = ParamSpec("P")
@@ -54,6 +63,9 @@ class Console:
 
     def _settings(self) -> Settings:
         values = self._values
+        for name in ("command_timeout", "dial_timeout"):
+            if values[name] <= 0:
+                raise bad_args(f"--{name.replace('_', '-')} must be more than 0s")
         user, password = _credentials(values["user"], values["password"])
         return Settings(
             endpoints=self.endpoints,
@@ -90,14 +102,24 @@ def _credentials(user: str | None, password: str | None) -> tuple[str | None, st
     if password is None:
         user, separator, password = user.partition(":")
         if not separator:
-            password = click.prompt("Password", hide_input=True, err=True)
+            password = ask("Password: ", beside=True)
+            if not password:
+                raise bad_args("no password: type one, or give it as --user name:password or with --password")
     return user, password
+
+
+def certificate_pair(cert: str | None, key: str | None, prefix: str = "--") -> None:
+    """CommandError for one without the other. prefix: of the two options."""
+    if bool(cert) != bool(key):
+        given, missing = ("cert", "key") if cert else ("key", "cert")
+        raise bad_args(f"{prefix}{given} is given without {prefix}{missing}: give both, or neither")
 
 
 def _tls(values: dict[str, Any]) -> Tls | None:
     for name in ("cacert", "cert", "key"):
         if values[name] == "":
             raise CommandError(f"empty string is passed to --{name} option", BAD_ARGS)
+    certificate_pair(values["cert"], values["key"])
     wanted = values["cacert"] or values["cert"] or values["key"] or values["insecure_skip_tls_verify"]
     if not wanted and values["insecure_transport"]:
         return None
@@ -131,16 +153,30 @@ def connected(
 
 
 async def _run(console: Console, command: Callable[..., Awaitable[int | None]], args: Any, kwargs: Any) -> int | None:
-    console.client = console.open()
     try:
-        return await command(console, *args, **kwargs)
+        console.client = console.open()
+        try:
+            return await command(console, *args, **kwargs)
+        finally:
+            await console.client.close()
     except AuthenticationFailed as problem:
         # As etcdctl, which logs in before it does anything else.
         raise CommandError(str(problem), BAD_CONNECTION) from problem
+    except BadCertificates as problem:
+        raise CommandError(str(problem), BAD_ARGS) from problem
     except ClientError as problem:
         raise CommandError(explain(problem)) from problem
-    finally:
-        await console.client.close()
+
+
+@contextmanager
+def told(text: str = "{}", code: int = ERROR) -> Iterator[None]:
+    """What the store refuses in the block is told in this text, with this code; a login that failed as ever."""
+    try:
+        yield
+    except AuthenticationFailed:
+        raise
+    except ClientError as problem:
+        raise CommandError(text.format(explain(problem)), code) from problem
 
 
 def explain(problem: ClientError) -> str:

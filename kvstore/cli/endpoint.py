@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import click
 
 from kvstore.cli import durations
+from kvstore.cli.arguments import Int64
 from kvstore.cli.console import Console, connected, explain
 from kvstore.cli.exits import CommandError
 from kvstore.cli.grammar import Command, SubGroup
@@ -103,7 +104,7 @@ async def status(console: Console, cluster: bool) -> int:
 
 @endpoint.command(cls=Command, examples="fluyt endpoint hashkv --cluster")
 @_cluster_option
-@click.option("--rev", type=int, default=0, help="Hash the history up to this revision; 0: all of it.")
+@click.option("--rev", type=Int64(), default=0, help="Hash the history up to this revision; 0: all of it.")
 @connected
 async def hashkv(console: Console, cluster: bool, rev: int) -> None:
     """Show a hash of each endpoint's history: members that agree show the same."""

@@ -1,4 +1,4 @@
-"""etcdctl's grammar on top of click: global options anywhere, --flag=true, prefixes of command names, lazy commands.
+"""etcdctl's grammar on top of click: global options anywhere, Go's flags, prefixes of command names, lazy commands.
 
 A command is loaded only when it is run, so that `fluyt put` does not pay for what `fluyt store` imports.
 """
@@ -14,8 +14,7 @@ from typing import Any
 import click
 
 from kvstore.cli import options
-
-_TRUE, _FALSE = ("1", "t", "true", "TRUE", "True", "T"), ("0", "f", "false", "FALSE", "False", "F")
+from kvstore.cli.go_flags import plain_words
 
 
 class Command(click.Command):
@@ -27,7 +26,7 @@ class Command(click.Command):
         self.examples = examples
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, plain_switches(self, args))
+        return super().parse_args(ctx, plain_words(self, args))
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         if self.examples:
@@ -63,7 +62,7 @@ class Group(click.Group):
         return super().resolve_command(ctx, args)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, plain_switches(self, args))
+        return super().parse_args(ctx, plain_words(self, args))
 
 
 class SubGroup(Group):
@@ -105,25 +104,3 @@ def _imported(module: str) -> ModuleType:
     finally:
         gc.freeze()
         gc.enable()
-
-
-def plain_switches(command: click.Command, args: list[str]) -> list[str]:
-    """--switch=true as --switch, --switch=false as its opposite, if it has one, or nothing; what follows -- is left."""
-    switches = {
-        flag: param.secondary_opts
-        for param in command.params
-        if isinstance(param, click.Option) and param.is_flag
-        for flag in param.opts
-    }
-    plain: list[str] = []
-    for position, word in enumerate(args):
-        if word == "--":
-            return plain + args[position:]
-        flag, separator, text = word.partition("=")
-        if not separator or flag not in switches or text not in _TRUE + _FALSE:
-            plain.append(word)
-        elif text in _TRUE:
-            plain.append(flag)
-        else:
-            plain.extend(switches[flag][:1])
-    return plain

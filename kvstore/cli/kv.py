@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Any
 
 import click
 
-from kvstore.cli.arguments import hex_id, integer, text_arguments
+from kvstore.cli.arguments import Int64, hex_id, integer, text_arguments
 from kvstore.cli.console import Console, connected
 from kvstore.cli.exits import BAD_ARGS, BAD_FEATURE, CommandError, bad_args
 from kvstore.cli.grammar import Command
 from kvstore.cli.output.printer import emit
+from kvstore.cli.terminal import input_stream
 from kvstore.client.requests import delete_request, put_request, range_request
 from kvstore.pb import etcd_pb2 as pb
 
@@ -36,8 +36,8 @@ get_options = _options(
     text_arguments("<key> [<range_end>]"),
     click.option("--prefix", is_flag=True, help="Every key that begins with <key>."),
     click.option("--from-key", is_flag=True, help="Every key from <key> on, in byte order."),
-    click.option("--rev", type=int, default=0, help="The store as it was at this revision."),
-    click.option("--limit", type=int, default=0, help="At most so many results."),
+    click.option("--rev", type=Int64(), default=0, help="The store as it was at this revision."),
+    click.option("--limit", type=Int64(), default=0, help="At most so many results."),
     click.option("--order", default="", help="ASCEND or DESCEND."),
     click.option("--sort-by", default="", help="CREATE, KEY, MODIFY, VALUE or VERSION."),
     click.option("--keys-only", is_flag=True, help="Only the keys."),
@@ -86,8 +86,8 @@ def range_from(arguments: tuple[str, ...], options: dict[str, Any]) -> pb.RangeR
     )
 
 
-def put_from(arguments: tuple[str, ...], options: dict[str, Any]) -> pb.PutRequest:
-    """The request that `put` stands for; a missing value is read from stdin. CommandError as for `get`."""
+def put_from(arguments: tuple[str, ...], options: dict[str, Any], read_value: Callable[[str], bytes]) -> pb.PutRequest:
+    """The request that `put` stands for. CommandError as for `get`; read_value gives a missing value, or raises it."""
     usage = "put command needs 1 argument and input from stdin or 2 arguments"
     if not arguments:
         raise bad_args(usage)
@@ -95,9 +95,7 @@ def put_from(arguments: tuple[str, ...], options: dict[str, Any]) -> pb.PutReque
         raise bad_args("put command needs only 1 argument when 'ignore-value' is set")
     value: str | bytes = b""
     if not options["ignore_value"]:
-        value = arguments[1] if len(arguments) > 1 else sys.stdin.buffer.read()
-        if not value and len(arguments) == 1:
-            raise bad_args(usage)
+        value = arguments[1] if len(arguments) > 1 else read_value(usage)
     return put_request(
         arguments[0],
         value,
@@ -177,7 +175,15 @@ async def get(console: Console, /, arguments: tuple[str, ...], **options: Any) -
 @connected
 async def put(console: Console, /, arguments: tuple[str, ...], **options: Any) -> None:
     """Write a key. Without <value>, it is read from stdin."""
-    console.printer.put(await console.client.send_put(put_from(arguments, options)))
+    console.printer.put(await console.client.send_put(put_from(arguments, options, _from_stdin)))
+
+
+def _from_stdin(usage: str) -> bytes:
+    with input_stream() as source:
+        value = source.read()
+    if not value:
+        raise bad_args(usage)
+    return value
 
 
 @click.command(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import click
 
 from kvstore.cli.arguments import hex_id, integer, text_arguments
-from kvstore.cli.console import Console, connected, explain
-from kvstore.cli.exits import BAD_ARGS, BAD_CONNECTION, CommandError, bad_args
+from kvstore.cli.console import Console, connected, told
+from kvstore.cli.exits import BAD_ARGS, BAD_CONNECTION, bad_args
 from kvstore.cli.grammar import Command, SubGroup
 from kvstore.cli.output.printer import emit
-from kvstore.client.errors import ClientError, LeaseLost
+from kvstore.client.errors import LeaseLost
 
 _BAD_ID = "bad lease ID arg ({}), expecting ID in Hex"
 
@@ -27,10 +27,8 @@ async def grant(console: Console, arguments: tuple[str, ...]) -> None:
     if len(arguments) != 1:
         raise bad_args("lease grant command needs TTL argument")
     ttl = integer(arguments[0], "bad TTL ({})", BAD_ARGS)
-    try:
+    with told("failed to grant lease ({})"):
         answer = await console.client.leases.grant(ttl)
-    except ClientError as problem:
-        raise CommandError(f"failed to grant lease ({explain(problem)})") from problem
     console.printer.lease_grant(answer)
 
 
@@ -42,10 +40,8 @@ async def revoke(console: Console, arguments: tuple[str, ...]) -> None:
     if len(arguments) != 1:
         raise bad_args("lease revoke command needs 1 argument")
     lease_id = hex_id(arguments[0], _BAD_ID)
-    try:
+    with told("failed to revoke lease ({})"):
         answer = await console.client.leases.revoke(lease_id)
-    except ClientError as problem:
-        raise CommandError(f"failed to revoke lease ({explain(problem)})") from problem
     console.printer.lease_revoke(lease_id, answer)
 
 
@@ -58,10 +54,8 @@ async def timetolive(console: Console, arguments: tuple[str, ...], keys: bool) -
     if len(arguments) != 1:
         raise bad_args("lease timetolive command needs lease ID as argument")
     lease_id = hex_id(arguments[0], _BAD_ID)
-    try:
+    with told(code=BAD_CONNECTION):
         answer = await console.client.leases.time_to_live(lease_id, keys=keys)
-    except ClientError as problem:
-        raise CommandError(explain(problem), BAD_CONNECTION) from problem
     console.printer.lease_time_to_live(answer, keys)
 
 
@@ -69,10 +63,8 @@ async def timetolive(console: Console, arguments: tuple[str, ...], keys: bool) -
 @connected
 async def list_all(console: Console) -> None:
     """List every lease."""
-    try:
+    with told(code=BAD_CONNECTION):
         answer = await console.client.leases.list()
-    except ClientError as problem:
-        raise CommandError(explain(problem), BAD_CONNECTION) from problem
     console.printer.lease_list(answer)
 
 
@@ -85,14 +77,13 @@ async def keep_alive(console: Console, arguments: tuple[str, ...], once: bool) -
     if len(arguments) != 1:
         raise bad_args("lease keep-alive command needs lease ID as argument")
     lease_id = hex_id(arguments[0], _BAD_ID)
-    try:
-        if once:
-            console.printer.lease_keep_alive(await console.client.leases.keep_alive_once(lease_id))
-        else:
-            async for answer in console.client.leases.keep_alive(lease_id):
-                console.printer.lease_keep_alive(answer)
-    except LeaseLost:
-        if console.format == "simple":
-            emit(f"lease {lease_id:016x} expired or revoked.")
-    except ClientError as problem:
-        raise CommandError(explain(problem), BAD_CONNECTION) from problem
+    with told(code=BAD_CONNECTION):
+        try:
+            if once:
+                console.printer.lease_keep_alive(await console.client.leases.keep_alive_once(lease_id))
+            else:
+                async for answer in console.client.leases.keep_alive(lease_id):
+                    console.printer.lease_keep_alive(answer)
+        except LeaseLost:
+            if console.format == "simple":
+                emit(f"lease {lease_id:016x} expired or revoked.")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 from collections.abc import Sequence
 
 import click
 
-from kvstore.cli.arguments import text_arguments
+from kvstore.cli.arguments import Int64, text_arguments
 from kvstore.cli.console import Console, connected
 from kvstore.cli.exits import CommandError, bad_args
 from kvstore.cli.grammar import Command
@@ -25,7 +26,7 @@ from kvstore.client.lock import Lock
     """,
 )
 @text_arguments("<name> [-- <command>...]")
-@click.option("--ttl", type=int, default=10, help="Seconds until a holder that fell silent has lost the lock.")
+@click.option("--ttl", type=Int64(), default=10, help="Seconds until a holder that fell silent has lost the lock.")
 @connected
 async def lock(console: Console, arguments: tuple[str, ...], ttl: int) -> int:
     """Wait for a named lock and hold it.
@@ -42,7 +43,7 @@ async def lock(console: Console, arguments: tuple[str, ...], ttl: int) -> int:
         if await stop.unless(held.acquire()) is None:
             return 1
         try:
-            return await (_run(held, command) if command else _hold(console, held, stop))
+            return await (_run(held, command, stop) if command else _hold(console, held, stop))
         finally:
             await held.release()
 
@@ -62,7 +63,7 @@ async def _lost(held: Lock) -> bool:
     return True
 
 
-async def _run(held: Lock, command: Sequence[str]) -> int:
+async def _run(held: Lock, command: Sequence[str], stop: Stop) -> int:
     """Run the command under the lock; its exit code, 128 + signal if one ended it."""
     facts = {"ETCD_LOCK_KEY": os.fsdecode(held.key), "ETCD_LOCK_REV": str(held.header.revision)}
     try:
@@ -70,14 +71,24 @@ async def _run(held: Lock, command: Sequence[str]) -> int:
     except OSError as problem:
         raise CommandError(f"cannot run {command[0]}: {problem.strerror}") from problem
     lost = asyncio.create_task(_terminate_when_lost(held, process))
+    stopping = asyncio.create_task(_pass_on(stop, process))
     try:
         code = await process.wait()
     finally:
         lost.cancel()
+        stopping.cancel()
     if code:
         reason = f"signal: {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
         raise CommandError(reason, code if code > 0 else 128 - code)
     return 0
+
+
+async def _pass_on(stop: Stop, process: asyncio.subprocess.Process) -> None:
+    """SIGTERM is the command's, too. Ctrl-C is not passed on: the terminal gives it to both."""
+    while True:
+        if await stop.next() == signal.SIGTERM:
+            with contextlib.suppress(ProcessLookupError):
+                process.terminate()
 
 
 async def _terminate_when_lost(held: Lock, process: asyncio.subprocess.Process) -> None:

@@ -79,28 +79,56 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # gRPC's own remarks on connections that come and go; what matters of them is in our errors.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
+        code = _run(arguments)
+    finally:
+        _let_go_of_output()
+    sys.exit(code)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    """The exit code; what went wrong has been told."""
+    try:
         code = cli.main(args=arguments, prog_name="fluyt", standalone_mode=False)
     except exits.CommandError as problem:
         _complain(problem.message, problem.prefix)
-        sys.exit(problem.code)
+        return problem.code
     except click.exceptions.NoArgsIsHelpError as problem:
         click.echo(problem.ctx.get_help() if problem.ctx else "")
-        sys.exit(0)
+        return 0
     except click.ClickException as problem:
         _complain(_in_gos_words(problem))
-        sys.exit(exits.BAD_ARGS if isinstance(problem, click.MissingParameter) else exits.ERROR)
+        return exits.BAD_ARGS if isinstance(problem, click.MissingParameter) else exits.ERROR
     except (click.Abort, KeyboardInterrupt):
-        sys.exit(exits.CTRL_C)
+        return exits.CTRL_C
     except BrokenPipeError:
-        # Who reads our output has gone (`fluyt get … | head`); keep the interpreter from saying so at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(exits.ERROR)
+        # Who reads our output has gone (`fluyt get … | head`).
+        return exits.ERROR
+    except UnicodeEncodeError as problem:
+        from kvstore.cli.quoting import quote
+
+        _complain(f"{quote(problem.object)} is not UTF-8, which every name must be")
+        return exits.BAD_ARGS
     except Exception as bug:
         if "--debug" in sys.argv:
             raise
-        _complain(f"unexpected {type(bug).__name__}: {bug} (--debug shows where)")
-        sys.exit(exits.ERROR)
-    sys.exit(code if isinstance(code, int) else 0)
+        _complain(_in_one_line(bug))
+        return exits.ERROR
+    return code if isinstance(code, int) else 0
+
+
+def _in_one_line(problem: Exception) -> str:
+    if isinstance(problem, OSError) and problem.strerror:
+        return f"{problem.filename or 'input or output'}: {problem.strerror}"
+    return f"unexpected {type(problem).__name__}: {problem} (--debug shows where)"
+
+
+def _let_go_of_output() -> None:
+    """Keep the interpreter from complaining at its end about what cannot be written."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(message: str, prefix: str = "Error: ") -> None:

@@ -13,7 +13,7 @@ from itertools import groupby
 import click
 
 from kvstore.cli.arguments import text_arguments
-from kvstore.cli.console import Console, connected
+from kvstore.cli.console import Console, certificate_pair, connected
 from kvstore.cli.exits import bad_args
 from kvstore.cli.grammar import Command
 from kvstore.cli.output.printer import emit
@@ -44,9 +44,9 @@ _REPORT_SECONDS = 30.0
 @click.option("--dest-prefix", default="", help="What stands for the prefix there.")
 @click.option("--no-dest-prefix", is_flag=True, help="There, the prefix is left out.")
 @click.option("--dest-user", default=None, help="name:password for the destination.")
-@click.option("--dest-cacert", default=None, help="Trust destinations certified by this PEM bundle.")
-@click.option("--dest-cert", default=None, help="Show this PEM certificate to the destination.")
-@click.option("--dest-key", default=None, help="The PEM key of --dest-cert.")
+@click.option("--dest-cacert", type=click.Path(), default=None, help="Trust destinations certified by this PEM bundle.")
+@click.option("--dest-cert", type=click.Path(), default=None, help="Show this PEM certificate to the destination.")
+@click.option("--dest-key", type=click.Path(), default=None, help="The PEM key of --dest-cert.")
 @connected
 async def make_mirror(
     console: Console,
@@ -67,6 +67,7 @@ async def make_mirror(
         raise bad_args("make-mirror takes one destination argument")
     if no_dest_prefix and dest_prefix:
         raise bad_args("`--dest-prefix` and `--no-dest-prefix` cannot be set at the same time, choose one")
+    certificate_pair(dest_cert, dest_key, "--dest-")
     user, _, password = (dest_user or "").partition(":")
     tls = Tls(ca=dest_cacert, cert=dest_cert, key=dest_key) if dest_cacert or dest_cert else None
     there = console.open([arguments[0]], user=user or None, password=password, tls=tls)

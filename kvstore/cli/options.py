@@ -38,6 +38,8 @@ class GlobalOption:
     default: Any = None
     type: Any = str
     switch: bool = False
+    # What a shell may offer.
+    choices: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -53,7 +55,7 @@ GLOBAL_OPTIONS = (
             "127.0.0.1:12379 (scripts/start-cluster)."
         ),
     ),
-    GlobalOption(("--write-out", "-w"), f"Output format: {', '.join(FORMATS)}.", "simple"),
+    GlobalOption(("--write-out", "-w"), f"Output format: {', '.join(FORMATS)}.", "simple", choices=FORMATS),
     GlobalOption(("--hex",), "Print keys and values as hexadecimal escapes.", False, bool, switch=True),
     GlobalOption(("--dial-timeout",), "How long to try to connect.", 2.0, Duration()),
     GlobalOption(("--command-timeout",), "How long a command may take once it is connected.", 5.0, Duration()),
@@ -61,9 +63,9 @@ GLOBAL_OPTIONS = (
     GlobalOption(("--keepalive-timeout",), "Give a ping this long.", 5.0, Duration()),
     GlobalOption(("--user",), "name[:password] to log in with; asks for the password if it is missing."),
     GlobalOption(("--password",), "Password to log in with (then --user is the name alone)."),
-    GlobalOption(("--cacert",), "Trust servers certified by this PEM bundle."),
-    GlobalOption(("--cert",), "Show this PEM certificate to servers."),
-    GlobalOption(("--key",), "The PEM key of --cert."),
+    GlobalOption(("--cacert",), "Trust servers certified by this PEM bundle.", type=click.Path()),
+    GlobalOption(("--cert",), "Show this PEM certificate to servers.", type=click.Path()),
+    GlobalOption(("--key",), "The PEM key of --cert.", type=click.Path()),
     GlobalOption(
         ("--insecure-transport",), "Talk without TLS unless a TLS option or https:// is given.", True, bool, switch=True
     ),
@@ -96,6 +98,8 @@ def parameters(*, root: bool) -> list[click.Option]:
 
 def _parameter(option: GlobalOption, root: bool) -> click.Option:
     kind: dict[str, Any] = {"is_flag": True} if option.switch else {"type": option.type, "metavar": "TEXT"}
+    if option.choices:
+        kind["shell_complete"] = lambda _, __, begun: [each for each in option.choices if each.startswith(begun)]
     variable = option.name.upper()
     if root:
         kind |= {"default": option.default, "envvar": [f"FLUYT_{variable}", f"ETCDCTL_{variable}"]}

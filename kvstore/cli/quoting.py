@@ -24,7 +24,8 @@ def _quote_rune(char: str) -> str:
         return f"\\x{code - 0xDC00:02x}"
     if char.isprintable():
         return char
-    if code < 0x80:
+    # DEL is written \u007f by the Go that etcdctl 3.5.1 was built with, \x7f by later ones.
+    if code < 0x7F:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
+import tempfile
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,6 +15,7 @@ from kvstore.cli.exits import INTERRUPTED, CommandError, bad_args
 from kvstore.cli.grammar import Command, SubGroup
 from kvstore.cli.output.printer import emit
 from kvstore.cli.progress import bar
+from kvstore.cli.signals import Stop
 from kvstore.cli.snapshot_file import restore, status
 from kvstore.client.errors import ClientError
 
@@ -29,9 +30,9 @@ snapshot.add_command(restore)
 
 
 @snapshot.command(cls=Command, examples="fluyt snapshot save backup.db --endpoints 127.0.0.1:2379")
-@text_arguments("<file>")
+@text_arguments("<file>", files=True)
 @connected
-async def save(console: Console, arguments: tuple[str, ...]) -> None:
+async def save(console: Console, arguments: tuple[str, ...]) -> int:
     """Save a snapshot of one member to <file>."""
     if len(arguments) != 1:
         raise bad_args("snapshot save expects one argument")
@@ -39,25 +40,49 @@ async def save(console: Console, arguments: tuple[str, ...]) -> None:
         members = " ".join(console.endpoints)
         message = f"snapshot must be requested to one selected node, not multiple [{members}]: choose with --endpoints"
         raise CommandError(message, INTERRUPTED)
-    path = Path(arguments[0])
-    part = path.with_name(path.name + ".part")
-    try:
-        await _fetch(console, part)
-        os.replace(part, path)
-        _sync_directory(path.parent)
-    except (ClientError, OSError) as problem:
-        reason = explain(problem) if isinstance(problem, ClientError) else f"{problem.filename}: {problem.strerror}"
-        raise CommandError(f"snapshot not saved: {reason}", INTERRUPTED) from problem
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
+    path = _destination(arguments[0])
+    async with Stop() as stop:
+        try:
+            await stop.unless(_save(console, path))
+        except (ClientError, OSError) as problem:
+            reason = explain(problem) if isinstance(problem, ClientError) else f"{path}: {problem.strerror}"
+            raise _not_saved(reason) from problem
+        if stop.came:
+            return stop.code
     emit(f"Snapshot saved at {arguments[0]}")
+    return 0
 
 
-async def _fetch(console: Console, part: Path) -> None:
-    """Write the stream to the file, which only its owner may read: the store's secrets are in it."""
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file, bar("snapshot") as progress:
+def _destination(word: str) -> Path:
+    """The file to make or replace, behind all links. CommandError for anything but a file, which stays as it is."""
+    if not word:
+        raise _not_saved("the file's name is empty")
+    path = Path(os.path.realpath(word))
+    if os.path.lexists(path) and not path.is_file():
+        raise _not_saved(f"{word} is there, and is no regular file")
+    return path
+
+
+def _not_saved(reason: str) -> CommandError:
+    return CommandError(f"snapshot not saved: {reason}", INTERRUPTED)
+
+
+async def _save(console: Console, path: Path) -> None:
+    """Fetch into a new file of our own beside it, which nobody else can have opened or linked; then rename."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")
+    part = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            await _fetch(console, file)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    _sync_directory(path.parent)
+
+
+async def _fetch(console: Console, file: BinaryIO) -> None:
+    """Write the stream to the file, and to the disk."""
+    with bar("snapshot") as progress:
         async for response in console.client.maintenance.snapshot(console.endpoints[0]):
             file.write(response.blob)
             progress(file.tell(), file.tell() + response.remaining_bytes)

@@ -13,6 +13,7 @@ from kvstore.cli.exits import ERROR, CommandError, bad_args
 from kvstore.cli.grammar import Command
 from kvstore.cli.output import printer_of
 from kvstore.cli.output.printer import SnapshotStatus, emit
+from kvstore.cli.signals import cleared_up
 
 P = ParamSpec("P")
 
@@ -37,7 +38,7 @@ def _explained(command: Callable[P, None]) -> Callable[P, None]:
 
 
 @click.command(cls=Command, examples="fluyt snapshot status backup.db -w table")
-@text_arguments("<file>")
+@text_arguments("<file>", files=True)
 @_explained
 def status(arguments: tuple[str, ...]) -> None:
     """Show hash, revision, number of rows and size of a snapshot, after reading all of it."""
@@ -59,7 +60,7 @@ def status(arguments: tuple[str, ...]) -> None:
       --initial-advertise-peer-urls http://10.0.0.1:2380
     """,
 )
-@text_arguments("<file>")
+@text_arguments("<file>", files=True)
 @click.option(
     "--data-dir", default="", help="Directory to make, one that is empty or not there.  [default: NAME.fluyt]"
 )
@@ -118,7 +119,8 @@ def restore(
         initial_cluster_token=initial_cluster_token,
         initial_advertise_peer_urls=split_urls(initial_advertise_peer_urls, "initial-advertise-peer-urls"),
     )
-    made = make(arguments[0], config, skip_hash_check=skip_hash_check, bump=bump_revision)
+    with cleared_up():
+        made = make(arguments[0], config, skip_hash_check=skip_hash_check, bump=bump_revision)
     emit(
         f"Restored {arguments[0]} at revision {made.revision} to {config.data_dir}:"
         f" member {name} {made.member_id:x} of cluster {made.cluster_id:x}"

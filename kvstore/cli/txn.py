@@ -7,7 +7,6 @@ when they do not (`put key "a value"`).
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO, TypeVar
 
@@ -16,8 +15,10 @@ import click
 from kvstore.cli import kv
 from kvstore.cli.console import Console, connected
 from kvstore.cli.exits import INVALID_INPUT, CommandError, bad_args
-from kvstore.cli.grammar import Command, plain_switches
+from kvstore.cli.go_flags import plain_words
+from kvstore.cli.grammar import Command
 from kvstore.cli.quoting import unquote
+from kvstore.cli.terminal import input_stream
 from kvstore.client.txn import Target, create_revision, lease_of, mod_revision, value, version
 from kvstore.pb import etcd_pb2 as pb
 
@@ -94,10 +95,15 @@ def parse_operation(line: str) -> pb.RequestOp:
         raise CommandError(f"invalid txn request: {line}", INVALID_INPUT)
     grammar, build = _OPERATIONS[name]
     try:
-        values = grammar.make_context(name, plain_switches(grammar, arguments)).params
+        values = grammar.make_context(name, plain_words(grammar, arguments)).params
     except click.UsageError as problem:
         raise CommandError(f"invalid txn request: {line}", INVALID_INPUT) from problem
     return build(values.pop("arguments"), values)
+
+
+def _no_value(usage: str) -> bytes:
+    """The lines on stdin are the transaction's own."""
+    raise bad_args(usage)
 
 
 def _grammar(options: Callable[[Any], Any]) -> click.Command:
@@ -108,7 +114,7 @@ def _grammar(options: Callable[[Any], Any]) -> click.Command:
 
 _OPERATIONS: dict[str, tuple[click.Command, Callable[[Any, Any], pb.RequestOp]]] = {
     "get": (_grammar(kv.get_options), lambda a, o: pb.RequestOp(request_range=kv.range_from(a, o))),
-    "put": (_grammar(kv.put_options), lambda a, o: pb.RequestOp(request_put=kv.put_from(a, o))),
+    "put": (_grammar(kv.put_options), lambda a, o: pb.RequestOp(request_put=kv.put_from(a, o, _no_value))),
     "del": (_grammar(kv.delete_options), lambda a, o: pb.RequestOp(request_delete_range=kv.delete_from(a, o))),
 }
 
@@ -152,5 +158,6 @@ async def txn(console: Console, arguments: tuple[str, ...], interactive: bool) -
     """
     if arguments:
         raise bad_args("txn command does not accept argument")
-    request = read_txn(sys.stdin.buffer, lambda line: click.echo(line) if interactive else None)
+    with input_stream() as source:
+        request = read_txn(source, lambda line: click.echo(line) if interactive else None)
     console.printer.txn(await console.client.send_txn(request))

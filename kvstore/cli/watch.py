@@ -9,12 +9,14 @@ from collections.abc import Sequence
 
 import click
 
+from kvstore.cli.arguments import Int64
 from kvstore.cli.console import Console, connected
 from kvstore.cli.exits import BAD_ARGS, ERROR, INTERRUPTED, INVALID_INPUT, CommandError, bad_args
-from kvstore.cli.grammar import Command, plain_switches
+from kvstore.cli.grammar import Command
 from kvstore.cli.output.printer import emit
 from kvstore.cli.quoting import quote
-from kvstore.client.errors import ClientError
+from kvstore.cli.terminal import stdin_lines
+from kvstore.client.errors import AuthenticationFailed, ClientError, Compacted
 from kvstore.client.watch import Watch
 from kvstore.pb import etcd_pb2 as pb
 
@@ -52,7 +54,7 @@ def _split(words: Sequence[str]) -> tuple[list[str], bool, list[str]]:
 @click.argument("arguments", nargs=-1, metavar="[<key> [<range_end>]] [-- <command>...]")
 @click.option("-i", "--interactive", is_flag=True, help="Read `watch …` and `progress` lines from stdin.")
 @click.option("--prefix", is_flag=True, help="Every key that begins with <key>.")
-@click.option("--rev", type=int, default=0, help="Start at this revision instead of now.")
+@click.option("--rev", type=Int64(), default=0, help="Start at this revision instead of now.")
 @click.option("--prev-kv", is_flag=True, help="Print what each change replaced, too.")
 @click.option("--progress-notify", is_flag=True, help="Print the store's revision now and then while nothing changes.")
 @connected
@@ -113,8 +115,12 @@ async def follow(console: Console, events: Watch, command: Sequence[str]) -> Non
             console.printer.watch(response)
             if command:
                 await _run_for_each(response, command)
+    except AuthenticationFailed:
+        raise
     except ClientError as problem:
         print(f"watch was canceled ({problem})", file=sys.stderr)
+        if isinstance(problem, Compacted) and problem.response is not None:
+            console.printer.watch(problem.response)
     finally:
         await events.aclose()
 
@@ -148,8 +154,8 @@ class _Interactive:
     async def run(self) -> None:
         """Until stdin ends, which etcdctl takes for an error, too."""
         try:
-            while line := await asyncio.to_thread(sys.stdin.readline):
-                await self._obey(line.rstrip("\n"))
+            async for line in stdin_lines():
+                await self._obey(line)
             raise CommandError("error reading watch request line: EOF", INVALID_INPUT)
         finally:
             for task in self._followers:
@@ -177,7 +183,7 @@ class _Interactive:
         if separator and not command:
             raise bad_args(_NO_COMMAND)
         try:
-            values = watch.make_context("watch", plain_switches(watch, before)).params
+            values = watch.make_context("watch", before).params
         except click.UsageError as problem:
             raise CommandError(problem.format_message(), BAD_ARGS) from problem
         keys = _keys(values["arguments"])

@@ -12,6 +12,7 @@ with Client("127.0.0.1:2379,127.0.0.1:22379") as client:
 from kvstore.client.aio import AsyncClient, connect
 from kvstore.client.errors import (
     AuthenticationFailed,
+    BadCertificates,
     ChecksumMismatch,
     ClientError,
     Compacted,
@@ -41,6 +42,7 @@ from kvstore.client.txn import create_revision, delete, get, lease_of, mod_revis
 __all__ = [
     "AsyncClient",
     "AuthenticationFailed",
+    "BadCertificates",
     "ChecksumMismatch",
     "Client",
     "ClientError",

@@ -10,7 +10,8 @@
     ├─ WatchCanceled      the store ended a watch for good
     ├─ LeaseLost          a lease expired or was revoked: what hung on it (a lock, a leadership) is gone
     ├─ NoElectionLeader   nobody holds the election
-    └─ ChecksumMismatch   a snapshot arrived damaged
+    ├─ ChecksumMismatch   a snapshot arrived damaged
+    └─ BadCertificates    a certificate or key of ours cannot be read or used
 
 The rule behind MaybeApplied: a write is repeated only when it is certain that it was not applied. Certain are a
 connection that never came up and the store's own refusals; everything else (a connection that broke, a deadline, a
@@ -24,6 +25,7 @@ from collections.abc import Sequence
 from kvstore.errors import Code, EtcdError
 from kvstore.errors import error as known_error
 from kvstore.errors import names as known_names
+from kvstore.pb import etcd_pb2 as pb
 
 
 class ClientError(Exception):
@@ -34,7 +36,8 @@ class Unreachable(ClientError):
     """No endpoint could be connected, so nothing was sent. `reasons`: endpoint → what happened there."""
 
     def __init__(self, reasons: dict[str, str]) -> None:
-        super().__init__("; ".join(f"cannot reach {e}: {why}" for e, why in reasons.items()) or "no endpoint to try")
+        told = "; ".join(f"cannot reach {e}: {why}" for e, why in reasons.items())
+        super().__init__(told or "no time left to connect")
         self.reasons = reasons
 
 
@@ -55,17 +58,23 @@ class StoreError(EtcdError, ClientError):
 
 
 class Compacted(StoreError):
-    """The revision asked for has been compacted. `compact_revision`: the oldest that can be read, 0 if not told."""
+    """The revision asked for has been compacted. `compact_revision`: the oldest that can be read, 0 if not told.
 
-    def __init__(self, code: Code, message: str, compact_revision: int = 0) -> None:
+    `response`: the one that ended the watch, if it was a watch.
+    """
+
+    def __init__(
+        self, code: Code, message: str, compact_revision: int = 0, response: pb.WatchResponse | None = None
+    ) -> None:
         super().__init__(code, message)
         self.compact_revision = compact_revision
+        self.response = response
 
     @classmethod
-    def at(cls, compact_revision: int) -> Compacted:
+    def at(cls, compact_revision: int, response: pb.WatchResponse | None = None) -> Compacted:
         """As a watch learns it: with the compacted revision."""
         known = known_error("COMPACTED")
-        return cls(known.code, known.message, compact_revision)
+        return cls(known.code, known.message, compact_revision, response)
 
 
 class FutureRevision(StoreError):
@@ -138,6 +147,10 @@ class NoElectionLeader(ClientError):
 
 class ChecksumMismatch(ClientError):
     """A snapshot arrived damaged: its sha256 is not the one the store sent."""
+
+
+class BadCertificates(ClientError):
+    """A file of Settings.tls cannot be read or used; the message names it."""
 
 
 _CLASSES: dict[str, type[StoreError]] = {

@@ -16,7 +16,7 @@ from google.protobuf.message import Message
 
 from kvstore.client import rpcs
 from kvstore.client.channel import CallFailed, Metadata, NotSent
-from kvstore.client.errors import ClientError
+from kvstore.client.errors import BadCertificates, ClientError
 from kvstore.client.rpcs import Rpc
 from kvstore.client.settings import Settings, Tls
 from kvstore.errors import Code
@@ -32,7 +32,7 @@ class GrpcChannel:
     """See channel.Channel."""
 
     def __init__(self, target: str, secure: bool, settings: Settings) -> None:
-        """Raises ClientError: bad certificates."""
+        """Raises BadCertificates; ClientError when the server does not show one that skip_verify could trust."""
         self._channel: Any = _open(target, secure, settings)
         self._calls: dict[Rpc[Any], Any] = {}
 
@@ -136,12 +136,13 @@ def _open(target: str, secure: bool, settings: Settings) -> grpc.aio.Channel:
     if settings.tls is None and not secure:
         return grpc.aio.insecure_channel(target, options=options)
     tls = settings.tls or Tls()
-    roots, name = _read(tls.ca), tls.server_name
+    roots, key, cert, name = _read(tls.ca), _read(tls.key), _read(tls.cert), tls.server_name
+    _check(tls)
     if tls.skip_verify:
         roots, name = _trust_on_sight(target, tls)
     if name:
         options.append(("grpc.ssl_target_name_override", name))
-    credentials = grpc.ssl_channel_credentials(roots, _read(tls.key), _read(tls.cert))
+    credentials = grpc.ssl_channel_credentials(roots, key, cert)
     return grpc.aio.secure_channel(target, credentials, options=options)
 
 
@@ -170,7 +171,24 @@ def _read(path: str | None) -> bytes | None:
     try:
         return Path(path).read_bytes()
     except OSError as problem:
-        raise ClientError(f"cannot read {path}: {problem.strerror}") from problem
+        raise BadCertificates(f"cannot read {path}: {problem.strerror}") from problem
+
+
+def _check(tls: Tls) -> None:
+    """BadCertificates names the file that gRPC could not use: it would only say that there is no connection."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        if tls.ca:
+            context.load_verify_locations(tls.ca)
+    except ssl.SSLError as problem:
+        raise BadCertificates(f"trusted CA file {tls.ca} holds no PEM certificate") from problem
+    try:
+        if tls.cert:
+            # A key with a passphrase is not for programs: nobody is asked for it.
+            context.load_cert_chain(tls.cert, tls.key, password="")
+    except ssl.SSLError as problem:
+        why = (problem.reason or "").lower().replace("_", " ") or "not PEM, or with a passphrase"
+        raise BadCertificates(f"certificate {tls.cert} and key {tls.key} cannot be used: {why}") from problem
 
 
 def _trust_on_sight(target: str, tls: Tls) -> tuple[bytes, str | None]:

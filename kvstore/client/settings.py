@@ -21,6 +21,12 @@ class Tls:
     # The name the server's certificate must carry, if it is not the host of the endpoint.
     server_name: str | None = None
 
+    def __post_init__(self) -> None:
+        """Raises ValueError."""
+        if bool(self.cert) != bool(self.key):
+            given, missing = ("cert", "key") if self.cert else ("key", "cert")
+            raise ValueError(f"tls: {given} is given without {missing}; give both, or neither")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
@@ -42,3 +48,9 @@ class Settings:
     # Which gRPC library carries the calls: grpcio, the reference; or our own, which costs much less CPU and memory.
     # Unix sockets go by grpcio always.
     library: Literal["grpcio", "own"] = "grpcio"
+
+    def __post_init__(self) -> None:
+        """Raises ValueError."""
+        for name, seconds in (("timeout", self.timeout), ("dial_timeout", self.dial_timeout)):
+            if seconds is not None and not seconds > 0:
+                raise ValueError(f"{name} must be more than 0 seconds, not {seconds:g}")

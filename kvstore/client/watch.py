@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from collections import deque
 from collections.abc import AsyncIterator
@@ -21,10 +22,10 @@ from typing import Literal, Self, Unpack
 from kvstore.backoff import delays
 from kvstore.client import errors
 from kvstore.client.channel import CallFailed, Metadata, Stream
-from kvstore.client.errors import ClientError, Compacted, WatchCanceled
+from kvstore.client.errors import ClientError, Compacted, StoreError, Unreachable, WatchCanceled
 from kvstore.client.requests import OPEN_END, Bytes, KeyOptions, key_range
 from kvstore.client.rpcs import WATCH_PATH
-from kvstore.client.transport import Transport
+from kvstore.client.transport import Endpoint, Transport
 from kvstore.errors import Code
 from kvstore.errors import error as known_error
 from kvstore.pb import etcd_pb2 as pb
@@ -82,12 +83,14 @@ class Watch:
         self._call: Stream | None = None
         self._fragments: list[pb.WatchResponse] = []
         self._ended: BaseException | None = None
+        # Why the store has not taken the watch yet, though it may a moment later.
+        self._refusal: StoreError | None = None
 
     async def start(self) -> Self:
         """Open it, unless that is done, and wait until the store has confirmed it.
 
-        Nothing that happens after this is missed. Raises Unreachable within the client's timeout, Compacted,
-        WatchCanceled, PermissionDenied.
+        Nothing that happens after this is missed. Raises Unreachable or NoLeader within the client's timeout,
+        Compacted, WatchCanceled, PermissionDenied.
         """
         if self._started is None:
             self._started = asyncio.get_running_loop().create_future()
@@ -172,7 +175,8 @@ class Watch:
                     deadline = None
                 if self.next_revision != revision:
                     pause = delays()
-                await asyncio.sleep(next(pause))
+                left = math.inf if deadline is None else max(deadline - time.monotonic(), 0)
+                await asyncio.sleep(min(next(pause), left))
         except Exception as final:
             # ClientError, or a mistake of ours, which must not leave the reader waiting for ever either.
             # It is told after the events that came before it.
@@ -182,7 +186,7 @@ class Watch:
 
     async def _stream(self, deadline: float | None) -> None:
         """One stream from its opening to its break (_Broken). Raises ClientError when the watch is over."""
-        endpoint = await self._transport.connected(deadline)
+        endpoint = await self._connected(deadline)
         metadata = await self._metadata(deadline)
         self._fragments.clear()
         call = endpoint.channel.stream(WATCH_PATH, pb.WatchResponse, metadata)
@@ -199,6 +203,15 @@ class Watch:
             self._call = None
             call.cancel()
 
+    async def _connected(self, deadline: float | None) -> Endpoint:
+        """A member to ask; when there is no time for one, what the last one said is why."""
+        try:
+            return await self._transport.connected(deadline)
+        except Unreachable as problem:
+            if problem.reasons or self._refusal is None:
+                raise
+            raise self._refusal from None
+
     async def _metadata(self, deadline: float | None) -> Metadata:
         """Once the watch has started, a login that fails for a moment is no reason to end it."""
         try:
@@ -211,7 +224,7 @@ class Watch:
     def _judge(self, code: Code, message: str) -> None:
         """_Broken if another stream may do better, the store's error otherwise."""
         self._log_in_again(message)
-        if code in _RECONNECT:
+        if self._no_leader(message) or code in _RECONNECT:
             raise _Broken
         raise errors.from_status(code, message)
 
@@ -220,6 +233,14 @@ class Watch:
         if errors.login_wanted(message) and self._transport.settings.user:
             self._transport.forget_token()
             raise _Broken
+
+    def _no_leader(self, message: str) -> bool:
+        """Whether that is why it was refused, which is kept: it says more than that the time was over."""
+        known = known_error("NO_LEADER")
+        if known.message not in message:
+            return False
+        self._refusal = errors.from_status(known.code, known.message)
+        return True
 
     async def _take(self, response: pb.WatchResponse, call: Stream) -> None:
         if response.canceled:
@@ -256,10 +277,10 @@ class Watch:
     def _refused(self, response: pb.WatchResponse) -> None:
         """The store canceled the watch: raise what that means."""
         if response.compact_revision:
-            raise Compacted.at(response.compact_revision)
+            raise Compacted.at(response.compact_revision, response)
         reason = response.cancel_reason
         self._log_in_again(reason)
-        if known_error("NO_LEADER").message in reason:
+        if self._no_leader(reason):
             raise _Broken
         if known_error("PERMISSION_DENIED").message in reason:
             known = known_error("PERMISSION_DENIED")

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from google.protobuf.message import Message
 
 from kvstore.client.channel import CallFailed, Metadata, NotSent, shorten
-from kvstore.client.errors import ClientError
+from kvstore.client.errors import BadCertificates, ClientError
 from kvstore.client.rpcs import Rpc
 from kvstore.client.settings import Settings, Tls
 from kvstore.errors import Code, EtcdError
@@ -40,7 +40,7 @@ class WireChannel:
     """See channel.Channel."""
 
     def __init__(self, target: str, secure: bool, settings: Settings) -> None:
-        """Raises ClientError: bad certificates."""
+        """Raises BadCertificates."""
         parts = urlsplit(f"//{target}")
         self._host, self._port = parts.hostname or "", parts.port or 0
         self._tls = _client_tls(settings.tls or Tls()) if secure else None
@@ -193,12 +193,12 @@ class WireStream:
 
 
 def _client_tls(tls: Tls) -> ClientTls:
-    """Raises ClientError."""
+    """Raises BadCertificates."""
     files = TlsFiles(cert=tls.cert or "", key=tls.key or "", ca=tls.ca or "", trust_anyone=tls.skip_verify)
     try:
         return ClientTls(files)
     except TlsError as problem:
-        raise ClientError(str(problem)) from problem
+        raise BadCertificates(str(problem)) from problem
 
 
 def _account(problem: EtcdError) -> str:

@@ -70,6 +70,7 @@ def test_reads_are_byte_for_byte_the_same(store: Cluster, fluyt: Runner, name: s
         ("a", "<3 & more>"),
         ("b", ""),
         ("c", "gr\u00fc\u00dfe\n\ttab\u2028"),
+        ("del\x7f", "\x7f"),
         ("bin", "x"),
     ):
         assert etcdctl("3.5", "put", name + key, value, endpoints=store.endpoints).code == 0
@@ -101,6 +102,9 @@ _REFUSED = [
     ["get"],
     ["put"],
     ["put", "a"],
+    ["alarm", "list", "x"],
+    ["alarm", "disarm", "x"],
+    ["lease", "grant", "\u0661"],
     ["put", "a", "b", "--ignore-value"],
     ["put", "a", "b", "--lease", "zz"],
     ["put", "a", "b", "--lease", "77"],

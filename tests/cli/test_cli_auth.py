@@ -66,6 +66,9 @@ SESSION = [
     "auth status --user root:pw",
     "user list --user root:pw",
     "user list --user root:wrong",
+    "lease grant 5 --user root:wrong",
+    "lease revoke 5 --user root:wrong",
+    "watch a --user root:wrong",
     "user list --user root --password pw",
     "user list --user ann:secret",
     "user get ann --user ann:secret",
@@ -140,4 +143,12 @@ def test_password_asked_twice(two_stores: tuple[Cluster, Cluster], bare_fluyt: R
     empty = run(endpoints, "user", "add", "twice", stdin="\n\n")
     assert (empty.code, error_line(empty)) == (128, "Error: empty password")
     good = run(endpoints, "user", "add", "twice", stdin="one\none\n")
-    assert (good.code, good.stdout.rpartition(": ")[2]) == (0, "User twice created\n")
+    assert (good.code, good.stdout.rpartition(": ")[2]) == (0, "\nUser twice created\n")
+
+
+def test_questions_for_a_password_end_their_line(two_stores: tuple[Cluster, Cluster], bare_fluyt: Runner) -> None:
+    theirs, ours = two_stores
+    words, stdin = ["user", "add", "asked"], "pw\npw\n"
+    expected = etcdctl("3.5", *words, endpoints=theirs.endpoints, stdin=stdin)
+    got = bare_fluyt(f"--endpoints={','.join(ours.endpoints)}", *words, stdin=stdin)
+    assert (got.stdout, got.code) == (expected.stdout, expected.code)

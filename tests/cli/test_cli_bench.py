@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from conftest import Runner
 from fluyt_process import Started, interrupt, lines
+from harness.cluster import Cluster
 from harness.etcdctl import Outcome
 from harness.ports import free_port
 from harness.tls import Certificates, TlsCluster, server_flags
@@ -174,3 +175,15 @@ _USERS = (
     "user grant-role ann some",
     "auth enable",
 )
+
+
+def test_a_store_without_a_leader_is_not_waited_for(new_cluster: Callable[..., Cluster], started: Started) -> None:
+    with new_cluster(members=1, start=False) as cluster:
+        # The second one never comes: what was a majority is none any more.
+        with Client(cluster.endpoints) as client:
+            client.cluster.add(["http://[::1]:1"])
+            wait_until(lambda: not client.maintenance.status().leader, "no leader")
+        words = ["put", "--seconds", "0.5", "--command-timeout", "500ms", "--endpoints", cluster.endpoints[0]]
+        measuring = started("bench", *words)
+        assert measuring.wait(20) == 1
+    assert "Warning: keys may be left below" in measuring.output()

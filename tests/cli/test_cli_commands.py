@@ -62,7 +62,23 @@ def test_no_store_is_told_with_the_next_step(bare_fluyt: Runner) -> None:
         (["get", "a", "--command-timeout", "5"], 1, "invalid duration '5'"),
         (["get", "a", "--endpoints", "ftp://h:1"], 128, "unknown scheme 'ftp'"),
         (["get", "a", "--endpoints", ","], 128, "no endpoint given"),
-        (["get", "a", "--cacert", "/none"], 1, "cannot read /none: No such file"),
+        (["get", "a", "--command-timeout", "0"], 128, "--command-timeout must be more than 0s"),
+        (["watch", "a", "--command-timeout=-1s"], 128, "--command-timeout must be more than 0s"),
+        (["get", "a", "--rev", "99999999999999999999"], 1, "99999999999999999999 does not fit into 64 bits"),
+        (["lease", "grant", "\u0661\u0662"], 128, "invalid syntax"),
+        (["role", "add", "\udcff"], 128, r'"\xff" is not UTF-8'),
+        (["user", "add", "\udcff:pw"], 128, r'"\xff" is not UTF-8'),
+        (["alarm", "list", "x"], 128, "alarm list command accepts no arguments"),
+        (["bench", "put", "--rate", "nan", "--total", "5"], 1, "'nan' is no number"),
+        (["get", "a", "--cert", "x"], 128, "--cert is given without --key: give both, or neither"),
+        (["get", "a", "--key", "x"], 128, "--key is given without --cert"),
+        (["make-mirror", "h:1", "--dest-cert", "x"], 128, "--dest-cert is given without --dest-key"),
+        (["get", "a", "--cacert", "/none"], 128, "cannot read /none: No such file"),
+        (["watch", "a", "--cert", "/none", "--key", "/none"], 128, "cannot read /none: No such file"),
+        (["endpoint", "health", "--cacert", "/none"], 128, "cannot read /none: No such file"),
+        (["snapshot", "save", "x", "--cacert", "/none"], 128, "cannot read /none: No such file"),
+        (["bench", "put", "--cacert", "/none"], 128, "cannot read /none: No such file"),
+        (["lock", "a", "--cacert", __file__], 128, f"{__file__} holds no PEM certificate"),
         (["get", "a", "--cacert", ""], 128, "empty string is passed to --cacert option"),
     ],
 )
@@ -72,13 +88,26 @@ def test_bad_input_is_one_clear_line(bare_fluyt: Runner, words: list[str], code:
     assert refused.stdout == ""
     assert "Error: " in refused.stderr
     assert message in refused.stderr
+    assert "unexpected" not in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+def test_half_a_pair_of_certificates_in_the_environment_is_refused(bare_fluyt: Runner) -> None:
+    refused = bare_fluyt("get", "a", environment={"ETCDCTL_CERT": "x"})
+    assert (refused.code, "--cert is given without --key" in refused.stderr) == (128, True)
+
+
+def test_a_server_without_tls_is_told(fluyt: Runner) -> None:
+    refused = fluyt("get", "a", "--insecure-skip-tls-verify")
+    assert refused.code == 1
+    assert refused.stderr.startswith("Error: cannot fetch the certificate of 127.0.0.1:")
 
 
 def test_commands_may_be_shortened_and_options_stand_anywhere(fluyt: Runner, store: Cluster, name: str) -> None:
     assert fluyt("put", name, "v", "--write-out=json").stdout.startswith('{"header"')
     assert fluyt("ge", name, "-w", "simple", "--hex=false").stdout == f"{name}\nv\n"
     assert json.loads(fluyt("-w", "fields", "mem", "l", "-w", "json").stdout)["members"]
+    assert json.loads(fluyt("-w=fields", "mem", "-w=table", "l", "-w=json").stdout)["members"]
 
 
 def test_the_environment_is_heard_and_the_command_line_wins(bare_fluyt: Runner, store: Cluster, name: str) -> None:
@@ -119,6 +148,34 @@ def test_completion(bare_fluyt: Runner, shell: str) -> None:
         [program], capture_output=True, text=True, env=clean_environment(words), check=False, timeout=30
     )
     assert done.stdout.split() == ["plain,lease"]
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [("get -w ", ["simple", "fields", "json", "protobuf", "table"]), ("get -w t", ["table"])],
+)
+def test_completion_of_formats(words: str, offered: list[str]) -> None:
+    assert _completed(words) == [f"plain,{each}" for each in offered]
+
+
+@pytest.mark.parametrize("words", ["snapshot restore x", "snapshot save x", "get --cacert x"])
+def test_completion_of_files(words: str) -> None:
+    assert _completed(words) == ["file,x"]
+
+
+def _completed(words: str) -> list[str]:
+    program = find("fluyt")
+    assert program is not None
+    asked = {"COMP_WORDS": f"fluyt {words}", "COMP_CWORD": str(words.count(" ") + 1)}
+    done = subprocess.run(
+        [program],
+        capture_output=True,
+        text=True,
+        env=clean_environment({**asked, "_FLUYT_COMPLETE": "bash_complete"}),
+        check=False,
+        timeout=30,
+    )
+    return done.stdout.split()
 
 
 # ---- the rest ----

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 
@@ -44,6 +45,16 @@ def test_lock_runs_a_command_and_passes_on_its_code(store: Cluster, client: Clie
     assert run(store, "lock", name, "true").code == 0
     assert run(store, "lock", name, "--", "sh", "-c", "kill -9 $$").code == 137
     assert "cannot run /none" in run(store, "lock", name, "/none").stderr
+    assert client.get_prefix(name).count == 0
+
+
+def test_a_command_is_told_to_end_with_its_lock(started: Started, client: Client, name: str) -> None:
+    script = "trap 'echo told; exit 9' TERM; echo held; while :; do sleep 0.1; done"
+    holder = started("lock", name, "--", "sh", "-c", script)
+    wait_until(lambda: "\nheld\n" in holder.output(), "the command to run")
+    os.kill(holder.pid, signal.SIGTERM)
+    assert holder.wait(15) == 9
+    assert "\ntold\n" in holder.output()
     assert client.get_prefix(name).count == 0
 
 

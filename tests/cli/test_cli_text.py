@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvstore.cli import durations
-from kvstore.cli.grammar import Command, plain_switches
+from kvstore.cli.go_flags import plain_words
+from kvstore.cli.grammar import Command, SubGroup
 from kvstore.cli.output.json import dumps
 from kvstore.cli.output.rows import size
 from kvstore.cli.output.table import draw
@@ -45,7 +46,7 @@ def test_durations_are_shown_as_in_go(seconds: float, text: str) -> None:
         (b"plain", '"plain"'),
         (b'"\\', r'"\"\\"'),
         (b"\a\b\f\n\r\t\v", r'"\a\b\f\n\r\t\v"'),
-        (b"\x00\x1b\x7f", r'"\x00\x1b\x7f"'),
+        (b"\x00\x1b\x7f", r'"\x00\x1b\u007f"'),
         (b"\xff\xc3(", r'"\xff\xc3("'),
         ("gr\u00fc\u00df\u20ac".encode(), '"gr\u00fc\u00df\u20ac"'),
         ("\u2028\u00ad\U000e0001".encode(), r'"\u2028\u00ad\U000e0001"'),
@@ -133,12 +134,35 @@ def test_json_is_escaped_as_in_go() -> None:
     )
 
 
-def test_switches_may_have_values() -> None:
-    @click.command(cls=Command)
-    @click.option("--prefix", is_flag=True)
-    @click.option("--name")
-    def command(**_: object) -> None:
-        """Nothing."""
+@click.command(cls=Command)
+@click.option("-i", "--prefix", is_flag=True)
+@click.option("-n", "--name")
+def _command(**_: object) -> None:
+    """Nothing."""
 
+
+def test_switches_may_have_values() -> None:
     given_words = ["--prefix=true", "k", "--prefix=false", "--name=true", "--hex=t", "--", "--prefix=true"]
-    assert plain_switches(command, given_words) == ["--prefix", "k", "--name=true", "--hex", "--", "--prefix=true"]
+    assert plain_words(_command, given_words) == ["--prefix", "k", "--name=true", "--hex", "--", "--prefix=true"]
+
+
+@pytest.mark.parametrize(
+    ("given_words", "plain"),
+    [
+        (["-w=json", "k", "-n=a=b"], ["-wjson", "k", "-na=b"]),
+        (["-in=x", "-i=true", "-wjson"], ["-inx", "-i", "-wjson"]),
+        (["-n", "-w=json", "--name", "--prefix=true"], ["-n", "-w=json", "--name", "--prefix=true"]),
+        (["-n==x", "-w=", "-x=1", "--", "-w=json"], ["-n=x", "-w=", "-x=1", "--", "-w=json"]),
+    ],
+)
+def test_a_short_option_may_have_its_value_behind_an_equals_sign(given_words: list[str], plain: list[str]) -> None:
+    assert plain_words(_command, given_words) == plain
+
+
+def test_a_group_leaves_the_words_of_its_command() -> None:
+    assert plain_words(SubGroup("g"), ["-w=json", "sub", "-w=true", "--hex=true"]) == [
+        "-wjson",
+        "sub",
+        "-w=true",
+        "--hex=true",
+    ]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from conftest import Runner
 from fluyt_process import Started, interrupt, lines, run
 from harness.binaries import find
 from harness.cluster import Cluster
+from harness.etcdctl import etcdctl
 from harness.process import clean_environment
 from harness.wait import wait_until
 
@@ -71,6 +74,29 @@ def test_watch_of_compacted_history_ends(store: Cluster, client: Client, name: s
     assert ended.code == 5
     assert "watch was canceled (etcdserver: mvcc: required revision has been compacted)" in ended.stderr
     assert "Error: watch is canceled by the server" in ended.stderr
+
+
+@pytest.mark.parametrize("form", ["json", "fields"])
+def test_watch_of_compacted_history_ends_with_what_the_store_said(
+    store: Cluster, client: Client, name: str, form: str
+) -> None:
+    client.put(name, "1")
+    client.compact(client.put(name, "2").header.revision)
+    words = ["watch", name, "--rev", "1", "-w", form]
+    theirs, ours = etcdctl("3.5", *words, endpoints=store.endpoints), run(store, *words)
+    assert theirs.stdout
+    assert (ours.stdout, ours.code) == (theirs.stdout, theirs.code)
+
+
+def test_a_watch_without_a_leader_says_so(new_cluster: Callable[..., Cluster], bare_fluyt: Runner) -> None:
+    with new_cluster(members=1, start=False) as cluster:
+        # The second one never comes: what was a majority is none any more.
+        with Client(cluster.endpoints) as client:
+            client.cluster.add(["http://[::1]:1"])
+            wait_until(lambda: not client.maintenance.status().leader, "no leader")
+        ended = bare_fluyt("--endpoints", cluster.endpoints[0], "--command-timeout", "500ms", "watch", "k")
+    assert ended.code == 5
+    assert "watch was canceled (etcdserver: no leader)\n" in ended.stderr
 
 
 def test_watch_takes_its_key_from_the_environment(fluyt: Runner) -> None:

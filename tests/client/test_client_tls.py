@@ -14,7 +14,7 @@ from harness.process import Process
 from harness.require import missing, require
 from harness.wait import wait_until
 
-from kvstore.client import Client, ClientError, Tls, Unreachable
+from kvstore.client import BadCertificates, Client, ClientError, Tls, Unreachable
 
 pytestmark = pytest.mark.usefixtures("library")
 
@@ -132,5 +132,19 @@ def test_why_it_failed_is_told(secured: Secured, who: str | None, scheme: str, r
 
 
 def test_unreadable_files_are_named(secured: Secured) -> None:
-    with pytest.raises(ClientError, match="cannot read /none"):
+    with pytest.raises(BadCertificates, match="cannot read /none"):
         Client(secured.endpoint, tls=Tls(ca="/none"))
+
+
+def test_files_that_hold_something_else_are_named(secured: Secured) -> None:
+    files = secured.tls()
+    with pytest.raises(BadCertificates, match=f"{__file__} holds no PEM certificate"):
+        Client(secured.endpoint, tls=Tls(ca=__file__))
+    with pytest.raises(BadCertificates, match="not PEM"):
+        Client(secured.endpoint, tls=Tls(ca=files.ca, cert=files.cert, key=__file__))
+
+
+@pytest.mark.parametrize("given", ["cert", "key"])
+def test_half_a_pair_is_refused(given: str) -> None:
+    with pytest.raises(ValueError, match=f"{given} is given without"):
+        Tls(**{given: "x"})  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ from cutting_proxy import CuttingProxy
 from harness.cluster import Cluster
 from harness.wait import wait_until
 
-from kvstore.client import Client, ClientError, Compacted, MaybeApplied, TimedOut, Unreachable, connect
+from kvstore.client import Client, ClientError, Compacted, MaybeApplied, NoLeader, TimedOut, Unreachable, connect
 from kvstore.pb import etcd_pb2 as pb
 
 
@@ -217,3 +217,19 @@ def test_iteration_starts_a_watch_by_itself(store: Cluster, name: str) -> None:
             return seen
 
     assert asyncio.run(run()) == [b"1", b"2"]
+
+
+def test_a_watch_that_no_leader_lets_begin_says_so(new_cluster: Callable[..., Cluster]) -> None:
+    with new_cluster(members=1, start=False) as cluster, Client(cluster.endpoints, timeout=0.5) as client:
+        # The second one never comes: what was a majority is none any more.
+        client.cluster.add(["http://[::1]:1"])
+        wait_until(lambda: not client.maintenance.status().leader, "no leader")
+        with pytest.raises(NoLeader), client.watch("k"):
+            pass
+
+
+@pytest.mark.parametrize("name", ["timeout", "dial_timeout"])
+def test_no_time_at_all_is_refused(name: str) -> None:
+    for seconds in (0, -1.0, float("nan")):
+        with pytest.raises(ValueError, match=f"^{name} must be more than 0 seconds"):
+            Client("127.0.0.1:1", **{name: seconds})

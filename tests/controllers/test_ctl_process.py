@@ -15,6 +15,7 @@ import yaml
 from ctl_fake_client import FakeClient, World
 
 from control.api.catalogue import BUILTIN
+from control.cli import elected
 from control.cli.controllers import controllers as command
 from control.cli.controllers_settings import FlagError, settings_of
 from control.client.client import Client
@@ -141,3 +142,10 @@ def test_the_pages_say_whether_the_view_is_complete() -> None:
         await pages.stop()
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("given", ["etcd_certfile", "etcd_keyfile"])
+def test_half_a_pair_for_the_store_is_refused(given: str) -> None:
+    flags = dict.fromkeys(("etcd_cafile", "etcd_certfile", "etcd_keyfile"), "")
+    with pytest.raises(elected.FlagError, match="--etcd-certfile and --etcd-keyfile belong together"):
+        elected.store_tls({**flags, given: "a.pem"})

@@ -79,7 +79,7 @@ def fluyt(
             done = Done(ran.returncode, ran.stdout, ran.stderr)
         else:
             capfd.readouterr()
-            monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
+            monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
             with pytest.raises(SystemExit) as ended:
                 main(line)
             done = Done(int(ended.value.code or 0), *capfd.readouterr())

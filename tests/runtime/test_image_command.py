@@ -40,6 +40,18 @@ def test_load_list_remove(tmp_path: Path) -> None:
         fluyt("remove", "web:1", *node)
 
 
+@pytest.mark.parametrize("words", [("list",), ("remove", "web:1")])
+def test_a_folder_that_was_mistyped_stays_as_it_is(tmp_path: Path, words: tuple[str, ...]) -> None:
+    (tmp_path / "node").mkdir()
+    for wrong in ("nod", "node"):
+        with pytest.raises(CommandError, match=f"{wrong} holds no images"):
+            fluyt(*words, "--root-dir", tmp_path / wrong)
+    assert [path.name for path in tmp_path.rglob("*")] == ["node"]
+    (tmp_path / "file").touch()
+    with pytest.raises(CommandError, match="file/node holds no images"):
+        fluyt(*words, "--root-dir", tmp_path / "file" / "node")
+
+
 def test_refusals_are_one_line(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match=r"missing\.tar: No such file"):
         fluyt("load", tmp_path / "missing.tar", "--root-dir", tmp_path)

@@ -52,6 +52,15 @@ def test_a_master_that_signs_has_one_authority_s_key(tmp_path: Path) -> None:
     assert "pki/ca.key" not in made(make_master(tmp_path, "m1", URLS, ["10.0.0.1"], NOW))
 
 
+def test_a_master_that_is_a_node_as_well_still_signs(tmp_path: Path) -> None:
+    """The node's credentials took the key away, and no node's certificate was renewed any more."""
+    make_master(tmp_path, "m1", URLS, ["10.0.0.1"], NOW, signing=True)
+    found = made(make_node(tmp_path, "m1", URLS, ["10.0.0.1"], NOW))
+    assert {"admin.conf", "node-m1.conf", "pki/ca.key"} <= found
+    make_master(tmp_path, "m2", URLS, ["10.0.0.2"], NOW)
+    assert "pki/ca.key" not in made(make_node(tmp_path, "m2", URLS, ["10.0.0.2"], NOW))
+
+
 def test_a_node_s_folder_lets_it_be_no_other(tmp_path: Path) -> None:
     node = make_node(tmp_path, "n1", URLS, ["10.0.0.11"], NOW)
     assert made(node) == {"node-n1.conf", "pki/ca.crt", "pki/node-n1.crt", "pki/node-n1.key"}
@@ -76,4 +85,6 @@ def test_the_command(tmp_path: Path) -> None:
 
     done = run("node", "n1", "--server", URLS[0], "--host", "10.0.0.11")
     assert done.stdout == "credentials/n1 is for n1; copy it there as /etc/fluyt\n"
-    assert "an https:// URL is needed" in run("master", "m1", "--server", "http://x").stderr
+    for url in ("http://x", "https://", "https://:6443", "https://x:port", "https://[::1"):
+        assert "an https:// URL with a host is needed" in run("node", "n2", "--server", url).stderr
+    assert not (tmp_path / "credentials" / "n2").exists()

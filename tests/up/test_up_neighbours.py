@@ -12,10 +12,10 @@ import pytest
 from control.up import plan as plans
 from control.up import ranges
 from control.up.children import Children
-from control.up.cluster import refuse_impossible
 from control.up.credentials import ensure_rest
 from control.up.neighbours import Neighbours
 from control.up.plan import Plan, UpError, Wishes, decide
+from control.up.refusals import refuse_impossible
 from control.up.rows import table
 
 ROUTES = """Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT

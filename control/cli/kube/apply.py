@@ -9,7 +9,7 @@ import click
 from control.api.schema import Object
 from control.api.status import StatusError
 from control.cli.kube import manifests
-from control.cli.kube.grammar import KubeCommand
+from control.cli.kube.grammar import KubeCommand, files_option
 from control.cli.kube.output import Format, name_of
 from control.cli.kube.session import Session, run
 from kvstore.cli.exits import CommandError
@@ -24,7 +24,7 @@ from kvstore.cli.exits import CommandError
     fluyt kube apply -f manifests/ -R --dry-run=server
     """,
 )
-@click.option("-f", "--filename", "files", multiple=True, required=True, help="File, folder, or - for standard input.")
+@files_option("File, folder, or - for standard input.", required=True)
 @click.option("-R", "--recursive", is_flag=True, help="Folders inside folders, too.")
 @click.option("--dry-run", type=click.Choice(["none", "server"]), default="none", help="server: check, change nothing.")
 @click.option("--server-side", is_flag=True, help="For kubectl's sake: this is the only way here.")

@@ -12,7 +12,7 @@ import click
 from control.api.schema import Object
 from control.cli.kube import manifests
 from control.cli.kube.apply import namespace_of
-from control.cli.kube.grammar import KubeCommand, flags_of
+from control.cli.kube.grammar import GoFlags, KubeCommand, files_option, flags_of
 from control.cli.kube.output import Format, name_of
 from control.cli.kube.session import Session, run
 from kvstore.cli.exits import CommandError
@@ -20,7 +20,7 @@ from kvstore.cli.exits import CommandError
 _DRY_RUNS = ["none", "client", "server"]
 
 
-class _CreateGroup(click.Group):
+class _CreateGroup(GoFlags, click.Group):
     """`create -f FILE` as well as `create KIND NAME`."""
 
     command_class = KubeCommand
@@ -31,7 +31,7 @@ class _CreateGroup(click.Group):
 
 
 @click.group("create", cls=_CreateGroup, invoke_without_command=True)
-@click.option("-f", "--filename", "files", multiple=True, help="File, folder, or - for standard input.")
+@files_option("File, folder, or - for standard input.")
 @click.option("-R", "--recursive", is_flag=True, help="Folders inside folders, too.")
 @click.option("--dry-run", type=click.Choice(_DRY_RUNS), default="none", help="Change nothing; server: check it there.")
 @click.option("-o", "--output", default="", help="json, yaml, name, jsonpath=….")

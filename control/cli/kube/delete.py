@@ -8,9 +8,9 @@ from typing import Any
 import click
 
 from control.api.status import StatusError
-from control.cli.kube.grammar import Duration, KubeCommand
+from control.cli.kube.grammar import Duration, KubeCommand, files_option
 from control.cli.kube.selecting import Found, Selection, select
-from control.cli.kube.session import Session, run
+from control.cli.kube.session import Session, raise_all, run
 from control.cli.kube.wait import gone
 from kvstore.cli.exits import CommandError
 
@@ -27,7 +27,7 @@ _CASCADES = {"background": "Background", "foreground": "Foreground", "orphan": "
     """,
 )
 @click.argument("words", nargs=-1, metavar="TYPE NAME… | TYPE/NAME… | TYPE -l SELECTOR")
-@click.option("-f", "--filename", "files", multiple=True, help="Delete the objects of this file, folder, or - .")
+@files_option("Delete the objects of this file, folder, or - .")
 @click.option("-R", "--recursive", is_flag=True, help="Folders inside folders, too.")
 @click.option("-l", "--selector", default="", help="Those with these labels.")
 @click.option("--field-selector", default="", help="Those with these fields.")
@@ -75,10 +75,7 @@ async def _delete_all(session: Session, options: dict[str, Any]) -> None:
         click.echo("No resources found", err=True)
     if options["wait"] and options["dry_run"] == "none":
         await _wait(session, deleted, options["timeout"])
-    if problems:
-        for problem in problems[:-1]:
-            click.echo(f"Error from server ({problem.reason}): {problem.message}", err=True)
-        raise problems[-1]
+    raise_all(problems)
 
 
 def _grace(options: dict[str, Any]) -> int | None:

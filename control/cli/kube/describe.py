@@ -13,7 +13,7 @@ from control.api.cells.words import since
 from control.api.meta import parse_time
 from control.api.schema import Object
 from control.api.status import StatusError
-from control.cli.kube.grammar import KubeCommand
+from control.cli.kube.grammar import KubeCommand, files_option
 from control.cli.kube.selecting import Found, Selection, select
 from control.cli.kube.session import Session, run
 from control.cli.kube.tables import TablePrinter
@@ -34,7 +34,7 @@ _WIDTH: Final = 20
 @click.command("describe", cls=KubeCommand, examples="fluyt kube describe pod/web-1\nfluyt kube describe nodes")
 @click.argument("words", nargs=-1, metavar="TYPE [NAME…] | TYPE/NAME…")
 @click.option("-l", "--selector", default="", help="Those with these labels.")
-@click.option("-f", "--filename", "files", multiple=True, help="The objects of this file, folder, or - .")
+@files_option("The objects of this file, folder, or - .")
 @click.option("-A", "--all-namespaces", "everywhere", is_flag=True, help="Of all namespaces.")
 @click.option("--show-events", type=bool, default=True, help="With its events.  [default: true]")
 @click.pass_context

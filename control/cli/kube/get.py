@@ -12,9 +12,9 @@ from control.api.schema import Object
 from control.api.status import StatusError
 from control.cli.kube.grammar import KubeCommand
 from control.cli.kube.output import Format, colours
-from control.cli.kube.session import Session, run
+from control.cli.kube.session import Session, raise_all, run
 from control.cli.kube.tables import TablePrinter
-from control.cli.kube.targets import Target, resolve
+from control.cli.kube.targets import Target, refuse_named, resolve
 from kvstore.cli.exits import CommandError
 
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
@@ -58,12 +58,16 @@ class _Get:
         self._format = Format(options["output"], managed_fields=options["show_managed_fields"])
         self._printer = TablePrinter(headers=not options["no_headers"], colours=colours())
         self._found = 0
+        # What could not be had; the rest is shown all the same.
+        self._refusals: list[StatusError] = []
         # Tables that follow in a watch do not name their columns again.
         self._columns: list[dict[str, Any]] = []
 
     async def run(self) -> None:
         options = self._options
         targets = await resolve(self._client.directory, options["words"])
+        selected = any(self._query().values())
+        refuse_named(targets, options["words"], selected=selected, everywhere=options["everywhere"])
         follow = options["watch"] or options["watch_only"]
         if follow and len({target.kind for target in targets}) > 1:
             raise CommandError("you may only watch one type at a time", prefix="error: ")
@@ -71,6 +75,7 @@ class _Get:
         version = await self._version(targets[0].kind) if follow else ""
         if not options["watch_only"]:
             await (self._tables(targets) if self._format.is_table else self._objects(targets))
+            raise_all(self._refusals)
         if follow:
             await self._watch(targets, version)
 
@@ -83,26 +88,28 @@ class _Get:
     async def _objects(self, targets: list[Target]) -> None:
         objects: list[Object] = []
         for target in targets:
+            answers = await self._answers(target, "application/json")
             if target.name:
-                objects += await self._existing(target, "application/json")
+                objects += answers
                 continue
-            async for page in self._pages(target.kind, "application/json"):
-                kind = {"apiVersion": target.kind.api_version, "kind": target.kind.name}
-                objects += [{**kind, **item} for item in page.get("items") or []]
+            kind = {"apiVersion": target.kind.api_version, "kind": target.kind.name}
+            objects += [{**kind, **item} for page in answers for item in page.get("items") or []]
         self._sort(objects)
         single = len(targets) == 1 and bool(targets[0].name)
         if objects or not single:
             self._format.show(objects, as_list=not single)
 
-    async def _existing(self, target: Target, accept: str) -> list[Object]:
-        """The object, or nothing where that is no error."""
+    async def _answers(self, target: Target, accept: str) -> list[Object]:
+        """The object, or the pages of all of its kind; nothing, and the refusal noted, where they cannot be had."""
         try:
+            if not target.name:
+                return [page async for page in self._pages(target.kind, accept)]
             path = target.kind.url(self._namespace(target.kind), target.name)
             return [await self._client.fetch(path, accept)]
         except StatusError as refused:
-            if refused.code == 404 and self._options["ignore_not_found"]:
-                return []
-            raise
+            if not (refused.code == 404 and self._options["ignore_not_found"]):
+                self._refusals.append(refused)
+            return []
 
     async def _pages(self, kind: Kind, accept: str) -> AsyncIterator[Object]:
         token = ""
@@ -129,7 +136,8 @@ class _Get:
                 click.echo()
             self._found += len(table["rows"])
             self._show(kind, table, several)
-        if not self._found and not self._options["ignore_not_found"] and not self._options["watch"]:
+        quiet = self._refusals or self._options["ignore_not_found"] or self._options["watch"]
+        if not self._found and not quiet:
             self._nothing(targets)
 
     def _nothing(self, targets: list[Target]) -> None:
@@ -139,13 +147,10 @@ class _Get:
 
     async def _table(self, kind: Kind, names: list[str]) -> Object:
         whole: Object = {}
-        if names != [""]:
-            pages = [page for name in names for page in await self._existing(Target(kind, name), TABLE)]
-        else:
-            pages = [page async for page in self._pages(kind, TABLE)]
-        for page in pages:
-            whole = whole or {**page, "rows": []}
-            whole["rows"] += page.get("rows") or []
+        for name in names:
+            for page in await self._answers(Target(kind, name), TABLE):
+                whole = whole or {**page, "rows": []}
+                whole["rows"] += page.get("rows") or []
         if self._options["sort_by"]:
             path = self._options["sort_by"]
             whole["rows"] = _sorted(whole.get("rows") or [], path, lambda row: row.get("object") or {})

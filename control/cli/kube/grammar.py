@@ -1,18 +1,20 @@
-"""kubectl's grammar on top of click: flags of every command before or after it, commands loaded when they run."""
+"""kubectl's grammar on top of click: Go's flags, those of every command before or after it, lazy commands."""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import click
 
 from kvstore.cli import durations
+from kvstore.cli.go_flags import plain_words
 
 _META: Final = "fluyt.kube.flags"
+_Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 
 
 @dataclass
@@ -57,6 +59,11 @@ def _flag(*names: str, **settings: Any) -> click.Option:
     return click.Option(names, expose_value=False, callback=_keep, **settings)
 
 
+def files_option(text: str, **settings: Any) -> Callable[[_Decorated], _Decorated]:
+    """-f of a command about objects. text: its help. The type is for the shell's completion: it offers files."""
+    return click.option("-f", "--filename", "files", multiple=True, type=click.Path(), help=text, **settings)
+
+
 def _global_flags() -> list[click.Parameter]:
     path = click.Path(dir_okay=False, path_type=Path)
     return [
@@ -70,7 +77,18 @@ def _global_flags() -> list[click.Parameter]:
     ]
 
 
-class KubeCommand(click.Command):
+class GoFlags(click.Command):
+    """Its words are read as kubectl reads them, and what is wrong with them ends with kubectl's code."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, plain_words(self, args))
+        except click.MissingParameter as problem:
+            # etcdctl has a code of its own for this one; to kubectl it is a mistake like any other.
+            raise click.UsageError(problem.format_message(), ctx) from None
+
+
+class KubeCommand(GoFlags):
     """A command that takes the flags of every command. examples: shell lines that --help shows."""
 
     def __init__(self, *args: Any, examples: str = "", **kwargs: Any) -> None:
@@ -85,7 +103,7 @@ class KubeCommand(click.Command):
                     formatter.write(f"  {line.strip()}\n")
 
 
-class KubeGroup(click.Group):
+class KubeGroup(GoFlags, click.Group):
     """lazy: name → (module:attribute, one line of help). aliases: other names of commands."""
 
     command_class = KubeCommand

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from control.cli.kube.grammar import KubeCommand
+from control.cli.kube.grammar import KubeCommand, files_option
 from control.cli.kube.selecting import Found, Selection, select
 from control.cli.kube.session import Session, run
 from kvstore.cli.exits import CommandError
@@ -24,7 +24,7 @@ def _command(name: str, field: str, done: str) -> click.Command:
 
     decorate: Sequence[Callable[[Any], Any]] = (
         click.argument("words", nargs=-1, metavar="TYPE NAME… | TYPE/NAME… KEY=VALUE… KEY-…"),
-        click.option("-f", "--filename", "files", multiple=True, help="The objects of this file, folder, or - ."),
+        files_option("The objects of this file, folder, or - ."),
         click.option("-l", "--selector", default="", help="Those with these labels."),
         click.option("--all", "every", is_flag=True, help="All of the type."),
         click.option("-A", "--all-namespaces", "everywhere", is_flag=True, help="In all namespaces."),

@@ -82,17 +82,22 @@ async def _one(session: Session, pod: Object, name: str, options: dict[str, Any]
     out = sys.stdout.buffer
     async with session.client.transport.stream(request) as response:
         rest = b""
-        try:
-            async for chunk in response.content.iter_any():
-                # Whole lines only, so that those of several containers do not run into each other.
-                *lines, rest = (rest + chunk).split(b"\n")
-                out.writelines(prefix + line + b"\n" for line in lines)
-                out.flush()
-        except (aiohttp.ClientError, OSError) as problem:
-            raise CommandError(f"the log of {metadata['name']} broke off: {problem}") from None
+        while chunk := await _read(response, metadata["name"]):
+            # Whole lines only, so that those of several containers do not run into each other.
+            *lines, rest = (rest + chunk).split(b"\n")
+            out.writelines(prefix + line + b"\n" for line in lines)
+            out.flush()
         if rest:
             out.write(prefix + rest)
             out.flush()
+
+
+async def _read(response: aiohttp.ClientResponse, pod: str) -> bytes:
+    """What has come of a log; b"" at its end. Raises CommandError: no more will come."""
+    try:
+        return await response.content.readany()
+    except (aiohttp.ClientError, OSError) as problem:
+        raise CommandError(f"the log of {pod} broke off: {problem}") from None
 
 
 def _query(name: str, options: dict[str, Any]) -> list[tuple[str, str]]:

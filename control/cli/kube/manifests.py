@@ -10,6 +10,7 @@ from typing import Any, Final
 import yaml
 
 from control.api.schema import Object
+from control.cli.kube import kubernetes_yaml
 from kvstore.cli.exits import CommandError
 
 _ENDINGS: Final = (".yaml", ".yml", ".json")
@@ -28,7 +29,7 @@ def read(names: Sequence[str], *, recursive: bool = False) -> list[Object]:
 
 def _texts(name: str, recursive: bool) -> Iterator[tuple[str, str]]:
     if name == "-":
-        yield "standard input", sys.stdin.read()
+        yield "standard input", _decoded(_standard_input(), "standard input")
         return
     if name.startswith(("http://", "https://")):
         raise CommandError(f"{name}: URLs are not fetched; pipe it in: curl -L {name} | fluyt kube … -f -")
@@ -37,34 +38,36 @@ def _texts(name: str, recursive: bool) -> Iterator[tuple[str, str]]:
         if path.is_dir():
             files = path.rglob("*") if recursive else path.iterdir()
             for file in sorted(f for f in files if f.suffix in _ENDINGS and f.is_file()):
-                yield str(file), file.read_text(encoding="utf-8")
+                yield str(file), _decoded(file.read_bytes(), str(file))
         else:
-            yield name, path.read_text(encoding="utf-8")
+            yield name, _decoded(path.read_bytes(), name)
     except OSError as problem:
         raise CommandError(f"{problem.filename or name}: {problem.strerror}", prefix="error: ") from None
+
+
+def _standard_input() -> bytes:
+    # A shell's `<&-` leaves a program without one.
+    if sys.stdin is None:
+        raise CommandError("standard input is closed, and -f - reads it", prefix="error: ")
+    return sys.stdin.buffer.read()
+
+
+def _decoded(text: bytes, shown: str) -> str:
+    """Of bytes, as what the locale says of standard input is none of YAML's business."""
+    try:
+        return text.decode()
     except UnicodeDecodeError as problem:
-        raise CommandError(f"{name} is no UTF-8 text: {problem}", prefix="error: ") from None
+        raise CommandError(f"{shown} is no UTF-8 text: {problem}", prefix="error: ") from None
 
 
 def _documents(text: str, shown: str) -> Iterator[Any]:
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        for document in yaml.load_all(text, Loader=_without_times(loader)):
+        for document in yaml.load_all(text, Loader=kubernetes_yaml.loader()):
             if document is not None:
                 yield document
     except yaml.YAMLError as problem:
         where = " ".join(str(problem).split())
         raise CommandError(f"error parsing {shown}: {where}", prefix="error: ") from None
-
-
-def _without_times(loader: Any) -> Any:
-    """YAML 1.1 reads 2026-01-01 as a date and `on` as true; Kubernetes' reader keeps dates as text."""
-    made: Any = type("Loader", (loader,), {})
-    made.yaml_implicit_resolvers = {
-        letter: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-        for letter, resolvers in loader.yaml_implicit_resolvers.items()
-    }
-    return made
 
 
 def _flat(document: Any, shown: str) -> Iterator[Object]:

@@ -18,6 +18,7 @@ from kvstore.cli.exits import CommandError
 
 FORMATS: Final = ("json", "yaml", "wide", "name", "jsonpath=…", "jsonpath-file=…", "custom-columns=…")
 TABLES: Final = ("", "wide")
+_NAMES: Final = ("wide", "json", "yaml", "name", "jsonpath", "jsonpath-file", "custom-columns")
 
 
 class Format:
@@ -25,12 +26,11 @@ class Format:
 
     def __init__(self, text: str, *, managed_fields: bool = False) -> None:
         name, _, self.argument = text.partition("=")
-        self.name = {"go-template": "", "jsonpath-as-json": ""}.get(name, name)
+        self.name = name
         self._managed_fields = managed_fields
         if name == "jsonpath-file":
             self.name, self.argument = "jsonpath", _text_of(self.argument)
-        known = ("", "wide", "json", "yaml", "name", "jsonpath", "custom-columns")
-        if name not in known and name != "jsonpath-file":
+        if text and name not in _NAMES:
             allowed = ", ".join(FORMATS)
             raise CommandError(f'unable to match a printer suitable for "{text}", allowed formats are: {allowed}')
         if self.name in ("jsonpath", "custom-columns") and not self.argument:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from control.api.status import StatusError
-from control.cli.kube.grammar import KubeCommand
+from control.cli.kube.grammar import KubeCommand, files_option
 from control.cli.kube.selecting import Found, Selection, select
 from control.cli.kube.session import Session, run
 from kvstore.backoff import delays
@@ -29,7 +29,7 @@ _TRIES = 30
 @click.argument("words", nargs=-1, metavar="TYPE NAME… | TYPE/NAME…")
 @click.option("--replicas", type=click.IntRange(0), required=True, help="How many there shall be.")
 @click.option("--current-replicas", type=int, help="Only if there are so many now.")
-@click.option("-f", "--filename", "files", multiple=True, help="The objects of this file, folder, or - .")
+@files_option("The objects of this file, folder, or - .")
 @click.option("-l", "--selector", default="", help="Those with these labels.")
 @click.option("--all", "every", is_flag=True, help="All of the type.")
 @click.pass_context

@@ -10,7 +10,7 @@ from control.api.schema import Object
 from control.cli.kube import manifests
 from control.cli.kube.apply import namespace_of
 from control.cli.kube.session import Session
-from control.cli.kube.targets import Target, resolve
+from control.cli.kube.targets import Target, refuse_named, resolve
 from kvstore.cli.exits import CommandError
 
 
@@ -52,7 +52,10 @@ async def select(session: Session, selection: Selection) -> list[Found]:
     if selection.files:
         return [await _of_file(session, obj) for obj in manifests.read(selection.files, recursive=selection.recursive)]
     found: list[Found] = []
-    for target in await resolve(session.client.directory, selection.words):
+    targets = await resolve(session.client.directory, selection.words)
+    selected = bool(selection.selector or selection.field_selector)
+    refuse_named(targets, selection.words, selected=selected, everywhere=selection.everywhere)
+    for target in targets:
         namespace = session.namespace if target.kind.namespaced else ""
         if target.name:
             found.append(Found(target.kind, target.name, namespace))

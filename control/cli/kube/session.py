@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -65,6 +65,14 @@ def _config(flags: Flags) -> Config:
         impersonate=flags.as_user or config.impersonate,
         impersonate_groups=flags.as_groups or config.impersonate_groups,
     )
+
+
+def raise_all(refusals: Sequence[StatusError]) -> None:
+    """One line for each, as kubectl ends where some of what was asked for could be done. Raises the last one."""
+    for refused in refusals[:-1]:
+        click.echo(words(refused), err=True)
+    if refusals:
+        raise refusals[-1]
 
 
 def words(refused: StatusError) -> str:

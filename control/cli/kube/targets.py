@@ -38,6 +38,20 @@ async def resolve(directory: Directory, words: Sequence[str]) -> list[Target]:
     return [Target(kind, name) for kind in kinds for name in names or [""]]
 
 
+def refuse_named(targets: Sequence[Target], words: Sequence[str], *, selected: bool, everywhere: bool) -> None:
+    """A selector beside names, if it were ignored, would let go what it was to spare. Raises CommandError.
+
+    selected: there is a selector; everywhere: all namespaces are meant.
+    """
+    named = [target for target in targets if target.name]
+    if named and selected:
+        pair = "selectors and the all flag cannot be used when passing resource/name arguments"
+        alone = "name cannot be provided when a selector is specified"
+        raise CommandError(pair if "/" in words[0] else alone, prefix="error: ")
+    if everywhere and any(target.kind.namespaced for target in named):
+        raise CommandError("a resource cannot be retrieved by name across all namespaces", prefix="error: ")
+
+
 async def one(directory: Directory, words: Sequence[str], example: str) -> Target:
     """The one object that the words name."""
     found = await resolve(directory, words)

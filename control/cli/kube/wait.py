@@ -12,7 +12,7 @@ from control.api import jsonpath
 from control.api.schema import Object
 from control.api.status import StatusError
 from control.cli.kube.following import follow
-from control.cli.kube.grammar import Duration, KubeCommand
+from control.cli.kube.grammar import Duration, KubeCommand, files_option
 from control.cli.kube.selecting import Found, Selection, select
 from control.cli.kube.session import Session, run
 from control.client.client import Client
@@ -34,7 +34,7 @@ Test = Callable[[Object], bool]
 @click.option(
     "--for", "goal", required=True, help="condition=NAME[=VALUE], delete, create, or jsonpath={PATH}[=VALUE]."
 )
-@click.option("-f", "--filename", "files", multiple=True, help="The objects of this file, folder, or - .")
+@files_option("The objects of this file, folder, or - .")
 @click.option("-l", "--selector", default="", help="Those with these labels.")
 @click.option("--field-selector", default="", help="Those with these fields.")
 @click.option("--all", "every", is_flag=True, help="All of the type.")

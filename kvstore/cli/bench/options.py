@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,16 @@ PREFIX = "/fluyt-bench/"
 _SECONDS = 10.0
 # Clients on one connection, unless --connections says otherwise.
 _SHARING = 10
+
+
+class _Number(click.FloatRange):
+    """Without NaN, which is in every range."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is no number", param, ctx)
+        return number
 
 
 @dataclass(frozen=True)
@@ -47,8 +58,8 @@ _LOAD = (
         "--connections", type=click.IntRange(1), help="Connections that they share. Default: one for ten clients."
     ),
     click.option("--total", type=click.IntRange(1), help="End after so many calls."),
-    click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="End after this time. Default: 10."),
-    click.option("--rate", type=click.FloatRange(0), default=0.0, help="At most so many calls a second. Default: any."),
+    click.option("--seconds", type=_Number(min=0, min_open=True), help="End after this time. Default: 10."),
+    click.option("--rate", type=_Number(0), default=0.0, help="At most so many calls a second. Default: any."),
     click.option("--target-leader", is_flag=True, help="Ask only the member that leads."),
 )
 _KEYS = (

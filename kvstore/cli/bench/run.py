@@ -49,8 +49,8 @@ class Run:
         self.keys = Keys(self.prefix.encode(), asked.key_size, asked.key_space)
         self.granted: list[int] = []
         self._lines: list[Line] = []
-        # Whether there may be keys of ours.
-        self._written = False
+        # Whether there may be keys of ours, and whether the store has answered at all.
+        self._written = self._answered = False
 
     @property
     def lines(self) -> list[Line]:
@@ -92,6 +92,8 @@ class Run:
         except CommandError:
             self._written = before  # every call was refused
             raise
+        finally:
+            self._answered = self._answered or bool(load.measured.latencies)
 
     async def write_keys(self) -> None:
         """Every key of the key space, so that gets find them."""
@@ -138,7 +140,9 @@ class Run:
             click.echo(f"Warning: leases that were not revoked end with their time to live ({problem})", err=True)
 
     async def _delete(self, again: Stop) -> None:
-        client, cause = self.console.open(timeout=_CLEANING), "interrupted"
+        # What has answered nothing has next to nothing to delete, and will not be back just for that.
+        patience = _CLEANING if self._answered else self.console.settings.timeout
+        client, cause = self.console.open(timeout=patience), "interrupted"
         try:
             if await again.unless(client.delete(self.prefix, prefix=True)) is not None:
                 return

@@ -48,12 +48,23 @@ class SnapshotStatus:
 
 
 def emit(*lines: str | bytes) -> None:
-    """Write lines to stdout at once: keys and values go out as the bytes they are."""
-    out = sys.stdout.buffer
-    for line in lines:
-        out.write(line.encode("utf-8", "surrogateescape") if isinstance(line, str) else line)
-        out.write(b"\n")
-    out.flush()
+    """Write lines to stdout at once: keys and values go out as the bytes they are. Raises as write()."""
+    as_bytes = (line.encode("utf-8", "surrogateescape") if isinstance(line, str) else line for line in lines)
+    write(b"".join(line + b"\n" for line in as_bytes))
+
+
+def write(data: bytes) -> None:
+    """To stdout, at once. CommandError where it is closed or takes no more; BrokenPipeError where nobody reads it."""
+    # Python has none when the descriptor was closed at its start (>&-).
+    if sys.stdout is None:
+        raise CommandError("cannot write to stdout: it is closed")
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as problem:
+        raise CommandError(f"cannot write to stdout: {problem.strerror}") from problem
 
 
 class Printer:

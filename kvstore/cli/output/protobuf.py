@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-
 from google.protobuf.message import Message
 
-from kvstore.cli.output.printer import AuthChange, MemberChange, Printer
+from kvstore.cli.output.printer import AuthChange, MemberChange, Printer, write
 from kvstore.pb import etcd_pb2 as pb
 
 
 def _emit(message: Message) -> None:
-    sys.stdout.buffer.write(message.SerializeToString())
-    sys.stdout.buffer.flush()
+    write(message.SerializeToString())
 
 
 class ProtobufPrinter(Printer):
