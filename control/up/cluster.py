@@ -26,7 +26,6 @@ from control.up.children import Children
 from control.up.neighbours import Neighbours
 from control.up.places import SIMULATED
 from control.up.plan import Plan, UpError, Wishes
-from control.up.ports import free_ports
 from control.up.ready import Probe, come
 from control.up.refusals import refuse_impossible, refuse_other_runtime, refuse_wrong_flags
 from control.up.rows import Row, table
@@ -80,8 +79,13 @@ class Cluster:
 
         judge(plan): raises what is against it, before anything is done. Raises UpError, OSErrors.
         """
+        neighbours = Neighbours(self.folder)
+        with neighbours.locked():
+            return self._prepared(neighbours, wishes, judge)
+
+    def _prepared(self, neighbours: Neighbours, wishes: Wishes, judge: Callable[[Plan], None]) -> Plan:
         before = self.plan
-        wanted = plans.decide(before, wishes, free_ports, f"fluyt-{secrets.token_hex(8)}")
+        wanted = plans.decide(before, wishes, neighbours.free_ports, f"fluyt-{secrets.token_hex(8)}")
         refuse_impossible(wanted)
         if any(row.role == "agent" and self.children.pid(row.name) is not None for row in self.rows):
             refuse_other_runtime(before, wanted, self.folder)
@@ -89,12 +93,10 @@ class Cluster:
             refuse_wrong_flags(self._rows_of(wanted))
         judge(wanted)
         self._before, self._confirmed = before, False
-        neighbours = Neighbours(self.folder)
-        with neighbours.locked():
-            self.plan = neighbours.settle(wanted)
-            if before is not None:
-                self._retire(before, {node.name for node in self.plan.nodes})
-            plans.write(self.folder, self.plan)
+        self.plan = neighbours.settle(wanted)
+        if before is not None:
+            self._retire(before, {node.name for node in self.plan.nodes})
+        plans.write(self.folder, self.plan)
         return self.plan
 
     def confirm(self) -> None:

@@ -2,7 +2,8 @@
 
     /run/fluyt/clusters/<hash of the folder>   text: the folder; a note, no more: what counts is its cluster.json
 
-Only root has need of it: without root Services have no addresses of their own, so there is nothing to clash.
+Only root has need of it: without root Services have no addresses of their own, so there is nothing to clash but ports,
+which nobody listens on yet while two are founded at once.
 Invariants: while a cluster is founded, no other is (lock); a note of a folder that holds no cluster is removed.
 Faults assumed: folders are deleted by hand; the machine restarts (notes go, and come again with each cluster's start).
 """
@@ -23,6 +24,7 @@ from control.up import plan as plans
 from control.up import ranges
 from control.up.children import Children
 from control.up.plan import Plan, UpError
+from control.up.ports import free_ports
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +56,11 @@ class Neighbours:
             yield
         finally:
             os.close(handle)
+
+    def free_ports(self, count: int) -> list[int]:
+        """Ports that nobody listens on and that no other cluster has, be it up or not. OSError: not so many."""
+        taken = set[int]().union(*(other.ports for other in self._others().values()))
+        return free_ports(count, besides=taken)
 
     def settle(self, plan: Plan) -> Plan:
         """With ranges, where it has none yet. Raises UpError: one is another cluster's that is up."""

@@ -93,6 +93,12 @@ class Plan:
         return len(self.nodes) + self.simulated
 
     @property
+    def ports(self) -> set[int]:
+        """Those that are its parts', whether they run now or not."""
+        masters = {port for m in self.masters for port in (m.client, m.peer, m.api, m.controllers, m.scheduler)}
+        return masters | {node.port for node in self.nodes}
+
+    @property
     def store_urls(self) -> list[str]:
         """Where the store's members serve clients."""
         return self.etcd.servers if self.etcd else [f"https://127.0.0.1:{master.client}" for master in self.masters]
@@ -172,7 +178,7 @@ def decide(present: Plan | None, wishes: Wishes, ports: Callable[[int], list[int
         )
     count = present.node_count if wishes.nodes is None else wishes.nodes
     fake = runtime == "simulated"
-    nodes = [] if fake else _nodes(present.nodes, count, ports)
+    nodes = [] if fake else _nodes(present.nodes, count, _besides(present, ports))
     left = {*present.retired, *(node.name for node in present.nodes)} - {node.name for node in nodes}
     return replace(
         present,
@@ -233,6 +239,11 @@ def _extra(present: Iterable[str], wishes: Iterable[str]) -> list[str]:
 def _masters(count: int, ports: Callable[[int], list[int]]) -> list[Master]:
     found = ports(count * 5)
     return [Master(f"m{n + 1}", *found[n * 5 : n * 5 + 5]) for n in range(count)]
+
+
+def _besides(plan: Plan, ports: Callable[[int], list[int]]) -> Callable[[int], list[int]]:
+    """Free ports that no part of the plan has: it need not run now, so theirs look free as well."""
+    return lambda count: [port for port in ports(count + len(plan.ports)) if port not in plan.ports][:count]
 
 
 def _nodes(present: list[Node], count: int, ports: Callable[[int], list[int]]) -> list[Node]:

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import random
 import socket
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 _LOW, _HIGH = 12_000, 20_000
 
 
-def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
-    """That many distinct ports that nothing listens on. OSError: there are not so many."""
+def free_ports(count: int, host: str = "127.0.0.1", besides: Container[int] = ()) -> list[int]:
+    """That many distinct ports that nothing listens on, none of them in `besides`. OSError: there are not so many."""
     found: list[int] = []
     for port in _candidates():
         if len(found) == count:
             return found
-        if is_free(port, host):
+        if port not in besides and is_free(port, host):
             found.append(port)
     raise OSError(f"fewer than {count} free ports between {_LOW} and {_HIGH} at {host}")
 

@@ -111,6 +111,6 @@ def test_nodes_are_remembered_until_their_objects_are_gone(tmp_path: Path) -> No
     ],
 )
 def test_flags_that_cannot_be(tmp_path: Path, entry: str, told: str) -> None:
-    plan = decide(None, Wishes(nodes=1, extra=(entry,)), lambda count: [1] * count, "token")
+    plan = decide(None, Wishes(nodes=1, extra=(entry,)), lambda count: list(range(count)), "token")
     with pytest.raises(UpError, match=told):
         refuse_wrong_flags(table(tmp_path, plan))

@@ -185,3 +185,12 @@ def test_the_servers_certificate_names_where_pods_find_it(tmp_path: Path) -> Non
     found = x509.load_pem_x509_certificate((tmp_path / "pki" / "apiserver.crt").read_bytes())
     names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert "10.20.0.1" in {str(address) for address in names.get_values_for_type(x509.IPAddress)}
+
+
+def test_ports_of_other_clusters_are_not_offered(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They may be down, or so young that nobody listens there yet."""
+    taken = sorted(machine.found("one").ports)
+    monkeypatch.setattr("control.up.ports._candidates", lambda: iter([*taken, *range(12_000, 20_000)]))
+    offered = Neighbours(machine.folder / "two", machine.folder / "notes").free_ports(3)
+    assert len(offered) == 3
+    assert not set(taken) & set(offered)

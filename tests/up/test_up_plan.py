@@ -36,6 +36,14 @@ def test_a_first_plan() -> None:
     assert decided().node_count == 0
 
 
+def test_no_two_parts_have_one_port() -> None:
+    """What nothing listens on yet, or just now, is offered again."""
+    plan: Plan | None = None
+    for count in (1, 3):
+        plan = decide(plan, Wishes(nodes=count), lambda number: list(range(1000, 1000 + number)), "token")
+        assert len(plan.ports) == 5 + count
+
+
 def test_a_plan_stays_but_for_what_is_asked(tmp_path: Path) -> None:
     plan = decided(masters=3, nodes=2, runtime="docker", endpoint="unix:///x")
     plans.write(tmp_path, plan)
