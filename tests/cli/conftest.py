@@ -6,12 +6,12 @@ import io
 import os
 import sys
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import cast
 
 import pytest
-from fluyt_process import Started
+from fluyt_process import Runner, Started
 from harness.binaries import Kind, find
 from harness.cluster import Cluster
 from harness.etcdctl import Outcome
@@ -22,8 +22,6 @@ from kvstore.cli.main import main
 from kvstore.client import Client
 
 STORES = os.environ.get("FLUYT_CLIENT_STORES", "fluyt,etcd-3.5").split(",")
-
-Runner = Callable[..., Outcome]
 
 
 @pytest.fixture(scope="session", params=STORES)

@@ -12,6 +12,8 @@ from harness.cluster import Cluster
 from harness.etcdctl import Outcome
 from harness.process import Process, clean_environment
 
+# fluyt("get", "k"): a command to its end.
+Runner = Callable[..., Outcome]
 # started("watch", "k"): a running `fluyt`, ended with the test.
 Started = Callable[..., Process]
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
-from conftest import Runner
+from fluyt_process import Runner
 from harness.cluster import Cluster
 from harness.etcdctl import Outcome, etcdctl
 from harness.require import require

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable, Iterator
 
 import pytest
-from conftest import Runner
+from fluyt_process import Runner
 from harness.binaries import subject
 from harness.cluster import Cluster
 from harness.etcdctl import Outcome, etcdctl

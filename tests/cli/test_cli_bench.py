@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Runner
-from fluyt_process import Started, interrupt, lines
+from fluyt_process import Runner, Started, interrupt, lines
 from harness.cluster import Cluster
 from harness.etcdctl import Outcome
 from harness.ports import free_port

@@ -11,8 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Runner
-from fluyt_process import Started, interrupt, lines
+from fluyt_process import Runner, Started, interrupt, lines
 from harness.binaries import find
 from harness.cluster import Cluster
 from harness.ports import free_port

@@ -11,8 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Runner
-from fluyt_process import Started
+from fluyt_process import Runner, Started
 from harness.cluster import Cluster
 from harness.process import clean_environment
 from harness.wait import wait_until

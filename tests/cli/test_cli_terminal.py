@@ -6,8 +6,7 @@ import shlex
 import subprocess
 
 import pytest
-from conftest import Runner
-from fluyt_process import run
+from fluyt_process import Runner, run
 from harness.binaries import find
 from harness.cluster import Cluster
 from harness.process import clean_environment

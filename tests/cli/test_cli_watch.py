@@ -7,8 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Runner
-from fluyt_process import Started, interrupt, lines, run
+from fluyt_process import Runner, Started, interrupt, lines, run
 from harness.binaries import find
 from harness.cluster import Cluster
 from harness.etcdctl import etcdctl

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import gzip
 import hashlib
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from process_runtimes import unreadable
 from runtime_conformance.image_tar import digest, docker_archive, entry, layer, oci_archive
 
 from node_agent.runtime.errors import BadArchive, ImageInUse, InvalidImageName, RuntimeUnavailable
@@ -303,21 +301,6 @@ def test_what_is_refused_to_a_user_is_not_forgotten(store: ImageStore) -> None:
 
 
 # files that are there and cannot be read now
-
-
-@contextlib.contextmanager
-def unreadable(name: str, problem: int) -> Iterator[None]:
-    """Files of that name."""
-    real = Path.read_text
-
-    def refused(path: Path, *args: Any, **settings: Any) -> str:
-        if path.name == name:
-            raise OSError(problem, os.strerror(problem), str(path))
-        return real(path, *args, **settings)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Path, "read_text", refused)
-        yield
 
 
 @pytest.mark.parametrize("problem", [errno.EIO, errno.EMFILE, errno.EACCES])

@@ -12,13 +12,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from harness.require import missing
+from process_runtimes import opened, unreadable
 from runtime_conformance.bench import until
 
 from node_agent.runtime.errors import CannotStart, NotRunning, RuntimeUnavailable
@@ -73,19 +73,6 @@ async def to_be_gone(pid: int) -> None:
         return True if process_gone(pid) else None
 
     await until(look)
-
-
-@asynccontextmanager
-async def opened(folder: Path) -> AsyncIterator[ProcessRuntime]:
-    """A runtime whose pods are all gone afterwards."""
-    runtime = ProcessRuntime(folder / "runtime")
-    await runtime.open()
-    try:
-        yield runtime
-    finally:
-        for sandbox in await runtime.list_sandboxes():
-            await runtime.remove_sandbox(sandbox.id)
-        await runtime.close()
 
 
 async def created(runtime: ProcessRuntime, *command: str) -> tuple[str, str]:
@@ -171,7 +158,7 @@ def test_a_record_that_cannot_be_read_now_is_not_a_half_made_one(
     """The folder of a container that ran was thrown away."""
     real = process_node.load_container
 
-    def unreadable(path: Path) -> Any:
+    def out_of_descriptors(path: Path) -> Any:
         raise OSError(problem, os.strerror(problem), str(path))
 
     async def check() -> None:
@@ -179,7 +166,7 @@ def test_a_record_that_cannot_be_read_now_is_not_a_half_made_one(
             sandbox, container = await created(runtime, "sleep", "1000")
             await runtime.start_container(container)
             await runtime.close()
-            monkeypatch.setattr(process_node, "load_container", unreadable)
+            monkeypatch.setattr(process_node, "load_container", out_of_descriptors)
             later = ProcessRuntime(runtime.root)
             with pytest.raises(RuntimeUnavailable, match=os.strerror(problem)):
                 await later.open()
@@ -193,22 +180,6 @@ def test_a_record_that_cannot_be_read_now_is_not_a_half_made_one(
     asyncio.run(check())
 
 
-@contextmanager
-def unreadable_states(problem: int, times: int = 1 << 30) -> Iterator[None]:
-    """What shims have written cannot be read, so many times."""
-    real, left = Path.read_text, [times]
-
-    def refused(path: Path, *args: Any, **settings: Any) -> str:
-        if path.name == "state.json" and left[0]:
-            left[0] -= 1
-            raise OSError(problem, os.strerror(problem), str(path))
-        return real(path, *args, **settings)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Path, "read_text", refused)
-        yield
-
-
 @pytest.mark.parametrize("problem", [errno.EMFILE, errno.EIO, errno.EACCES])
 def test_a_state_that_cannot_be_read_now_is_not_that_of_a_new_container(folder: Path, problem: int) -> None:
     """One that ran counted as never started: the agent that came next wrote that down, and forgot about it."""
@@ -220,13 +191,13 @@ def test_a_state_that_cannot_be_read_now_is_not_that_of_a_new_container(folder: 
             written = state(runtime, container)
             await runtime.close()
             later = ProcessRuntime(runtime.root)
-            with unreadable_states(problem), pytest.raises(RuntimeUnavailable, match=os.strerror(problem)):
+            with unreadable("state.json", problem), pytest.raises(RuntimeUnavailable, match=os.strerror(problem)):
                 await later.open()
             await later.close()
             await runtime.open()
             # As who came while it was being started knows it.
             runtime.container(container).state = {}
-            with unreadable_states(problem):
+            with unreadable("state.json", problem):
                 for call in (runtime.stop_container(container, 0.0), runtime.start_container(container)):
                     with pytest.raises(RuntimeUnavailable, match=os.strerror(problem)):
                         await call
@@ -244,7 +215,7 @@ def test_an_end_that_cannot_be_read_now_is_read_later(folder: Path) -> None:
         async with opened(folder) as runtime:
             _, container = await created(runtime, "sleep", "1000")
             await runtime.start_container(container)
-            with unreadable_states(errno.EIO, times=2):
+            with unreadable("state.json", errno.EIO, times=2):
                 os.kill((await runtime.container_status(container)).pid, signal.SIGKILL)
                 assert await ended(runtime, container) == (137, "Error")
 

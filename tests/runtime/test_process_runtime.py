@@ -10,13 +10,13 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from harness.require import missing
+from process_runtimes import opened
 from runtime_conformance.bench import read_log, until
 from runtime_conformance.image_tar import BUSYBOX, busybox
 
@@ -37,19 +37,6 @@ def folder() -> Any:
     made.chmod(0o755)
     yield made
     shutil.rmtree(made, ignore_errors=True)
-
-
-@asynccontextmanager
-async def opened(folder: Path, **settings: Any) -> AsyncIterator[ProcessRuntime]:
-    """A runtime whose pods are all gone afterwards."""
-    runtime = ProcessRuntime(folder / "runtime", **settings)
-    await runtime.open()
-    try:
-        yield runtime
-    finally:
-        for sandbox in await runtime.list_sandboxes():
-            await runtime.remove_sandbox(sandbox.id)
-        await runtime.close()
 
 
 async def start(runtime: ProcessRuntime, *command: str, sandbox: str = "", **settings: Any) -> str:

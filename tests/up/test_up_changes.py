@@ -3,12 +3,11 @@ that are taken out leave nobody waiting."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fluyt_up import fluyt, status
 from harness.real_store import store_words
-from test_up_lifecycle import fluyt, status
 
 from control.up import plan as plans
 from control.up.cluster import Cluster
@@ -17,15 +16,6 @@ from control.up.refusals import refuse_wrong_flags
 from control.up.rows import table
 
 BROKEN = "apiserver.audit-policy-file=/none.yaml"
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    """A data directory; whatever is left of its cluster is ended."""
-    found = tmp_path / "cluster"
-    yield found
-    if found.exists():
-        Cluster(found).stop()
 
 
 def planned(folder: Path) -> Plan:

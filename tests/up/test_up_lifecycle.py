@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
-from harness.process import Process, clean_environment
+from fluyt_up import FLUYT, fluyt, status
+from harness.process import Process
 from harness.real_store import store_words
 from harness.wait import wait_until
 
@@ -25,17 +22,6 @@ from control.up.plan import Wishes
 from control.up.ready import Probe
 from kvstore.pki.certificates import issue
 
-FLUYT = str(Path(sys.prefix, "bin", "fluyt"))
-
-
-def fluyt(*words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-    """A command that ends by itself."""
-    done = subprocess.run(
-        [FLUYT, *words], capture_output=True, text=True, timeout=100, env=clean_environment(), check=False
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    return done
-
 
 @pytest.fixture
 def store() -> Iterator[list[str]]:
@@ -44,33 +30,8 @@ def store() -> Iterator[list[str]]:
         yield words
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    """A data directory; whatever is left of its cluster is ended."""
-    found = tmp_path / "cluster"
-    yield found
-    if found.exists():
-        Cluster(found).stop()
-
-
 def probe(folder: Path) -> Probe:
     return Probe(kubeconfig.load(folder / "admin.conf").ssl_context())
-
-
-def status(folder: Path, method: str, path: str, body: Any = None) -> int:
-    """One request as the administrator."""
-    import http.client
-
-    cluster = Cluster(folder)
-    port = cluster.planned().masters[0].api
-    connection = http.client.HTTPSConnection(
-        "127.0.0.1", port, context=kubeconfig.load(cluster.admin_conf).ssl_context(), timeout=30
-    )
-    try:
-        connection.request(method, path, json.dumps(body), {"Content-Type": "application/json"})
-        return connection.getresponse().status
-    finally:
-        connection.close()
 
 
 def make(name: str, folder: Path) -> None:
